@@ -1,0 +1,189 @@
+"""Settings, profiles, and the run folder that belongs to one set of settings."""
+
+import difflib
+import importlib.metadata
+import json
+import platform
+import re
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from mags_kit.magnifier import check_network
+from mags_kit.records import read_json, write_json
+
+CURRICULA = ("easy_first", "shuffled", "hard_first")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of a run. Sizes of images are pixels, of texts tokens."""
+
+    # policy
+    model: str = "embedded"  # `embedded`, a local folder, or a hub id of a Qwen2.5-VL or Qwen3-VL
+    adapter: str = ""  # folder of a PEFT adapter to start from; empty: a new one
+    prompt_style: str = "compact"  # `compact` for the embedded model's small vocabulary, `full` otherwise
+    four_bit: bool = True  # NF4 with double quantisation, by bitsandbytes; the vision tower keeps its precision
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    # looking
+    first_view_pixels: int = 192 * 192  # budget of the whole image in round 1
+    view_pixels: int = 128 * 128  # budget of one magnified view
+    magnifier: str = "realesr-animevideov3"  # see magnifier.PACKAGED; or `bicubic`, `none`, a .pth file
+    margin: float = 0.15  # added around a region on each side, as a share of its side
+    max_regions: int = 2  # views a reply may ask for
+    round_tokens: int = 40  # the policy's own tokens per round, at most
+    # data
+    data: str = "scenes"  # `scenes` (procedural)
+    own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
+    pool: int = 240  # candidates to curate from
+    solve_rollouts: int = 4  # rollouts per candidate that measure its solve rate
+    curated: int = 40  # training samples
+    validation: int = 90  # questions that choose the checkpoint
+    test: int = 300  # questions that the result is measured on
+    # curriculum RL
+    curriculum: str = "easy_first"  # order of the samples over the stages; `shuffled` and `hard_first` for ablation
+    stage_steps: tuple[int, ...] = (20, 30)  # optimisation steps of each stage; 0 steps in all: no training
+    samples_per_step: int = 8  # groups in one step
+    num_generations: int = 8  # trajectories in a group (G)
+    learning_rate: float = 5e-4
+    temperature: float = 1.0
+    beta: float = 0.0  # weight of the KL penalty against the base
+    rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
+    validate_every: int = 10  # steps between two looks at the validation set
+    # all
+    batch_size: int = 48  # trajectories sampled at once outside training
+    seed: int = 0
+
+    def __post_init__(self):
+        check_network(self.magnifier)
+        for name, allowed in {"curriculum": CURRICULA, "prompt_style": ("compact", "full"), "data": ("scenes",)}.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+        for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
+        if self.num_generations < 2:
+            raise ValueError("num_generations=1; a group needs at least 2 trajectories to have an advantage")
+        if self.curated > self.pool:
+            raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
+        if self.own and not Path(self.own).is_file():
+            raise ValueError(f"DATA={self.own}: no such file; expected a JSONL with image, question and answer a row")
+
+
+_PAPER = Config(
+    model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", first_view_pixels=640 * 28 * 28 // 2,
+    view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
+    test=900, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, batch_size=16,
+)  # fmt: skip
+PROFILES = {
+    "smoke": Config(
+        pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
+        num_generations=4, validate_every=1, batch_size=16,
+    ),  # fmt: skip
+    "cpu": Config(),
+    "paper": _PAPER,
+    "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
+}
+
+
+def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Config:
+    """A profile with some settings changed; `settings` is a dict or its YAML text, e.g. `{seed: 1, test: 90}`."""
+    if profile not in PROFILES:
+        raise ValueError(f"PROFILE={profile!r} is unknown; expected one of {', '.join(PROFILES)}")
+    if isinstance(settings, str):
+        import yaml
+
+        try:
+            settings = yaml.safe_load(settings)
+        except yaml.YAMLError as error:
+            raise ValueError(f"SET={settings!r} is not YAML like '{{seed: 1}}': {str(error).splitlines()[0]}") from None
+    settings = settings or {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"SET={settings!r}; expected a mapping like '{{seed: 1, test: 90}}'")
+    known = {f.name: f.type for f in fields(Config)}
+    changes = {}
+    for name, value in settings.items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise ValueError(f"setting {name!r} is unknown; {hint}")
+        changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
+    return replace(PROFILES[profile], **changes)
+
+
+def _typed(name, value, default):
+    """The value in the type of the default, or an error that names both."""
+    if isinstance(default, tuple):
+        values = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_typed(name, v, default[0]) for v in values)
+    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-4 as text
+        except ValueError:
+            pass
+    if type(value) is not type(default):
+        raise ValueError(f"{name}={value!r} is {type(value).__name__}; expected {type(default).__name__}, as {default!r}")
+    if isinstance(default, dict):
+        return {**default, **value}
+    return value
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the settings that made it: the one place for paths."""
+
+    path: Path
+    config: Config
+
+    @property
+    def cache(self) -> Path:
+        """Magnified views, shared by all runs beside this one."""
+        return self.path.parent / ".views"
+
+    def file(self, *parts: str) -> Path:
+        return self.path.joinpath(*parts)
+
+    def done(self, step: str, **facts) -> None:
+        """Note in the manifest that a step is done, with what was made."""
+        manifest = read_json(self.file("manifest.json"))
+        manifest["steps"][step] = facts
+        write_json(self.file("manifest.json"), manifest)
+
+
+def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "runs") -> Run:
+    """The run folder `root/name` (by default named as the profile), made if need be.
+
+    A folder that was made with other settings is an error: its results would mix with this run's.
+    """
+    config = load_config(profile, settings)
+    name = name or profile
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only")
+    path = Path(root) / name
+    wanted = json.loads(json.dumps(asdict(config)))
+    if path.joinpath("config.json").exists():
+        made = read_json(path / "config.json")
+        differ = [f"{k}={made.get(k)!r} (now {wanted.get(k)!r})" for k in {**made, **wanted} if made.get(k) != wanted.get(k)]
+        if differ:
+            raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
+    else:
+        write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
+        write_json(path / "config.json", wanted)
+    return Run(path, config)
+
+
+def environment() -> dict:
+    """Versions, machine and commit, for the manifest."""
+    import subprocess
+
+    import torch
+
+    names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "commit": git.stdout.strip() or "unknown",
+    }

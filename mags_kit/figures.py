@@ -1,0 +1,152 @@
+"""Static figures. Every function returns a matplotlib figure; notebooks show and save them."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from mags_kit import evaluation
+from mags_kit.data import load_image
+from mags_kit.magnifier import Magnifier
+from mags_kit.records import Sample, Trajectory
+
+# Okabe and Ito's palette, safe for colour-blind readers
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+VERDICTS = {"repaired": GREEN, "broke": RED, "kept right": BLUE, "kept wrong": ORANGE, "no draft": GREY}
+plt.rcParams |= {"figure.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def save(figure, path: str | Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    figure.savefig(partial, format="png", bbox_inches="tight")
+    partial.replace(path)
+
+
+def show_samples(samples: list[Sample], folder: str | Path, columns: int = 3):
+    """Images with their questions; the box that holds the answer, which training never sees, is dashed."""
+    rows = -(-len(samples) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 4.1 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, sample in zip(axes.flat, samples, strict=False):
+        axis.imshow(load_image(Path(folder) / sample.image))
+        for x0, y0, x1, y1 in sample.boxes:
+            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="black", ls="--", lw=1.2))
+        axis.set_title(f"{_wrap(sample.question, 38)}\nanswer: {sample.answer}", fontsize=9, loc="left")
+    figure.tight_layout()
+    return figure
+
+
+def show_pool(pool: list[Sample], rates: dict[str, float], chosen: list[Sample]):
+    """Solve rates of the candidates by family, and of the chosen ones."""
+    families, picked = sorted({s.family for s in pool}), {s.id for s in chosen}
+    levels = sorted({round(r, 3) for r in rates.values()})
+    figure, axes = plt.subplots(1, len(families), figsize=(3.4 * len(families), 2.9), sharey=True, squeeze=False)
+    for axis, family in zip(axes.flat, families, strict=True):
+        for members, colour, label in (
+            ([s for s in pool if s.family == family], GREY, "candidates"),
+            ([s for s in pool if s.family == family and s.id in picked], BLUE, "chosen"),
+        ):
+            counts = [sum(round(rates[s.id], 3) == level for s in members) for level in levels]
+            axis.bar(range(len(levels)), counts, color=colour, label=label)
+        axis.set(title=family, xlabel="solve rate of the base")
+        axis.set_xticks(range(len(levels)), [f"{level:.2g}" for level in levels])
+    axes[0, 0].set_ylabel("samples")
+    axes[0, -1].legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def show_training(log: list[dict], looks: list[dict], boundaries: list[int], title: str):
+    """Reward and its parts, what the policy looked at, and validation accuracy over optimisation steps."""
+    rows = [row for row in log if "reward" in row]
+    steps = [row["step"] for row in rows]
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4))
+    parts = {k.split("/")[1]: k for k in rows[0] if k.startswith("rewards/") and k.endswith("/mean")}
+    for (name, key), colour in zip(parts.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
+        axes[0].plot(steps, [row[key] for row in rows], color=colour, label=name)
+    axes[0].set(title="reward, part by part", ylabel="mean over the step's trajectories")
+    curves = {
+        "tool calls": "look/call_rate", "target covered": "look/coverage", "area looked at": "look/area",
+        "groups without spread": "frac_reward_zero_std",
+    }  # fmt: skip
+    for (name, key), colour in zip(curves.items(), (BLUE, GREEN, RED, GREY), strict=True):
+        axes[1].plot(steps, [row.get(key, np.nan) for row in rows], color=colour, label=name)
+    axes[1].set(title="where it looks", ylabel="share", ylim=(-0.03, 1.03))
+    axes[2].plot([r["step"] for r in looks], [100 * r["accuracy"] for r in looks], "o-", color=BLUE)
+    n = looks[0]["samples"] if looks else 0
+    axes[2].set(title=f"validation (greedy, {n} questions)", ylabel="accuracy, %")
+    for axis in axes:
+        axis.set_xlabel("optimisation step")
+        for boundary in boundaries[:-1]:
+            axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
+    axes[0].legend(frameon=False, fontsize=8)
+    axes[1].legend(frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    figure.tight_layout()
+    return figure
+
+
+def show_results(found: dict, title: str):
+    """Accuracy with 95% intervals: conditions, before and after RL."""
+    moments, names = list(found["conditions"]), list(next(iter(found["conditions"].values())))
+    figure, axis = plt.subplots(figsize=(8, 0.65 * len(names) + 1.6))
+    for i, (moment, colour) in enumerate(zip(moments, (ORANGE, BLUE), strict=False)):
+        values = [found["conditions"][moment][name] for name in names]
+        at = np.arange(len(names)) + 0.36 * (i - (len(moments) - 1) / 2)
+        mid = np.array([100 * v["accuracy"] for v in values])
+        spread = np.abs(np.array([[100 * v["low"], 100 * v["high"]] for v in values]).T - mid)
+        axis.barh(at, mid, 0.34, xerr=spread, color=colour, label=f"{moment} RL", error_kw={"capsize": 3, "lw": 1})
+        for y, x, wide in zip(at, mid, spread[1], strict=True):
+            axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})", title=title)
+    axis.legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    return figure
+
+
+def show_trajectory(t: Trajectory, folder: str | Path, magnifier: Magnifier):
+    """One trajectory: the image with its regions, the views as the policy saw them, both replies and the verdict."""
+    image = load_image(Path(folder) / t.sample.image)
+    views = [magnifier.view(image, region.box)[0] for region in t.regions if region.usable]
+    figure, axes = plt.subplots(1, 2 + max(1, len(views)), figsize=(4.2 + 3 * max(1, len(views)) + 4.6, 4.2))
+    axes[0].imshow(image)
+    axes[0].set_title(_wrap(t.sample.question, 44), fontsize=9, loc="left")
+    for i, region in enumerate(t.regions):
+        x0, y0, x1, y1 = region.box
+        colour = BLUE if region.usable else RED
+        axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=2))
+        axes[0].text(x0, y0 - 6, f"{i + 1} {region.outcome}", color="white", fontsize=8, backgroundcolor=colour)
+    for x0, y0, x1, y1 in t.sample.boxes:
+        axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="black", ls="--", lw=1))
+    for i, axis in enumerate(axes[1:-1]):
+        if i < len(views):
+            axis.imshow(views[i])
+            axis.set_title(f"view {i + 1}: {views[i].width}x{views[i].height} px, {t.magnifier}", fontsize=9)
+        else:
+            axis.text(0.5, 0.5, "no view", ha="center", va="center", color=GREY)
+    verdict = evaluation.change(t)
+    lines = [f"round {i + 1}:\n{_wrap(reply, 52)}" for i, reply in enumerate(t.replies)]
+    text = "\n\n".join([*lines, f"draft: {t.draft}   answer: {t.answer}   truth: {t.sample.answer}"])
+    axes[-1].text(0, 1, text, va="top", fontsize=9, family="monospace", transform=axes[-1].transAxes)
+    right = evaluation.right([t])[0]
+    axes[-1].set_title(
+        f"{'right' if right else 'wrong'} ({verdict}{'' if t.outcome == 'answered' else ', ' + t.outcome})",
+        color=VERDICTS[verdict], fontsize=10, loc="left",
+    )  # fmt: skip
+    for axis in axes:
+        axis.axis("off")
+    figure.tight_layout()
+    return figure
+
+
+def _wrap(text: str, width: int) -> str:
+    import textwrap
+
+    return "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, width) or [""])

@@ -1,0 +1,132 @@
+"""The policy: a Qwen-VL model with its processor, in NF4 if asked, with a LoRA adapter, sampled in batches."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mags_kit import protocol
+from mags_kit.config import Config
+
+LANGUAGE_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+@dataclass
+class Policy:
+    """A model that can be sampled, and what the rest of the kit must know of it."""
+
+    model: Any
+    processor: Any
+    frame: str  # in which it writes boxes, see protocol.frame_of
+    style: str  # of its prompts
+
+    @property
+    def factor(self) -> int:
+        """Pixels per side of the image that one image token covers."""
+        return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+
+    @property
+    def vision_ids(self) -> list[int]:
+        """Tokens that only images may bring; a policy that samples one breaks its own position ids."""
+        return self.processor.tokenizer.convert_tokens_to_ids(list(protocol.VISION_TOKENS))
+
+    def first_view(self, image, pixels: int):
+        """The whole image within a budget of `pixels`, by the processor's own resize rule, so that it stays as it is."""
+        from PIL import Image
+        from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+        height, width = smart_resize(image.height, image.width, self.factor, self.factor**2, pixels)
+        return image.convert("RGB").resize((width, height), Image.BICUBIC)
+
+    def generate(self, prompts: list[list[int]], images: list[list], max_tokens: int, temperature: float = 0.0):
+        """Sample one continuation per prompt, up to and with its end mark; greedy at temperature 0.
+
+        `prompts` are token ids with image tokens already expanded, `images` the PIL images of each, in order.
+        """
+        import torch
+        from transformers import GenerationConfig
+
+        tokenizer, device = self.processor.tokenizer, self.model.device
+        width = max(map(len, prompts))
+        ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        pixels = self.processor.image_processor([i for group in images for i in group], return_tensors="pt")
+        kinds = (ids == self.processor.image_token_id).long()
+        if int(kinds.sum()) != int(pixels["image_grid_thw"].prod(-1).sum()) // self.processor.image_processor.merge_size**2:
+            raise RuntimeError("the prompts hold another number of image tokens than their images need")
+        inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
+        sampling = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0} if temperature else {}
+        config = GenerationConfig(
+            max_new_tokens=max_tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+            suppress_tokens=self.vision_ids, **({"do_sample": False} | sampling),
+        )  # fmt: skip
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            out = self.model.generate(**{k: v.to(device) for k, v in inputs.items()}, generation_config=config)
+        self.model.train(was_training)
+        replies = []
+        for row in out[:, width:].tolist():
+            end = row.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in row else len(row)
+            replies.append(row[:end])
+        return replies
+
+
+def model_path(name: str) -> str:
+    """`embedded` -> the folder that the kit ships; a local folder or a hub id stays."""
+    return str(files("mags_kit") / "assets" / "base") if name == "embedded" else name
+
+
+def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
+    """Model and processor by a config. `adapter` is a PEFT folder; `trainable` gives it, or a new one, gradients.
+
+    Raises ValueError with one sentence where the model cannot be had or is of another kind.
+    """
+    from mags_kit.compat import import_torchvision
+
+    import_torchvision()
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+
+    path = model_path(config.model)
+    try:
+        kind = AutoConfig.from_pretrained(path).model_type
+        processor = AutoProcessor.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"model {config.model!r}: expected a folder or a reachable hub id of a Qwen-VL; {reason}") from None
+    frame = protocol.frame_of(kind)
+    gpu = torch.cuda.is_available()
+    dtype = torch.bfloat16 if gpu else torch.float32
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=["visual", "lm_head"],
+    )  # fmt: skip
+    model = AutoModelForImageTextToText.from_pretrained(
+        path, dtype=dtype, device_map={"": 0 if gpu else "cpu"}, quantization_config=quantised if config.four_bit else None
+    )
+    tokenizer = processor.tokenizer
+    tokenizer.padding_side = "left"
+    if getattr(tokenizer, "response_template", None) is None:
+        # Qwen's own template is not fit for tool calls; TRL's for Qwen3-VL is, and both families read its marks.
+        from trl.chat_template_utils import qwen3_vl_chat_template
+
+        processor.chat_template = qwen3_vl_chat_template
+        tokenizer.response_template = protocol.RESPONSE_TEMPLATE
+    if adapter or trainable:
+        model = _with_adapter(model, config, adapter, trainable)
+    return Policy(model.eval(), processor, frame, config.prompt_style)
+
+
+def _with_adapter(model, config: Config, adapter, trainable: bool):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if adapter:
+        if not Path(adapter, "adapter_config.json").exists():
+            raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
+        return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LANGUAGE_LAYERS, task_type="CAUSAL_LM")
+    return get_peft_model(model, lora)

@@ -1,0 +1,88 @@
+"""Rewards: pure functions of a trajectory. Rule-based, offline, and without box annotations.
+
+A reward that raises is a bug and stops training. A weight of 0 means "log only".
+"""
+
+import re
+
+from mags_kit.records import Trajectory
+
+NUMBERS = dict(zip("zero one two three four five six seven eight nine ten".split(), map(str, range(11)), strict=True))
+TRUTH = {"true": "yes", "false": "no", "correct": "yes", "incorrect": "no", "right": "yes", "wrong": "no"}
+
+
+def normalise(answer: str, truth: str) -> str:
+    """An answer in the form of the truth: case, articles and final punctuation go; number words become digits.
+
+    >>> normalise("The Three.", "3"), normalise("True", "yes"), normalise("A red bus", "red bus")
+    ('3', 'yes', 'red bus')
+    """
+    text = re.sub(r"[^\w\s.-]", " ", answer.lower()).strip().rstrip(".")
+    words = [w for w in text.split() if w not in ("a", "an", "the")]
+    words = [NUMBERS.get(w, w) for w in words]
+    if truth.lower() in ("yes", "no") and words:
+        return TRUTH.get(words[0], words[0])
+    return " ".join(words)
+
+
+def is_right(answer: str | None, truth: str) -> bool:
+    """Whether an answer says what the truth says, after normalising both."""
+    return answer is not None and normalise(answer, truth) == normalise(truth, truth)
+
+
+def answer(t: Trajectory) -> float:
+    """1 for the right final answer, else 0."""
+    return float(t.outcome == "answered" and is_right(t.answer, t.sample.answer))
+
+
+def format(t: Trajectory) -> float:
+    """Graded form in [0, 1]: rationale, draft and a call in round 1; verification and answer in round 2.
+
+    A reply that is cut off before its tool call has at most 2 of the 5 parts: 0.4.
+    """
+    first, last = t.replies[0], t.replies[-1] if len(t.replies) == 2 else ""
+    parts = [
+        re.search(r"<think>.*?</think>", first, re.DOTALL), re.search(r"<draft>.*?</draft>", first, re.DOTALL),
+        re.search(r"<tool_call>.*?</tool_call>\s*$", first, re.DOTALL), re.search(r"<rethink>.*?</rethink>", last, re.DOTALL),
+        re.search(r"<answer>.*?</answer>\s*$", last, re.DOTALL),
+    ]  # fmt: skip
+    return sum(p is not None for p in parts) / len(parts)
+
+
+def regions(t: Trajectory) -> float:
+    """Share of the regions that are well-formed and worth a look, in [0, 1].
+
+    A region counts when it lies inside the image, is neither degenerate nor almost the whole image, and repeats no
+    other: one good region and one duplicate give 0.5, no region gives 0.
+    """
+    return sum(r.outcome == "ok" for r in t.regions) / len(t.regions) if t.regions else 0.0
+
+
+def verify(t: Trajectory) -> float:
+    """The second look: +1 if it turns a wrong draft right, -1 if it turns a right draft wrong, else 0."""
+    if t.draft is None or len(t.replies) < 2:
+        return 0.0
+    return answer(t) - float(is_right(t.draft, t.sample.answer))
+
+
+REWARDS = {"answer": answer, "format": format, "regions": regions, "verify": verify}
+
+
+def scores(t: Trajectory, weights: dict[str, float]) -> dict[str, float]:
+    """Every reward of a trajectory by name, and their weighted `total`."""
+    unknown = set(weights) - set(REWARDS)
+    if unknown:
+        raise ValueError(f"reward {sorted(unknown)[0]!r} is unknown; expected one of {', '.join(REWARDS)}")
+    values = {name: REWARDS[name](t) for name in weights}
+    return values | {"total": sum(weights[name] * value for name, value in values.items())}
+
+
+def advantages(totals, group: int):
+    """Rewards `(N * G,)` -> advantages `(N, G)`: less the group's mean, over its standard deviation (GRPO, eq. 1).
+
+    Shown in the notebooks; training uses TRL's own.
+    """
+    import numpy as np
+
+    table = np.asarray(totals, float).reshape(-1, group)
+    return (table - table.mean(1, keepdims=True)) / (table.std(1, ddof=1, keepdims=True) + 1e-4)

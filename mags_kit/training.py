@@ -1,0 +1,213 @@
+"""Curriculum RL: TRL's GRPOTrainer with the magnifying glass as its environment, stage by stage, resumable.
+
+What is TRL's: the group advantages, the loss, the optimiser, the tool loop, the mask that keeps tool tokens out of
+the loss. What is here: the stages, the guards against three silent failures, and the choice of the best checkpoint
+by the validation set.
+"""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from mags_kit import protocol, rewards
+from mags_kit.config import Config, Run
+from mags_kit.curriculum import Stage
+from mags_kit.evaluation import grounding
+from mags_kit.policy import Policy, load_policy
+from mags_kit.records import Sample, read_json, write_json
+from mags_kit.rollout import MagnifyingGlass, magnifier_for, rollout
+
+
+def completion_budget(config: Config, factor: int) -> int:
+    """Tokens that two rounds and the views between them can take; TRL drops a view that does not fit, silently."""
+    views = config.max_regions * (config.view_pixels // factor**2 + 2)
+    return 2 * config.round_tokens + views + 64  # 64: the tool message's frame
+
+
+def train(run: Run, samples: list[Sample], validation: list[Sample], stages: list[Stage]) -> Path:
+    """Train a LoRA adapter through the stages and return the folder of the one that did best on `validation`.
+
+    A finished stage is not done again; an interrupted one goes on from its last checkpoint.
+    """
+    config = run.config
+    state_file = run.file("training", "state.json")
+    state = read_json(state_file) if state_file.exists() else {"stages": [], "log": [], "validation": []}
+    for number, stage in enumerate(stages):
+        if stage.name in state["stages"] or not stage.steps:
+            continue
+        before = run.file("training", stages[number - 1].name, "adapter") if number else config.adapter
+        policy = load_policy(config, before, trainable=True)
+        trainer = build_trainer(run, policy, stage, number, state, validation)
+        last = _last_checkpoint(Path(trainer.args.output_dir))
+        trainer.train(resume_from_checkpoint=last)
+        policy.model.save_pretrained(run.file("training", stage.name, "adapter"))
+        offset = sum(s.steps for s in stages[:number])
+        state["log"] += [{**row, "step": row["step"] + offset, "stage": stage.name} for row in trainer.state.log_history]
+        state["validation"] += trainer.looks.rows
+        state["stages"].append(stage.name)
+        write_json(state_file, state)
+    return run.file("training", "best")
+
+
+def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: dict, validation: list[Sample]):
+    """TRL's trainer for one stage, with the kit's rewards, environment and guards."""
+    from datasets import Dataset
+    from transformers.trainer_utils import set_seed
+    from trl import GRPOConfig, GRPOTrainer
+
+    config, seed = run.config, run.config.seed * 100 + number
+    set_seed(seed)
+    magnifier = magnifier_for(config, policy, run.cache)
+    rows = [{"prompt": [{"role": "user", "content": ""}], "sample": json.dumps(asdict(s))} for s in stage.samples]
+    arguments = GRPOConfig(
+        output_dir=str(run.file("training", stage.name)),
+        max_steps=stage.steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=2,
+        per_device_train_batch_size=config.samples_per_step * config.num_generations,
+        gradient_accumulation_steps=1,
+        num_generations=config.num_generations,
+        max_completion_length=completion_budget(config, policy.factor),
+        max_tool_calling_iterations=1,
+        generation_kwargs={"max_new_tokens": config.round_tokens, "suppress_tokens": policy.vision_ids},
+        temperature=config.temperature,
+        top_k=0,
+        beta=config.beta,
+        reward_weights=[float(w) for w in config.rewards.values()],
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=config.validate_every,
+        save_total_limit=1,
+        seed=seed,
+        use_cpu=policy.model.device.type == "cpu",
+        bf16=policy.model.device.type == "cuda",
+        report_to=[],
+        disable_tqdm=False,
+    )
+    trainer = GRPOTrainer(
+        model=policy.model,
+        reward_funcs=reward_functions(policy, config),
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=policy.processor,
+        environment_factory=lambda: MagnifyingGlass(policy, magnifier, config, run.file("data")),
+    )
+    trainer.looks = _validation_looks(run, policy, magnifier, validation, state, stage, number)
+    trainer.add_callback(trainer.looks)
+    return trainer
+
+
+def reward_functions(policy: Policy, config: Config) -> list:
+    """One function per reward, in TRL's form; the first also checks the batch and logs what the policy looked at."""
+    end, names = policy.processor.tokenizer.eos_token_id, list(config.rewards)
+    batch: dict = {}
+
+    def trajectories(environments, completion_ids, completions, prompts):
+        if batch.get("of") is not completion_ids:
+            for glass, ids, completion, prompt in zip(environments, completion_ids, completions, prompts, strict=True):
+                check_images(policy, glass, completion, prompt, ids)
+            batch["of"] = completion_ids
+            batch["made"] = [_trajectory(policy, g, ids, end) for g, ids in zip(environments, completion_ids, strict=True)]
+        return batch["made"]
+
+    def make(name):
+        def reward(prompts, completions, completion_ids, environments, log_metric, **_):
+            made = trajectories(environments, completion_ids, completions, prompts)
+            if name == names[0]:
+                for key, value in behaviour(made).items():
+                    log_metric(key, value)
+            return [rewards.REWARDS[name](t) for t in made]
+
+        reward.__name__ = name
+        return reward
+
+    return [make(name) for name in names]
+
+
+def _trajectory(policy, glass, ids: list[int], end: int):
+    """The trajectory of one completion: [round 1, end, tool message, end, round 2, end] -> the two replies."""
+    cuts = [i + 1 for i, token in enumerate(ids) if token == end]
+    replies = [ids[: cuts[0]] if cuts else ids]
+    if glass._called and len(cuts) >= 2:
+        replies.append(ids[cuts[1] :])
+    text = [policy.processor.tokenizer.decode(r, skip_special_tokens=True) for r in replies]
+    return glass._trajectory(text, [len(r) for r in replies])
+
+
+def check_images(policy: Policy, glass, completion: list[dict], prompt: list[dict], ids: list[int]) -> None:
+    """Guard against views that were dropped on the way: a RuntimeError instead of training on half a rollout."""
+    shown = sum(p["type"] == "image" for m in completion if isinstance(m.get("content"), list) for p in m["content"])
+    if shown != len(glass._cuts):
+        raise RuntimeError(
+            f"{len(glass._cuts)} views were cut out but {shown} reached the policy: max_completion_length is too small; "
+            "lower max_regions or view_pixels"
+        )
+    merge = policy.processor.image_processor.merge_size**2
+    views = [p["image"] for m in completion if isinstance(m.get("content"), list) for p in m["content"] if p["type"] == "image"]
+    wanted = sum(policy.processor.image_processor.get_number_of_image_patches(v.height, v.width, {}) for v in views) // merge
+    found = sum(token == policy.processor.image_token_id for token in ids)
+    if wanted != found:
+        raise RuntimeError(f"the views need {wanted} image tokens, the completion holds {found}; they would be misplaced")
+
+
+def behaviour(trajectories) -> dict[str, float]:
+    """What the policy did, logged beside the rewards; boxes of the samples serve the log only."""
+    areas = [
+        (r.box[2] - r.box[0]) * (r.box[3] - r.box[1]) / (t.size[0] * t.size[1])
+        for t in trajectories for r in t.regions if r.usable
+    ]  # fmt: skip
+    looks = [grounding(t) for t in trajectories if t.sample.boxes]
+    return {
+        "look/call_rate": float(np.mean([bool(t.regions) for t in trajectories])),
+        "look/area": float(np.mean(areas)) if areas else math.nan,
+        "look/coverage": float(np.mean([g["coverage"] for g in looks])) if looks else math.nan,
+        "look/repaired": float(np.mean([rewards.verify(t) > 0 for t in trajectories])),
+        "look/broke": float(np.mean([rewards.verify(t) < 0 for t in trajectories])),
+    }
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+def _validation_looks(run: Run, policy: Policy, magnifier, validation, state, stage: Stage, number: int):
+    """A trainer callback: greedy accuracy on the validation set every so many steps; the best adapter is kept."""
+    from transformers import TrainerCallback
+
+    config, folder = run.config, run.file("training", "best")
+    offset = sum(config.stage_steps[:number])
+
+    class Looks(TrainerCallback):
+        rows: list = []
+
+        def look(self, step):
+            made = rollout(policy, validation, run.file("data"), config, magnifier, condition="validation", progress=False)
+            right = float(np.mean([rewards.answer(t) for t in made]))
+            best = max((row["accuracy"] for row in state["validation"] + self.rows), default=-1)
+            self.rows.append({"step": offset + step, "accuracy": right, "samples": len(made), **behaviour(made)})
+            if right > best:
+                policy.model.save_pretrained(folder)
+                write_json(folder / "chosen.json", self.rows[-1])
+
+        def on_train_begin(self, args, trainer_state, control, **_):
+            self.rows = [r for r in _looks_of(args.output_dir) if r["step"] <= offset + trainer_state.global_step]
+            if number == 0 and not self.rows:
+                self.look(0)
+
+        def on_step_end(self, args, trainer_state, control, **_):
+            step = trainer_state.global_step
+            if step % config.validate_every == 0 or step == stage.steps:
+                self.look(step)
+                write_json(Path(args.output_dir) / "validation.json", self.rows)
+
+    def _looks_of(output):
+        path = Path(output) / "validation.json"
+        return read_json(path) if path.exists() else []
+
+    return Looks()
