@@ -90,16 +90,7 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
     """A profile with some settings changed; `settings` is a dict or its YAML text, e.g. `{seed: 1, test: 90}`."""
     if profile not in PROFILES:
         raise ValueError(f"PROFILE={profile!r} is unknown; expected one of {', '.join(PROFILES)}")
-    if isinstance(settings, str):
-        import yaml
-
-        try:
-            settings = yaml.safe_load(settings)
-        except yaml.YAMLError as error:
-            raise ValueError(f"SET={settings!r} is not YAML like '{{seed: 1}}': {str(error).splitlines()[0]}") from None
-    settings = settings or {}
-    if not isinstance(settings, dict):
-        raise ValueError(f"SET={settings!r}; expected a mapping like '{{seed: 1, test: 90}}'")
+    settings = parse_settings(settings) if isinstance(settings, str) else settings or {}
     known = {f.name: f.type for f in fields(Config)}
     changes = {}
     for name, value in settings.items():
@@ -109,6 +100,19 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
             raise ValueError(f"setting {name!r} is unknown; {hint}")
         changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
     return replace(PROFILES[profile], **changes)
+
+
+def parse_settings(text: str) -> dict:
+    """YAML of a mapping -> dict; empty text -> {}."""
+    import yaml
+
+    try:
+        settings = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"SET={text!r} is not YAML like '{{seed: 1}}': {str(error).splitlines()[0]}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"SET={text!r}; expected a mapping like '{{seed: 1, test: 90}}'")
+    return settings
 
 
 def _typed(name, value, default):

@@ -77,7 +77,7 @@ def build_model(processor, seed: int = 0):
     ids = dict(zip(("image", "video", "vision_start", "vision_end"), protocol.VISION_TOKENS, strict=True))
     ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in ids.items()}
     torch.manual_seed(seed)
-    model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **ids))
+    model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, box_step=GRID, **ids))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     with torch.no_grad():

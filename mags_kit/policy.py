@@ -26,6 +26,11 @@ class Policy:
         return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
 
     @property
+    def box_step(self) -> int:
+        """Boxes are written in multiples of this; the embedded model's vocabulary has no other numbers."""
+        return getattr(self.model.config, "box_step", 1)
+
+    @property
     def vision_ids(self) -> list[int]:
         """Tokens that only images may bring; a policy that samples one breaks its own position ids."""
         return self.processor.tokenizer.convert_tokens_to_ids(list(protocol.VISION_TOKENS))

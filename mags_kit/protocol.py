@@ -134,10 +134,10 @@ def to_source(box, frame: str, view: tuple[int, int], source: tuple[int, int]) -
     return box[0] * across, box[1] * down, box[2] * across, box[3] * down
 
 
-def to_model(box, frame: str, view: tuple[int, int], source: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A box in source pixels -> the model's frame, rounded to whole numbers."""
-    across, down = _scale(frame, view, source)
-    return round(box[0] / across), round(box[1] / down), round(box[2] / across), round(box[3] / down)
+def to_model(box, frame: str, view: tuple[int, int], source: tuple[int, int], step: int = 1) -> tuple[int, ...]:
+    """A box in source pixels -> the model's frame, rounded to whole multiples of `step`."""
+    scale = _scale(frame, view, source) * 2
+    return tuple(step * round(value / unit / step) for value, unit in zip(box, scale, strict=True))
 
 
 def _scale(frame, view, source) -> tuple[float, float]:

@@ -119,10 +119,10 @@ def rollout(
 
     Sampling at a temperature above 0 uses torch's global random state: seed it for repeatable trajectories.
     """
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     trajectories = []
-    bar = tqdm(total=len(samples), desc=condition or f"{rounds} rounds", disable=not progress, mininterval=2)
+    bar = tqdm(total=len(samples), desc=condition or f"{rounds} rounds", disable=not progress, mininterval=5)
     for start in range(0, len(samples), config.batch_size):
         batch = samples[start : start + config.batch_size]
         forced = regions[start : start + config.batch_size] if regions else None
@@ -181,7 +181,7 @@ def _call(glass: MagnifyingGlass, call: dict):
 
 def _forced_reply(policy: Policy, glass: MagnifyingGlass, boxes: list[Box]) -> list[int]:
     view, source = glass._view.size, glass._image.size
-    written = [protocol.to_model(box, policy.frame, view, source) for box in boxes]
+    written = [protocol.to_model(box, policy.frame, view, source, policy.box_step) for box in boxes]
     return policy.processor.tokenizer.encode(protocol.tool_call_text(written) + policy.processor.tokenizer.eos_token)
 
 

@@ -6,7 +6,6 @@ by the validation set.
 """
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,6 +54,7 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], stages: lis
 def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: dict, validation: list[Sample]):
     """TRL's trainer for one stage, with the kit's rewards, environment and guards."""
     from datasets import Dataset
+    from transformers import PrinterCallback
     from transformers.trainer_utils import set_seed
     from trl import GRPOConfig, GRPOTrainer
 
@@ -86,7 +86,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         use_cpu=policy.model.device.type == "cpu",
         bf16=policy.model.device.type == "cuda",
         report_to=[],
-        disable_tqdm=False,
+        disable_tqdm=True,  # `looks` below shows one bar with the reward
     )
     trainer = GRPOTrainer(
         model=policy.model,
@@ -98,6 +98,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
     )
     trainer.looks = _validation_looks(run, policy, magnifier, validation, state, stage, number)
     trainer.add_callback(trainer.looks)
+    trainer.remove_callback(PrinterCallback)
     return trainer
 
 
@@ -160,14 +161,14 @@ def behaviour(trajectories) -> dict[str, float]:
         (r.box[2] - r.box[0]) * (r.box[3] - r.box[1]) / (t.size[0] * t.size[1])
         for t in trajectories for r in t.regions if r.usable
     ]  # fmt: skip
-    looks = [grounding(t) for t in trajectories if t.sample.boxes]
-    return {
-        "look/call_rate": float(np.mean([bool(t.regions) for t in trajectories])),
-        "look/area": float(np.mean(areas)) if areas else math.nan,
-        "look/coverage": float(np.mean([g["coverage"] for g in looks])) if looks else math.nan,
-        "look/repaired": float(np.mean([rewards.verify(t) > 0 for t in trajectories])),
-        "look/broke": float(np.mean([rewards.verify(t) < 0 for t in trajectories])),
+    found = {
+        "call_rate": [bool(t.regions) for t in trajectories],
+        "area": areas,
+        "coverage": [grounding(t)["coverage"] for t in trajectories if t.sample.boxes],
+        "repaired": [rewards.verify(t) > 0 for t in trajectories],
+        "broke": [rewards.verify(t) < 0 for t in trajectories],
     }
+    return {f"look/{name}": float(np.mean(values)) for name, values in found.items() if values}
 
 
 def _last_checkpoint(folder: Path) -> str | None:
@@ -178,6 +179,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 def _validation_looks(run: Run, policy: Policy, magnifier, validation, state, stage: Stage, number: int):
     """A trainer callback: greedy accuracy on the validation set every so many steps; the best adapter is kept."""
+    from tqdm import tqdm
     from transformers import TrainerCallback
 
     config, folder = run.config, run.file("training", "best")
@@ -200,8 +202,18 @@ def _validation_looks(run: Run, policy: Policy, magnifier, validation, state, st
             if number == 0 and not self.rows:
                 self.look(0)
 
+            self.bar = tqdm(total=stage.steps, initial=trainer_state.global_step, desc=stage.name, mininterval=5)
+
+        def on_log(self, args, trainer_state, control, logs, **_):
+            if "reward" in logs:
+                self.bar.set_postfix(reward=f"{logs['reward']:.2f}")
+
+        def on_train_end(self, args, trainer_state, control, **_):
+            self.bar.close()
+
         def on_step_end(self, args, trainer_state, control, **_):
             step = trainer_state.global_step
+            self.bar.update(1)
             if step % config.validate_every == 0 or step == stage.steps:
                 self.look(step)
                 write_json(Path(args.output_dir) / "validation.json", self.rows)

@@ -1,0 +1,55 @@
+# Mags-RL kit. `make` prints what there is.
+PROFILE ?= cpu
+NAME    ?=
+SET     ?=
+DATA    ?=
+VENV    ?= .venv
+PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+PY      := $(VENV)/bin/python
+READY   := $(VENV)/.mags-kit-ready
+RUN      = $(PY) -m mags_kit.pipeline --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
+
+.DEFAULT_GOAL := help
+.PHONY: help env reproduce smoke base test lab lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo "settings: PROFILE=smoke|cpu|paper|paper-7b  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl"
+
+env: $(READY) ## set up .venv: exact versions, basicsr, the kit
+
+reproduce: $(READY) ## the main job: notebooks 01 to 04 into runs/, ends with the path of the report
+	@$(RUN)
+
+smoke: PROFILE = smoke
+smoke: $(READY) ## every cell of every notebook, with tiny sizes
+	@$(RUN) --base
+
+base: NAME = base
+base: $(READY) ## train the embedded base model again from nothing (notebook 00, over an hour on two cores)
+	@$(RUN) --base-only
+
+test: $(READY) ## the tests
+	@$(PY) -m pytest
+
+lab: $(READY) ## JupyterLab on the notebooks
+	@$(PY) -m jupyterlab notebooks
+
+lock: $(READY) ## write requirements.lock from what .venv holds
+	@{ grep '^#' requirements.lock; $(PY) -m pip freeze --exclude-editable | grep -viE '^(basicsr|mags)' | sed 's/+cpu$$//'; } > requirements.lock.part
+	@mv requirements.lock.part requirements.lock
+
+clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
+	rm -rf "runs/$(or $(NAME),$(PROFILE))"
+
+# basicsr's sdist asks for torch at build time; in isolation pip would fetch a second one, several GB.
+# pip's own version resolver is left out of it (--no-deps): requirements.lock holds what it needs.
+$(READY): requirements.lock pyproject.toml
+	@test -x $(PY) || { "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "expected Python 3.11, found $$("$(PYTHON)" --version 2>&1 || echo none); set PYTHON=/path/to/python3.11"; exit 1; }; \
+		"$(PYTHON)" -m venv $(VENV); }
+	$(PY) -m pip install --quiet --requirement requirements.lock
+	$(PY) -m pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2
+	$(PY) -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $(READY)
