@@ -56,7 +56,11 @@ class Config:
 
     def __post_init__(self):
         check_network(self.magnifier)
-        for name, allowed in {"curriculum": CURRICULA, "prompt_style": ("compact", "full"), "data": ("scenes",)}.items():
+        for name, allowed in {
+            "curriculum": CURRICULA,
+            "prompt_style": ("compact", "full"),
+            "data": ("scenes",),
+        }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {', '.join(allowed)}")
         for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
@@ -77,8 +81,16 @@ _PAPER = Config(
 )  # fmt: skip
 PROFILES = {
     "smoke": Config(
-        pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
-        num_generations=4, validate_every=1, batch_size=16,
+        pool=12,
+        solve_rollouts=2,
+        curated=6,
+        validation=6,
+        test=12,
+        stage_steps=(1, 1),
+        samples_per_step=2,
+        num_generations=4,
+        validate_every=1,
+        batch_size=16,
     ),  # fmt: skip
     "cpu": Config(),
     "paper": _PAPER,
@@ -126,7 +138,9 @@ def _typed(name, value, default):
         except ValueError:
             pass
     if type(value) is not type(default):
-        raise ValueError(f"{name}={value!r} is {type(value).__name__}; expected {type(default).__name__}, as {default!r}")
+        raise ValueError(
+            f"{name}={value!r} is {type(value).__name__}; expected {type(default).__name__}, as {default!r}"
+        )
     if isinstance(default, dict):
         return {**default, **value}
     return value
@@ -154,7 +168,9 @@ class Run:
         write_json(self.file("manifest.json"), manifest)
 
 
-def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "runs") -> Run:
+def open_run(
+    profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "runs"
+) -> Run:
     """The run folder `root/name` (by default named as the profile), made if need be.
 
     A folder that was made with other settings is an error: its results would mix with this run's.
@@ -167,7 +183,9 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
     wanted = json.loads(json.dumps(asdict(config)))
     if path.joinpath("config.json").exists():
         made = read_json(path / "config.json")
-        differ = [f"{k}={made.get(k)!r} (now {wanted.get(k)!r})" for k in {**made, **wanted} if made.get(k) != wanted.get(k)]
+        differ = [
+            f"{k}={made.get(k)!r} (now {wanted.get(k)!r})" for k in {**made, **wanted} if made.get(k) != wanted.get(k)
+        ]
         if differ:
             raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
     else:
@@ -188,6 +206,8 @@ def environment() -> dict:
         "versions": {name: importlib.metadata.version(name) for name in names},
         "python": platform.python_version(),
         "machine": platform.platform(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
         "commit": git.stdout.strip() or "unknown",
     }

@@ -57,7 +57,11 @@ def choose(pool: list[Sample], rates: dict[str, float], count: int, seed: int) -
 
 
 def _evenly(available: int, want: int) -> list[int]:
-    return np.linspace(0, available - 1, min(available, want)).round().astype(int).tolist() if available and want > 0 else []
+    return (
+        np.linspace(0, available - 1, min(available, want)).round().astype(int).tolist()
+        if available and want > 0
+        else []
+    )
 
 
 def stages(samples: list[Sample], config: Config) -> list[Stage]:

@@ -53,7 +53,9 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
     for number, row in enumerate(read_jsonl(path), 1):
         missing = [name for name in ("image", "question", "answer") if not row.get(name)]
         if missing:
-            raise ValueError(f"{path}, row {number}: no {' and no '.join(missing)}; expected image, question and answer")
+            raise ValueError(
+                f"{path}, row {number}: no {' and no '.join(missing)}; expected image, question and answer"
+            )
         try:
             load_image(path.parent / row["image"])
         except ValueError as error:
@@ -64,14 +66,20 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
         optional = {"family": row.get("family", "open"), "dataset": row.get("dataset", "own"), "boxes": boxes}
         samples.append(Sample(str(row.get("id", number)), image, str(row["question"]), str(row["answer"]), **optional))
     if not samples:
-        raise ValueError(f"{path}: none of its {len(skipped)} rows can be used; the first: {skipped[0] if skipped else None}")
+        raise ValueError(
+            f"{path}: none of its {len(skipped)} rows can be used; the first: {skipped[0] if skipped else None}"
+        )
     return samples, skipped
 
 
 def prepare(run) -> dict[str, list[Sample]]:
     """Pool, validation and test set of a run, made once and read from its folder after that."""
     folder, config = run.file("data"), run.config
-    sets = {"pool": ("train", config.pool), "validation": ("validation", config.validation), "test": ("test", config.test)}
+    sets = {
+        "pool": ("train", config.pool),
+        "validation": ("validation", config.validation),
+        "test": ("test", config.test),
+    }
     for name, (split, count) in sets.items():
         listing = folder / f"{name}.jsonl"
         if listing.exists():

@@ -35,7 +35,9 @@ def build_processor():
     pattern = r", \d+| ?[A-Za-z]+| ?\d+|[^\sA-Za-z0-9]|\s"
     special = ["<|pad|>", "<|unk|>", "<|im_start|>", "<|im_end|>", *protocol.VISION_TOKENS]
     head, tail = protocol.tool_call_text([["#"]]).split("#")
-    marks = [f"<{slash}{tag}>" for tag in ("think", "draft", "rethink", "answer", "tool_response") for slash in ("", "/")]
+    marks = [
+        f"<{slash}{tag}>" for tag in ("think", "draft", "rethink", "answer", "tool_response") for slash in ("", "/")
+    ]
     chunks = [*marks, "user\n", "assistant\n", head, tail, "], [", protocol.NO_VIEW]
     words = WORDS.split() + [w for c in (*scenes.COLOURS, *scenes.SHAPES, *scenes.SYMBOLS, *scenes.TONES) for w in [c]]
     splitter = pre_tokenizers.Split(Regex(pattern), "isolated")
@@ -170,7 +172,9 @@ class Lessons:
         magnified, _ = magnifier.view(scene.image, tuple(round(v) for v in source))
         first = f"<think>{think}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
         verdict = "right" if draft == card.answer else "wrong"
-        second = f"<rethink>the view shows {card.answer}, so the draft was {verdict}</rethink><answer>{card.answer}</answer>"
+        second = (
+            f"<rethink>the view shows {card.answer}, so the draft was {verdict}</rethink><answer>{card.answer}</answer>"
+        )
         return [
             *protocol.prompt(card.question, view, 2, "compact", "thousand", 1),
             _says(first),

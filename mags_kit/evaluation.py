@@ -3,6 +3,8 @@
 Statistics are scipy's. A trajectory is right by `rewards.answer`, the rule that training uses.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -28,7 +30,7 @@ def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, condi
     results = {}
     for name in conditions:
         rounds, network = CONDITIONS[name]
-        path = run.file("trajectories", f"{moment}, {name}.jsonl".replace(", ", "-").replace(" ", "_"))
+        path = stored(run, moment, name)
         if not path.exists():
             magnifier: Magnifier = magnifier_for(run.config, policy, run.cache, network)
             made = rollout(
@@ -37,6 +39,17 @@ def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, condi
             write_jsonl(path, [_scored(t, run.config.rewards) for t in made])
         results[name] = read_trajectories(path)
     return results
+
+
+def stored(run: Run, moment: str, condition: str = MAIN) -> Path:
+    """Where the trajectories of a condition lie."""
+    return run.file("trajectories", f"{moment}-{condition.replace(', ', '-').replace(' ', '_')}.jsonl")
+
+
+def pick(trajectories: list[Trajectory]) -> list[Trajectory]:
+    """Six to look at: three that round 2 repaired, one that it broke, one kept right, one kept wrong, where there are."""
+    wanted = (("repaired", 3), ("broke", 1), ("kept right", 1), ("kept wrong", 1))
+    return [t for kind, n in wanted for t in [t for t in trajectories if change(t) == kind][:n]]
 
 
 def _scored(trajectory: Trajectory, weights) -> Trajectory:
@@ -81,7 +94,9 @@ def paired_difference(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[
 def draft_changes(trajectories: list[Trajectory]) -> dict[str, float]:
     """What round 2 did to the draft, as shares: repaired, broke, kept right, kept wrong, no draft."""
     counts = pd.Series([change(t) for t in trajectories]).value_counts(normalize=True)
-    return {name: float(counts.get(name, 0.0)) for name in ("repaired", "broke", "kept right", "kept wrong", "no draft")}
+    return {
+        name: float(counts.get(name, 0.0)) for name in ("repaired", "broke", "kept right", "kept wrong", "no draft")
+    }
 
 
 def change(t: Trajectory) -> str:
@@ -121,7 +136,9 @@ def summary(trajectories: list[Trajectory]) -> dict:
         **accuracy(trajectories),
         "families": {f: accuracy([t for t in trajectories if t.sample.family == f]) for f in families(trajectories)},
         "outcomes": pd.Series([t.outcome for t in trajectories]).value_counts(normalize=True).to_dict(),
-        "regions": pd.Series([r.outcome for t in trajectories for r in t.regions], dtype=object).value_counts().to_dict(),
+        "regions": pd.Series([r.outcome for t in trajectories for r in t.regions], dtype=object)
+        .value_counts()
+        .to_dict(),
         "drafts": draft_changes(trajectories),
         "grounding": looks.mean().to_dict() if len(looks) else {},
         "tokens": float(np.mean([sum(t.lengths) for t in trajectories])),

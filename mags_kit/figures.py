@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from mags_kit import evaluation
 from mags_kit.data import load_image
-from mags_kit.magnifier import Magnifier
+from mags_kit.magnifier import draw_view
 from mags_kit.records import Sample, Trajectory
 
 # Okabe and Ito's palette, safe for colour-blind readers
@@ -111,10 +111,49 @@ def show_results(found: dict, title: str):
     return figure
 
 
-def show_trajectory(t: Trajectory, folder: str | Path, magnifier: Magnifier):
+def show_looks(samples: list[Sample], folder: str | Path, policy, magnifier, pixels: int):
+    """For each sample: the first view, its target as the first view shows it, and the target magnified."""
+    figure, axes = plt.subplots(len(samples), 3, figsize=(9, 3.2 * len(samples)), squeeze=False)
+    for (whole, before, after), sample in zip(axes, samples, strict=True):
+        image = load_image(Path(folder) / sample.image)
+        first, (magnified, record) = policy.first_view(image, pixels), magnifier.view(image, sample.boxes[0])
+        scale = first.width / image.width
+        small = first.crop([round(v * scale) for v in record.box])
+        for axis, picture, title in (
+            (whole, first, f"first view, {first.width}x{first.height} px"),
+            (before, small, f"there the target has {small.width}x{small.height} px"),
+            (after, magnified, f"magnified: {magnified.width}x{magnified.height} px"),
+        ):
+            axis.imshow(picture)
+            axis.set_title(title, fontsize=9, loc="left")
+            axis.axis("off")
+        whole.text(0, -0.04, f"{sample.question} ({sample.answer})", transform=whole.transAxes, fontsize=9, va="top")
+    figure.tight_layout()
+    return figure
+
+
+def show_regions(made: dict[str, list[Trajectory]]):
+    """Sizes of the usable regions as shares of the image, and the places of their centres, for each moment."""
+    figure, (sizes, *places) = plt.subplots(1, 1 + len(made), figsize=(4 + 3.2 * len(made), 3.4))
+    bins = np.logspace(-4, 0, 33)
+    for (moment, trajectories), axis, colour in zip(made.items(), places, (ORANGE, BLUE), strict=False):
+        boxes = [(r.box, t.size) for t in trajectories for r in t.regions if r.usable]
+        areas = [(b[2] - b[0]) * (b[3] - b[1]) / (s[0] * s[1]) for b, s in boxes]
+        sizes.hist(areas, bins, color=colour, alpha=0.7, label=f"{moment} RL")
+        centres = np.array([((b[0] + b[2]) / 2 / s[0], (b[1] + b[3]) / 2 / s[1]) for b, s in boxes]).reshape(-1, 2)
+        axis.plot(*centres.T, ".", color=colour, alpha=0.5, ms=4)
+        axis.set(title=f"centres, {moment} RL", xlim=(0, 1), ylim=(1, 0), xlabel="share of the width", aspect="equal")
+        axis.set_ylabel("share of the height")
+    sizes.set(xscale="log", title="sizes", xlabel="region's share of the image", ylabel="regions")
+    sizes.legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def show_trajectory(t: Trajectory, folder: str | Path, cache_dir=None):
     """One trajectory: the image with its regions, the views as the policy saw them, both replies and the verdict."""
     image = load_image(Path(folder) / t.sample.image)
-    views = [magnifier.view(image, region.box)[0] for region in t.regions if region.usable]
+    views = [draw_view(image, view, t.magnifier, cache_dir) for view in t.views]
     figure, axes = plt.subplots(1, 2 + max(1, len(views)), figsize=(4.2 + 3 * max(1, len(views)) + 4.6, 4.2))
     axes[0].imshow(image)
     axes[0].set_title(_wrap(t.sample.question, 44), fontsize=9, loc="left")

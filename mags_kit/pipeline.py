@@ -70,10 +70,12 @@ def write_report(run: Run) -> Path:
         links.append(f'<li><a href="notebooks/{step}.html">{step.replace("_", " ")}</a></li>')
     found, manifest = read_json(run.file("metrics.json")), read_json(run.file("manifest.json"))
     settings = "".join(
-        f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in read_json(run.file("config.json")).items()
+        f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>"
+        for k, v in read_json(run.file("config.json")).items()
     )
     pictures = "".join(
-        f'<figure><img src="figures/{p.name}" alt="{p.stem}"></figure>' for p in sorted(run.file("figures").glob("*.png"))
+        f'<figure><img src="figures/{p.name}" alt="{p.stem}"></figure>'
+        for p in sorted(run.file("figures").glob("*.png"))
     )
     own = manifest["steps"].get("own data", {})
     skipped = "".join(f"<li>row {s['row']}: {html.escape(s['reason'])}</li>" for s in own.get("skipped", []))

@@ -60,7 +60,10 @@ class Policy:
             mask[row, width - len(prompt) :] = 1
         pixels = self.processor.image_processor([i for group in images for i in group], return_tensors="pt")
         kinds = (ids == self.processor.image_token_id).long()
-        if int(kinds.sum()) != int(pixels["image_grid_thw"].prod(-1).sum()) // self.processor.image_processor.merge_size**2:
+        if (
+            int(kinds.sum())
+            != int(pixels["image_grid_thw"].prod(-1).sum()) // self.processor.image_processor.merge_size**2
+        ):
             raise RuntimeError("the prompts hold another number of image tokens than their images need")
         inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
         sampling = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0} if temperature else {}
@@ -102,7 +105,9 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         processor = AutoProcessor.from_pretrained(path)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"model {config.model!r}: expected a folder or a reachable hub id of a Qwen-VL; {reason}") from None
+        raise ValueError(
+            f"model {config.model!r}: expected a folder or a reachable hub id of a Qwen-VL; {reason}"
+        ) from None
     frame = protocol.frame_of(kind)
     gpu = torch.cuda.is_available()
     dtype = torch.bfloat16 if gpu else torch.float32
@@ -111,7 +116,10 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         llm_int8_skip_modules=["visual", "lm_head"],
     )  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
-        path, dtype=dtype, device_map={"": 0 if gpu else "cpu"}, quantization_config=quantised if config.four_bit else None
+        path,
+        dtype=dtype,
+        device_map={"": 0 if gpu else "cpu"},
+        quantization_config=quantised if config.four_bit else None,
     )
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
@@ -133,5 +141,7 @@ def _with_adapter(model, config: Config, adapter, trainable: bool):
         if not Path(adapter, "adapter_config.json").exists():
             raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
         return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
-    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LANGUAGE_LAYERS, task_type="CAUSAL_LM")
+    lora = LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LANGUAGE_LAYERS, task_type="CAUSAL_LM"
+    )
     return get_peft_model(model, lora)

@@ -37,6 +37,14 @@ class Region:
 
 
 @dataclass(frozen=True)
+class View:
+    """A magnified region: what was cut out of the original image, margin included, and the (width, height) it got."""
+
+    box: Box
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """One rollout, enough to redraw it and to score it again without a model."""
 
@@ -46,7 +54,7 @@ class Trajectory:
     replies: tuple[str, ...]  # what the policy wrote, one text a round, end marks removed
     lengths: tuple[int, ...] = ()  # tokens of each reply
     regions: tuple[Region, ...] = ()
-    views: tuple[Box, ...] = ()  # what was cut out for each usable region, margin included
+    views: tuple[View, ...] = ()  # one for each usable region
     magnifier: str = "none"
     draft: str | None = None
     answer: str | None = None
@@ -65,7 +73,7 @@ def sample_from(row: dict) -> Sample:
 def trajectory_from(row: dict) -> Trajectory:
     regions = tuple(Region(tuple(r["box"]), r["outcome"]) for r in row["regions"])
     changes = {"sample": sample_from(row["sample"]), "regions": regions, "size": tuple(row["size"])}
-    changes |= {"views": tuple(tuple(v) for v in row["views"])}
+    changes |= {"views": tuple(View(tuple(v["box"]), tuple(v["size"])) for v in row["views"])}
     changes |= {"replies": tuple(row["replies"]), "lengths": tuple(row["lengths"])}
     return Trajectory(**row | changes)
 
@@ -106,7 +114,9 @@ def read_jsonl(path: str | Path) -> list[dict]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r} ({error.msg})") from None
+                raise ValueError(
+                    f"{path}, line {number}: expected a JSON object, got {line[:60]!r} ({error.msg})"
+                ) from None
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: expected a JSON object, got {type(row).__name__}")
             rows.append(row)

@@ -33,10 +33,15 @@ class MagnifyingGlass:
 
         self._sample = sample_from(json.loads(sample))
         self._image = load_image(self._folder / self._sample.image)
-        self._view = self._policy.first_view(self._image, self._config.first_view_pixels)
-        self._regions, self._cuts, self._called = [], [], False
+        self._first = self._policy.first_view(self._image, self._config.first_view_pixels)
+        self._regions, self._views, self._called = [], [], False
         [message] = protocol.prompt(
-            self._sample.question, self._view, self._rounds, self._policy.style, self._policy.frame, self._config.max_regions
+            self._sample.question,
+            self._first,
+            self._rounds,
+            self._policy.style,
+            self._policy.frame,
+            self._config.max_regions,
         )
         return message["content"]
 
@@ -53,14 +58,14 @@ class MagnifyingGlass:
         if self._called:
             return protocol.NO_VIEW
         self._called = True
-        view, source = self._view.size, self._image.size
+        view, source = self._first.size, self._image.size
         self._regions = protocol.read_regions(regions, self._policy.frame, view, source, self._config.max_regions)
         try:
             looks = [self._magnifier.view(self._image, region.box) for region in self._regions if region.usable]
         except Exception as bug:
             self._bug = bug  # the tool loop would pass it to the policy as text; `_trajectory` raises it again
             raise
-        self._cuts = [cut for _, cut in looks]
+        self._views = [record for _, record in looks]
         return [{"type": "image", "image": image} for image, _ in looks] or protocol.NO_VIEW
 
     def _trajectory(self, replies: list[str], lengths: list[int], condition: str = "training") -> Trajectory:
@@ -75,7 +80,7 @@ class MagnifyingGlass:
             outcome = "no_answer" if self._called or self._rounds == 1 else "no_call"
         return Trajectory(
             self._sample, self._image.size, condition, tuple(replies), tuple(lengths), tuple(self._regions),
-            tuple(self._cuts), self._magnifier.network, first.draft, last.answer, outcome,
+            tuple(self._views), self._magnifier.network, first.draft, last.answer, outcome,
         )  # fmt: skip
 
 
@@ -103,7 +108,9 @@ def suffix_ids(policy: Policy, results: list) -> list[int]:
         {"role": "assistant", "content": [{"type": "text", "text": ""}], "tool_calls": [call]},
     ]
     before, after = (
-        policy.processor.apply_chat_template([t], add_generation_prompt=bool(g), tokenize=True, return_dict=True)["input_ids"][0]
+        policy.processor.apply_chat_template([t], add_generation_prompt=bool(g), tokenize=True, return_dict=True)[
+            "input_ids"
+        ][0]
         for t, g in ((talk, 0), (talk + messages, 1))
     )
     end = len(before) - list(before)[::-1].index(policy.processor.tokenizer.eos_token_id)
@@ -155,7 +162,9 @@ def _batch(policy, samples, folder, config, magnifier, rounds, temperature, cond
         going.append((i, prompts[i] + firsts[i] + suffix_ids(policy, results), images[i] + views))
     if going:
         index, seconds, shown = zip(*going, strict=True)
-        for i, ids in zip(index, policy.generate(list(seconds), list(shown), config.round_tokens, temperature), strict=True):
+        for i, ids in zip(
+            index, policy.generate(list(seconds), list(shown), config.round_tokens, temperature), strict=True
+        ):
             replies[i].append(ids)
     return [
         g._trajectory([tokenizer.decode(r, skip_special_tokens=True) for r in ids], [len(r) for r in ids], condition)
@@ -180,7 +189,7 @@ def _call(glass: MagnifyingGlass, call: dict):
 
 
 def _forced_reply(policy: Policy, glass: MagnifyingGlass, boxes: list[Box]) -> list[int]:
-    view, source = glass._view.size, glass._image.size
+    view, source = glass._first.size, glass._image.size
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step) for box in boxes]
     return policy.processor.tokenizer.encode(protocol.tool_call_text(written) + policy.processor.tokenizer.eos_token)
 

@@ -68,15 +68,19 @@ class Scene:
 
 
 def make_scene(seed: int, split: str, family: str | None = None, answer: str | None = None) -> Scene:
-    """The scene of a seed. `family` and `answer` fix those of the first card, so that a set can be balanced."""
+    """The scene of a seed. `family` and `answer` fix those of the first card, so that a set can be balanced.
+
+    In the train split any card may be asked for; in the others only the first, whose combination is held out.
+    """
     rng = np.random.default_rng([sorted(CLASSES).index(split), seed])
     spots = _spots(rng)
     names = [(c, s) for c in COLOURS for s in SHAPES]
     names = [names[i] for i in rng.permutation(len(names))]
     cards = []
     for i, (x, y) in enumerate(spots[: rng.integers(5, 10)]):
+        asked = i == 0 or split == "train"  # the other cards of a held-out scene may be of any combination
         fixed = (family, answer) if i == 0 else (None, None)
-        cards.append(_card(rng, names, (x, y), split, *fixed))
+        cards.append(_card(rng, names, (x, y), CLASSES[split] if asked else range(5), *fixed))
     clutter = spots[len(cards) : len(cards) + rng.integers(8, 26)]
     return Scene(tuple(cards), len(clutter), _render(rng, cards, clutter))
 
@@ -91,12 +95,11 @@ def _spots(rng) -> list[tuple[float, float]]:
     return spots
 
 
-def _card(rng, names, centre, split, family=None, answer=None) -> Card:
+def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
     radius = rng.uniform(20, 28)
     family = family or FAMILIES[rng.integers(3)]
     answer = answer or ANSWERS[family][rng.integers(len(ANSWERS[family]))]
     code = ANSWERS[family].index(answer)
-    allowed = CLASSES[split]
     pick = next(i for i, (c, s) in enumerate(names) if _combination(c, s, family, code) in allowed)
     colour, shape = names.pop(pick)
     name = f"{colour} {shape}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mags_kit import protocol, rewards
+from mags_kit import rewards
 from mags_kit.config import Config, Run
 from mags_kit.curriculum import Stage
 from mags_kit.evaluation import grounding
@@ -44,7 +44,9 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], stages: lis
         trainer.train(resume_from_checkpoint=last)
         policy.model.save_pretrained(run.file("training", stage.name, "adapter"))
         offset = sum(s.steps for s in stages[:number])
-        state["log"] += [{**row, "step": row["step"] + offset, "stage": stage.name} for row in trainer.state.log_history]
+        state["log"] += [
+            {**row, "step": row["step"] + offset, "stage": stage.name} for row in trainer.state.log_history
+        ]
         state["validation"] += trainer.looks.rows
         state["stages"].append(stage.name)
         write_json(state_file, state)
@@ -96,6 +98,9 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         processing_class=policy.processor,
         environment_factory=lambda: MagnifyingGlass(policy, magnifier, config, run.file("data")),
     )
+    for parameter in policy.model.parameters():
+        if parameter.requires_grad:  # TRL rounds adapters of quantised models to bf16, which loses small updates
+            parameter.data = parameter.data.float()
     trainer.looks = _validation_looks(run, policy, magnifier, validation, state, stage, number)
     trainer.add_callback(trainer.looks)
     trainer.remove_callback(PrinterCallback)
@@ -112,7 +117,9 @@ def reward_functions(policy: Policy, config: Config) -> list:
             for glass, ids, completion, prompt in zip(environments, completion_ids, completions, prompts, strict=True):
                 check_images(policy, glass, completion, prompt, ids)
             batch["of"] = completion_ids
-            batch["made"] = [_trajectory(policy, g, ids, end) for g, ids in zip(environments, completion_ids, strict=True)]
+            batch["made"] = [
+                _trajectory(policy, g, ids, end) for g, ids in zip(environments, completion_ids, strict=True)
+            ]
         return batch["made"]
 
     def make(name):
@@ -142,17 +149,27 @@ def _trajectory(policy, glass, ids: list[int], end: int):
 def check_images(policy: Policy, glass, completion: list[dict], prompt: list[dict], ids: list[int]) -> None:
     """Guard against views that were dropped on the way: a RuntimeError instead of training on half a rollout."""
     shown = sum(p["type"] == "image" for m in completion if isinstance(m.get("content"), list) for p in m["content"])
-    if shown != len(glass._cuts):
+    if shown != len(glass._views):
         raise RuntimeError(
-            f"{len(glass._cuts)} views were cut out but {shown} reached the policy: max_completion_length is too small; "
+            f"{len(glass._views)} views were cut out but {shown} reached the policy: max_completion_length is too small; "
             "lower max_regions or view_pixels"
         )
     merge = policy.processor.image_processor.merge_size**2
-    views = [p["image"] for m in completion if isinstance(m.get("content"), list) for p in m["content"] if p["type"] == "image"]
-    wanted = sum(policy.processor.image_processor.get_number_of_image_patches(v.height, v.width, {}) for v in views) // merge
+    views = [
+        p["image"]
+        for m in completion
+        if isinstance(m.get("content"), list)
+        for p in m["content"]
+        if p["type"] == "image"
+    ]
+    wanted = (
+        sum(policy.processor.image_processor.get_number_of_image_patches(v.height, v.width, {}) for v in views) // merge
+    )
     found = sum(token == policy.processor.image_token_id for token in ids)
     if wanted != found:
-        raise RuntimeError(f"the views need {wanted} image tokens, the completion holds {found}; they would be misplaced")
+        raise RuntimeError(
+            f"the views need {wanted} image tokens, the completion holds {found}; they would be misplaced"
+        )
 
 
 def behaviour(trajectories) -> dict[str, float]:
@@ -189,7 +206,9 @@ def _validation_looks(run: Run, policy: Policy, magnifier, validation, state, st
         rows: list = []
 
         def look(self, step):
-            made = rollout(policy, validation, run.file("data"), config, magnifier, condition="validation", progress=False)
+            made = rollout(
+                policy, validation, run.file("data"), config, magnifier, condition="validation", progress=False
+            )
             right = float(np.mean([rewards.answer(t) for t in made]))
             best = max((row["accuracy"] for row in state["validation"] + self.rows), default=-1)
             self.rows.append({"step": offset + step, "accuracy": right, "samples": len(made), **behaviour(made)})

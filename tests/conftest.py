@@ -1,0 +1,54 @@
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "real_photos"
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    """A run of the smoke profile with its data made."""
+    from mags_kit import data
+    from mags_kit.config import open_run
+
+    run = open_run("smoke", "smoke", root=tmp_path_factory.mktemp("runs"))
+    data.prepare(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def policy(smoke_run):
+    """The embedded model as every profile loads a model: NF4, no adapter."""
+    from mags_kit.policy import load_policy
+
+    return load_policy(smoke_run.config)
+
+
+@pytest.fixture
+def scripted(policy):
+    """`scripted([[first replies], [second replies]])`: the real processor, and replies from lists instead of a model."""
+
+    def make(rounds):
+        turns = iter(rounds)
+        encode = policy.processor.tokenizer.encode
+        end = policy.processor.tokenizer.eos_token_id
+
+        class Scripted(type(policy)):
+            def generate(self, prompts, images, max_tokens, temperature=0.0):
+                replies = [[*encode(text), end] for text in next(turns)]
+                assert len(replies) == len(prompts) == len(images)
+                return replies
+
+        return Scripted(**{f.name: getattr(policy, f.name) for f in dataclasses.fields(policy)})
+
+    return make
+
+
+@pytest.fixture
+def real_photos():
+    if not REAL_PHOTOS.is_dir():
+        pytest.skip(f"no real photos at {REAL_PHOTOS}")
+    return REAL_PHOTOS

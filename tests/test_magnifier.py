@@ -1,0 +1,80 @@
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mags_kit import magnifier
+from mags_kit.magnifier import Magnifier, draw_view, load_network, super_resolve
+
+sides = st.integers(1, 700)
+
+
+@given(sides, sides, sides, sides, st.sampled_from(["bicubic", "none"]), st.sampled_from([28, 32]))
+def test_views_fit_the_processor_and_the_budget(x, y, w, h, network, factor):
+    size = (max(700, x + w), max(700, y + h))
+    glass = Magnifier(network, 128 * 128, factor)
+    cut = glass.crop_box((x, y, x + w, y + h), size)
+    assert 0 <= cut[0] < cut[2] <= size[0] and 0 <= cut[1] < cut[3] <= size[1]
+    width, height = glass.view_size(cut[2] - cut[0], cut[3] - cut[1])
+    assert width % factor == height % factor == 0 < width * height <= 128 * 128
+
+
+def test_crops_come_from_the_original_pixels():
+    """A one-pixel mark that no downscaled image would show stands in the view."""
+    image = Image.new("RGB", (2000, 1500))
+    image.putpixel((1234, 777), (255, 0, 0))
+    view, record = Magnifier("none", 128 * 128, 32).view(image, (1210, 750, 1260, 800))
+    assert np.asarray(view)[..., 0].max() > 100
+    assert record.box[0] <= 1210 and record.box[2] >= 1260
+
+
+def test_a_margin_is_added_on_each_side():
+    assert Magnifier("none", 10**6, 32, margin=0.5).crop_box((100, 100, 200, 300), (900, 900)) == (50, 0, 250, 400)
+    assert Magnifier("none", 10**6, 32, margin=0).crop_box((100, 100, 200, 300), (900, 900)) == (100, 100, 200, 300)
+
+
+@pytest.mark.parametrize("network", ["realesr-animevideov3", "realesrgan-x4plus-anime"])
+def test_networks_load_strictly_and_enlarge_four_times(network):
+    """A sharp edge blurred by downscaling comes back steeper than bicubic interpolation brings it back."""
+    sharp = Image.new("L", (96, 96))
+    sharp.paste(255, (48, 0, 96, 96))
+    small = sharp.convert("RGB").resize((24, 24), Image.BICUBIC)
+    out = super_resolve(small, network)
+    assert out.size == (96, 96)
+    steep = [np.abs(np.diff(np.asarray(i.convert("L"), float)[48])).max() for i in (out, small.resize((96, 96), Image.BICUBIC))]
+    assert steep[0] > steep[1]
+
+
+def test_a_pth_file_gives_the_same_network(tmp_path):
+    import torch
+
+    compact = load_network("realesr-animevideov3")
+    torch.save({"params": compact.state_dict()}, tmp_path / "own.pth")
+    image = Image.effect_noise((16, 12), 60).convert("RGB")
+    assert np.array_equal(super_resolve(image, str(tmp_path / "own.pth")), super_resolve(image, "realesr-animevideov3"))
+
+
+def test_views_are_cached_by_content_and_network(tmp_path):
+    image = Image.effect_noise((100, 100), 60).convert("RGB")
+    glass = Magnifier("realesr-animevideov3", 64 * 64, 32, cache_dir=tmp_path)
+    first, record = glass.view(image, (10, 10, 40, 40))
+    again, _ = glass.view(image, (10, 10, 40, 40))
+    assert np.array_equal(first, again) and len(list(tmp_path.rglob("*.png"))) == 1
+    assert np.array_equal(draw_view(image, record, glass.network), first)
+    glass.view(image, (10, 10, 41, 40))
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+
+
+def test_weights_are_checked(monkeypatch):
+    name, expected, blocks = magnifier.PACKAGED["realesr-animevideov3"]
+    monkeypatch.setitem(magnifier.PACKAGED, "realesr-animevideov3", (name, hashlib.sha256(b"").hexdigest(), blocks))
+    with pytest.raises(ValueError, match="sha256"):
+        magnifier._packaged_bytes("realesr-animevideov3")
+
+
+def test_an_unknown_magnifier_is_named():
+    with pytest.raises(ValueError, match="'lens' is unknown; expected one of realesr-animevideov3"):
+        Magnifier("lens", 128 * 128, 32)

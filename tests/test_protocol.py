@@ -1,0 +1,108 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mags_kit import protocol
+from mags_kit.protocol import parse_reply, read_regions, to_model, to_source
+
+SOURCE, VIEW = (640, 480), (320, 224)
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("<think>a</think><draft>2</draft><tool_call>x</tool_call>", ("a", "2", None, True)),
+        ("<rethink>b</rethink><answer> yes </answer>", ("b", None, "yes", False)),
+        ("<think>cut off", (None, None, None, False)),
+        ("<answer>1</answer><answer>2</answer>", (None, None, "1", False)),
+        ("<answer>two\nlines</answer>", (None, None, "two\nlines", False)),
+        ("</answer>3<answer>", (None, None, None, False)),
+        ("<tool_call>{", (None, None, None, True)),
+        ("", (None, None, None, False)),
+    ],
+)
+def test_replies(text, parts):
+    reply = parse_reply(text)
+    assert (reply.rationale, reply.draft, reply.answer, reply.called) == parts
+
+
+@pytest.mark.parametrize(
+    "raw, outcomes",
+    [
+        ([[100, 100, 300, 300]], ["ok"]),
+        ([100, 100, 300, 300], ["ok"]),  # one bare box
+        ([[300, 300, 100, 100]], ["reversed"]),
+        ([[100, 100, 100, 300]], ["reversed"]),
+        ([[-50, 100, 300, 300]], ["clipped"]),
+        ([[1200, 1200, 1500, 1500]], ["outside"]),
+        ([[100, 100, 105, 105]], ["tiny"]),
+        ([[0, 0, 1000, 1000]], ["whole"]),
+        ([[100, 100, 300, 300]] * 2, ["ok", "duplicate"]),
+        ([[100, 100, 300, 300], [1, 1, 99, 99], [5, 5, 99, 99]], ["ok", "ok", "surplus"]),
+        ([["a", 1, 2, 3]], ["not_a_box"]),
+        ([[float("nan"), 1, 2, 3]], ["not_a_box"]),
+        ([[1e308, 1, 2, 3]], ["not_a_box"]),
+        ([[float("inf"), 1, 2, 3]], ["not_a_box"]),
+        ([[True, 1, 200, 300]], ["not_a_box"]),
+        ([[[1, 2, 3, 4]]], ["not_a_box"]),
+        ([[1, 2, 3]], ["not_a_box"]),
+        ("[[1, 2, 3, 4]]", ["not_a_box"]),
+        (None, ["not_a_box"]),
+        ({}, ["not_a_box"]),
+        ([], []),
+    ],
+)
+def test_regions(raw, outcomes):
+    assert [r.outcome for r in read_regions(raw, "thousand", VIEW, SOURCE, max_regions=2)] == outcomes
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+)
+
+
+@given(json_values, st.sampled_from(["thousand", "pixels", "source"]))
+def test_no_value_raises_and_usable_regions_lie_inside(raw, frame):
+    regions = read_regions(raw, frame, VIEW, SOURCE, max_regions=3)
+    assert sum(r.usable for r in regions) <= 3
+    for region in (r for r in regions if r.usable):
+        x0, y0, x1, y1 = region.box
+        assert 0 <= x0 < x1 <= SOURCE[0] and 0 <= y0 < y1 <= SOURCE[1]
+    json.dumps([r.box for r in regions])
+
+
+boxes = st.tuples(st.integers(0, 600), st.integers(0, 440), st.integers(8, 40), st.integers(8, 40))
+
+
+@given(boxes, st.sampled_from(["thousand", "pixels", "source"]))
+def test_a_box_survives_the_way_to_the_model_and_back(box, frame):
+    x, y, w, h = box
+    box = (x, y, x + w, y + h)
+    back = to_source(to_model(box, frame, VIEW, SOURCE), frame, VIEW, SOURCE)
+    unit = {"thousand": 0.64, "pixels": 480 / 224, "source": 1}[frame]
+    assert all(abs(a - b) <= unit / 2 + 1e-9 for a, b in zip(box, back, strict=True))
+
+
+def test_frames_by_hand():
+    assert to_source((160, 112, 320, 224), "pixels", VIEW, SOURCE) == (320, 240, 640, 480)
+    assert to_source((500, 500, 1000, 1000), "thousand", VIEW, SOURCE) == (320, 240, 640, 480)
+    assert to_model((320, 240, 640, 480), "thousand", VIEW, SOURCE, step=20) == (500, 500, 1000, 1000)
+    with pytest.raises(ValueError, match="llava"):
+        protocol.frame_of("llava")
+
+
+@given(st.text())
+def test_no_text_raises(text):
+    parse_reply(text)
+
+
+def test_the_written_tool_call_is_what_the_parser_reads(policy):
+    from trl.chat_template_utils import parse_response
+
+    text = "<think>x</think>" + protocol.tool_call_text([(20, 40, 100, 200), (0, 0, 60, 60)])
+    ids = policy.processor.tokenizer.encode(text)
+    [call] = parse_response(policy.processor.tokenizer, ids, prefix=[])["tool_calls"]
+    assert call["function"] == {"name": "magnify", "arguments": {"regions": [[20, 40, 100, 200], [0, 0, 60, 60]]}}

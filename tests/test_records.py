@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+from mags_kit import records
+from mags_kit.records import Region, Sample, Trajectory, View
+
+
+def make_trajectory(**changes):
+    sample = Sample("a", "a.jpg", "How many?", "3", "count", boxes=((1, 2, 3, 4),), meta={"seed": 1})
+    base = {
+        "sample": sample, "size": (640, 480), "condition": "test", "replies": ("<draft>2</draft>", "<answer>3</answer>"),
+        "lengths": (4, 5), "regions": (Region((1, 2, 30, 40), "ok"),), "views": (View((0, 0, 32, 44), (64, 96)),),
+        "magnifier": "bicubic", "draft": "2", "answer": "3",
+    }  # fmt: skip
+    return Trajectory(**base | changes)
+
+
+def test_trajectories_read_back_as_written(tmp_path):
+    made = [make_trajectory(), make_trajectory(regions=(), views=(), answer=None, outcome="no_answer")]
+    records.write_jsonl(tmp_path / "t.jsonl", made)
+    assert records.read_trajectories(tmp_path / "t.jsonl") == made
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "t.jsonl"
+    records.write_jsonl(path, [make_trajectory()])
+    before = path.read_text()
+
+    def broken():
+        yield make_trajectory()
+        raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError):
+        records.write_jsonl(path, broken())
+    assert path.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["t.jsonl"]
+
+
+@pytest.mark.parametrize("line, said", [("{'a': 1}", "line 2"), ("[1]", "got list"), ("nonsense", "expected a JSON object")])
+def test_a_bad_line_is_named(tmp_path, line, said):
+    (tmp_path / "t.jsonl").write_text(json.dumps({"a": 1}) + "\n" + line + "\n")
+    with pytest.raises(ValueError, match=said):
+        records.read_jsonl(tmp_path / "t.jsonl")

@@ -1,0 +1,70 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from mags_kit import scenes
+from mags_kit.scenes import ANSWERS, FAMILIES, make_scene
+
+
+def test_a_seed_is_a_scene():
+    one, two, other = (make_scene(seed, "train") for seed in (7, 7, 8))
+    assert one == two and one.jpeg != other.jpeg
+
+
+def test_splits_share_no_scene_even_at_the_same_seed():
+    assert len({make_scene(7, split).jpeg for split in scenes.CLASSES}) == 3
+
+
+@pytest.mark.parametrize("split", scenes.CLASSES)
+def test_asked_combinations_belong_to_the_split(split):
+    for seed in range(40):
+        cards = make_scene(seed, split).cards
+        for card in cards if split == "train" else cards[:1]:
+            code = ANSWERS[card.family].index(card.answer)
+            assert scenes._combination(card.colour, card.shape, card.family, code) in scenes.CLASSES[split]
+
+
+def test_scenes_are_dense_and_names_unique():
+    for seed in range(20):
+        scene = make_scene(seed, "test")
+        assert 10 <= len(scene.cards) + scene.clutter <= 40
+        assert len({card.name for card in scene.cards}) == len(scene.cards)
+        assert all(0 <= c.box[0] < c.box[2] <= scenes.SIZE and 0 <= c.box[1] < c.box[3] <= scenes.SIZE for c in scene.cards)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_marks_agree_with_the_answer(family):
+    for answer in ANSWERS[family]:
+        for seed in range(8):
+            card = make_scene(seed, "train", family, answer).cards[0]
+            tones = Counter(tone for kind, tone, *_ in card.marks)
+            if family == "attribute":
+                assert [kind for kind, *_ in card.marks] == [answer]
+            elif family == "count":
+                asked = [tone for tone in scenes.TONES if f" {tone} dots" in card.question]
+                assert sum(tones[t] for t in asked or scenes.TONES) == int(answer)
+            else:
+                words = next(w for w in scenes.RELATIONS if f" is {w} " in card.question)
+                tone = card.question.split()[1]
+                place = {t: np.array(p) for _, t, *p in card.marks}
+                other = next(t for t in place if t != tone)
+                holds = (place[tone] - place[other]) @ np.array(scenes.RELATIONS[words]) > 0
+                assert holds == (answer == "yes")
+
+
+def test_marks_survive_in_the_source_and_not_in_the_first_view():
+    """A white dot on a dark card stands out by over 100 grey levels in the source, by far fewer in the first view."""
+    contrasts = {"source": [], "view": []}
+    for seed in range(200):
+        scene = make_scene(seed, "train", "count", "1")
+        card = scene.cards[0]
+        if card.marks[0][1] != "white" or len(card.marks) > 1 or card.colour not in ("blue", "purple", "brown"):
+            continue
+        x, y = (round(c + d) for c, d in zip(card.centre, card.marks[0][2:], strict=True))
+        source = np.asarray(scene.image.convert("L"), float)
+        view = np.asarray(scene.image.resize((192, 192), 3).convert("L"), float)
+        contrasts["source"].append(source[y - 1 : y + 2, x - 1 : x + 2].max() - source[y - 9, x])
+        contrasts["view"].append(view[y // 4 - 1 : y // 4 + 2, x // 4 - 1 : x // 4 + 2].max() - view[y // 4 - 2, x // 4])
+    assert len(contrasts["source"]) >= 5
+    assert np.median(contrasts["source"]) > 100 > 80 > np.median(contrasts["view"])
