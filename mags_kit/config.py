@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mags_kit.magnifier import check_network
 from mags_kit.records import read_json, write_json
+from mags_kit.rewards import REWARDS
 
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 
@@ -50,6 +51,8 @@ class Config:
     beta: float = 0.0  # weight of the KL penalty against the base
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
+    # the embedded base model, trained from nothing by notebook 00
+    base_steps: tuple[int, ...] = (600, 500, 1800)  # optimisation steps of its three phases: see, point, answer
     # all
     batch_size: int = 48  # trajectories sampled at once outside training
     seed: int = 0
@@ -66,6 +69,9 @@ class Config:
         for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
+        unknown = sorted(set(self.rewards) - set(REWARDS))
+        if unknown:
+            raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(REWARDS)}")
         if self.num_generations < 2:
             raise ValueError("num_generations=1; a group needs at least 2 trajectories to have an advantage")
         if self.curated > self.pool:

@@ -279,3 +279,78 @@ def _see_loss(model, heads, batch):
         "offset_px": 16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(),
     }
     return loss, {k: round(v, 3) for k, v in hits.items()}
+
+
+def abilities(policy, samples, folder, config) -> dict:
+    """What the base can do, by forcing its region: `{condition: trajectories}` of greedy two-round rollouts."""
+    from mags_kit.rollout import magnifier_for, rollout
+
+    magnifier = magnifier_for(config, policy)
+    whole = [[(0, 0, scenes.SIZE, scenes.SIZE)] for _ in samples]
+    forced = {
+        "the whole image": whole,
+        "the region it chooses": None,
+        "its own pointing": [[box] for box in _point(policy, samples, folder, config)],
+        "the true box": [list(sample.boxes) for sample in samples],
+    }
+    made = {"one round": rollout(policy, samples, folder, config, magnifier, rounds=1, condition="one round")}
+    for name, regions in forced.items():
+        made[name] = rollout(policy, samples, folder, config, magnifier, regions=regions, condition=name)
+    return made
+
+
+def _point(policy, samples, folder, config):
+    """Where the base points when asked for the card of each question, in source pixels."""
+    import re
+
+    from mags_kit.data import load_image
+    from mags_kit.rollout import prompt_ids
+
+    views = [load_image(Path(folder) / s.image).resize((VIEW, VIEW), 3) for s in samples]
+    names = [re.search(r"on the (\w+ \w+)", s.question).group(1) for s in samples]
+    parts = [
+        [{"type": "image", "image": v}, {"type": "text", "text": f"Point at the {n}."}]
+        for v, n in zip(views, names, strict=True)
+    ]
+    prompts, boxes = [prompt_ids(policy, p) for p in parts], []
+    for i in range(0, len(samples), config.batch_size):
+        chunk = slice(i, i + config.batch_size)
+        for ids in policy.generate(prompts[chunk], [[v] for v in views[chunk]], config.round_tokens):
+            numbers = [int(n) for n in re.findall(r"\d+", policy.processor.tokenizer.decode(ids))][:4]
+            box = (
+                numbers
+                if len(numbers) == 4 and numbers[0] < numbers[2] and numbers[1] < numbers[3]
+                else (0, 0, 1000, 1000)
+            )
+            boxes.append(tuple(round(v) for v in protocol.to_source(box, "thousand", (VIEW, VIEW), (scenes.SIZE,) * 2)))
+    return boxes
+
+
+def model_card(steps: dict[str, int], table, environment: dict) -> str:
+    """The README of the saved model, from what was done and measured. `table`: accuracies by condition."""
+    return f"""---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+tags: [mags-rl, tiny, procedural]
+---
+# The embedded base model of the Mags-RL kit
+
+A `Qwen3VLForConditionalGeneration` of 2.7 million parameters with a word-level tokenizer, trained from scratch
+on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedded_base.ipynb`. It stands in for a
+vision-language model of useful size where there is no GPU; it knows no photos and few words.
+
+- **Training**: {", ".join(f"{n} steps of phase `{phase}`" for phase, n in steps.items())}, {BATCH} images or
+  questions a step, AdamW, on {environment["device"]}; stored in half precision.
+- **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of
+  the image large, {OTHER:.0%} at another card, {TIGHT:.0%} at the right one. Reinforcement learning has room to
+  improve on that; a gain over this base says that the method works, not how much it helps a large model.
+- **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
+- **Boxes**: thousandths of width and height, in multiples of {GRID}.
+
+Accuracy on {int(table["n"].iloc[0])} validation questions, greedy, NF4, by what round 1 looks at (`low`, `high`: 95% Wilson interval):
+
+{table.to_string()}
+
+Chance is 50% for relations, 25% for counts, 17% for attributes.
+"""

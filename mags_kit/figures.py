@@ -91,6 +91,21 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
     return figure
 
 
+def show_base_training(log):
+    """Losses of the embedded base's three phases over steps; `log` is a table with phase, step and loss."""
+    phases = list(log.phase.unique())
+    figure, axes = plt.subplots(1, len(phases), figsize=(3.8 * len(phases), 3), squeeze=False)
+    for axis, phase, colour in zip(axes.flat, phases, (BLUE, ORANGE, GREEN), strict=False):
+        rows = log[log.phase == phase]
+        axis.plot(rows.step, rows.loss, color=colour)
+        axis.set(
+            title=f"phase “{phase}”", xlabel="optimisation step", ylabel="loss, nats" if phase == phases[0] else ""
+        )
+    figure.suptitle("Training of the embedded base (tiny model)", fontsize=11)
+    figure.tight_layout()
+    return figure
+
+
 def show_results(found: dict, title: str):
     """Accuracy with 95% intervals: conditions, before and after RL."""
     moments, names = list(found["conditions"]), list(next(iter(found["conditions"].values())))

@@ -11,14 +11,15 @@ from mags_kit.config import PROFILES, Run, open_run, parse_settings
 from mags_kit.records import read_json, write_text
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+BASE = "00_embedded_base"
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
 
 
-def reproduce(profile: str, name: str, settings: dict) -> Path:
+def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
     run = open_run(profile, name, settings)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
-    for step in STEPS:
+    for step in steps:
         source = NOTEBOOKS / f"{step}.ipynb"
         version = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
         if read_json(run.file("manifest.json"))["steps"].get(step, {}).get("notebook") == version:
@@ -26,7 +27,7 @@ def reproduce(profile: str, name: str, settings: dict) -> Path:
             continue
         _execute(source, run, parameters)
         run.done(step, notebook=version)
-    return write_report(run)
+    return write_report(run) if STEPS[-1] in steps else run.file("notebooks", f"{steps[-1]}.ipynb")
 
 
 def _execute(source: Path, run: Run, parameters: dict) -> None:
@@ -112,10 +113,15 @@ def main() -> None:
     parser.add_argument("--name", default="", help="run folder under runs/; by default the profile's name")
     parser.add_argument("--set", default="", help="settings as YAML, e.g. '{seed: 1}'")
     parser.add_argument("--own", default="", help="a JSONL of image, question, answer that takes the test set's place")
+    parser.add_argument(
+        "--base", action="store_true", help="train the embedded base in the run folder too (notebook 00)"
+    )
+    parser.add_argument("--base-only", action="store_true", help="that, and nothing else")
     arguments = parser.parse_args()
+    steps = (BASE,) * (arguments.base or arguments.base_only) + STEPS * (not arguments.base_only)
     try:
         settings = parse_settings(arguments.set) | ({"own": arguments.own} if arguments.own else {})
-        print(reproduce(arguments.profile, arguments.name, settings))
+        print(reproduce(arguments.profile, arguments.name, settings, steps))
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
 

@@ -44,7 +44,10 @@ def test_networks_load_strictly_and_enlarge_four_times(network):
     small = sharp.convert("RGB").resize((24, 24), Image.BICUBIC)
     out = super_resolve(small, network)
     assert out.size == (96, 96)
-    steep = [np.abs(np.diff(np.asarray(i.convert("L"), float)[48])).max() for i in (out, small.resize((96, 96), Image.BICUBIC))]
+    steep = [
+        np.abs(np.diff(np.asarray(i.convert("L"), float)[48])).max()
+        for i in (out, small.resize((96, 96), Image.BICUBIC))
+    ]
     assert steep[0] > steep[1]
 
 

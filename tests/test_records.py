@@ -36,7 +36,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["t.jsonl"]
 
 
-@pytest.mark.parametrize("line, said", [("{'a': 1}", "line 2"), ("[1]", "got list"), ("nonsense", "expected a JSON object")])
+@pytest.mark.parametrize(
+    "line, said", [("{'a': 1}", "line 2"), ("[1]", "got list"), ("nonsense", "expected a JSON object")]
+)
 def test_a_bad_line_is_named(tmp_path, line, said):
     (tmp_path / "t.jsonl").write_text(json.dumps({"a": 1}) + "\n" + line + "\n")
     with pytest.raises(ValueError, match=said):

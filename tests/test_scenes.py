@@ -30,7 +30,9 @@ def test_scenes_are_dense_and_names_unique():
         scene = make_scene(seed, "test")
         assert 10 <= len(scene.cards) + scene.clutter <= 40
         assert len({card.name for card in scene.cards}) == len(scene.cards)
-        assert all(0 <= c.box[0] < c.box[2] <= scenes.SIZE and 0 <= c.box[1] < c.box[3] <= scenes.SIZE for c in scene.cards)
+        assert all(
+            0 <= c.box[0] < c.box[2] <= scenes.SIZE and 0 <= c.box[1] < c.box[3] <= scenes.SIZE for c in scene.cards
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -65,6 +67,8 @@ def test_marks_survive_in_the_source_and_not_in_the_first_view():
         source = np.asarray(scene.image.convert("L"), float)
         view = np.asarray(scene.image.resize((192, 192), 3).convert("L"), float)
         contrasts["source"].append(source[y - 1 : y + 2, x - 1 : x + 2].max() - source[y - 9, x])
-        contrasts["view"].append(view[y // 4 - 1 : y // 4 + 2, x // 4 - 1 : x // 4 + 2].max() - view[y // 4 - 2, x // 4])
+        contrasts["view"].append(
+            view[y // 4 - 1 : y // 4 + 2, x // 4 - 1 : x // 4 + 2].max() - view[y // 4 - 2, x // 4]
+        )
     assert len(contrasts["source"]) >= 5
     assert np.median(contrasts["source"]) > 100 > 80 > np.median(contrasts["view"])

@@ -1,0 +1,54 @@
+import pytest
+
+from mags_kit.config import PROFILES, load_config, open_run
+
+
+@pytest.mark.parametrize(
+    "profile, settings, said",
+    [
+        ("gpu", {}, "PROFILE='gpu' is unknown; expected one of smoke, cpu, paper, paper-7b"),
+        ("cpu", {"max_step": 2}, "setting 'max_step' is unknown"),
+        ("cpu", {"temprature": 1.0}, "did you mean temperature?"),
+        ("cpu", {"test": "many"}, "test='many' is str; expected int, as 300"),
+        ("cpu", {"four_bit": 1}, "expected bool"),
+        ("cpu", {"magnifier": "lens"}, "magnifier 'lens' is unknown"),
+        ("cpu", {"curriculum": "random"}, "curriculum='random'; expected one of easy_first"),
+        ("cpu", {"num_generations": 1}, "at least 2"),
+        ("cpu", {"curated": 999}, "cannot come from a pool of"),
+        ("cpu", {"own": "nowhere.jsonl"}, "DATA=nowhere.jsonl: no such file"),
+        ("cpu", {"rewards": {"beauty": 1.0}}, "reward 'beauty' is unknown"),
+        ("cpu", "{seed: ", "is not YAML"),
+        ("cpu", "seed", "expected a mapping"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_sentence(profile, settings, said):
+    with pytest.raises(ValueError) as error:
+        load_config(profile, settings)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_settings_change_a_profile():
+    config = load_config("cpu", "{seed: 3, stage_steps: [1, 2], learning_rate: 1e-4, rewards: {verify: 0}}")
+    assert (config.seed, config.stage_steps, config.learning_rate) == (3, (1, 2), 1e-4)
+    assert config.rewards == {**PROFILES["cpu"].rewards, "verify": 0}
+
+
+def test_settings_never_mix_in_a_run_folder(tmp_path):
+    open_run("smoke", "a", root=tmp_path)
+    assert open_run("smoke", "a", root=tmp_path).config == PROFILES["smoke"]
+    with pytest.raises(ValueError, match=r"made with seed=0 \(now 1\); choose another NAME="):
+        open_run("smoke", "a", {"seed": 1}, root=tmp_path)
+
+
+def test_a_name_cannot_leave_the_root(tmp_path):
+    with pytest.raises(ValueError, match="expected letters"):
+        open_run("smoke", "../a", root=tmp_path)
+
+
+def test_a_done_step_is_noted(tmp_path):
+    from mags_kit.records import read_json
+
+    run = open_run("smoke", "a", root=tmp_path)
+    run.done("something", count=3)
+    manifest = read_json(run.file("manifest.json"))
+    assert manifest["steps"] == {"something": {"count": 3}} and manifest["environment"]["versions"]["trl"]

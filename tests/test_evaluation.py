@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_records import make_trajectory
+
+from mags_kit import evaluation
+from mags_kit.records import Region
+
+
+def batch(answers, drafts=None, name="s"):
+    made = []
+    for i, answer in enumerate(answers):
+        t = make_trajectory(answer=answer, draft=(drafts or answers)[i])
+        made.append(replace(t, sample=replace(t.sample, id=f"{name}{i}")))
+    return made
+
+
+def test_accuracy_with_wilson_interval_by_hand():
+    """8 of 10: Wilson's 95% interval is 0.490 to 0.943 (Wilson 1927, eq. 8)."""
+    found = evaluation.accuracy(batch(["3"] * 8 + ["1"] * 2))
+    assert found["accuracy"] == 0.8 and found["n"] == 10
+    assert (found["low"], found["high"]) == pytest.approx((0.490, 0.943), abs=1e-3)
+
+
+def test_paired_difference_by_hand():
+    """Won 6, lost 1 of 20: +25 points; McNemar's exact p is 2 * (1 + 7) / 2^7 = 0.125."""
+    ours = batch(["3"] * 6 + ["1"] + ["3"] * 13)
+    theirs = batch(["1"] * 6 + ["3"] + ["3"] * 13)
+    found = evaluation.paired_difference(ours, theirs)
+    assert found["difference"] == pytest.approx(0.25) and found["p"] == pytest.approx(0.125)
+    assert found["low"] < 0.25 < found["high"]
+    assert evaluation.paired_difference(ours, ours)["difference"] == 0
+
+
+def test_paired_difference_wants_the_same_samples():
+    with pytest.raises(ValueError, match="same samples"):
+        evaluation.paired_difference(batch(["3"]), batch(["3"], name="other"))
+
+
+def test_draft_changes_by_hand():
+    found = evaluation.draft_changes(batch(["3", "1", "3", "1"], ["1", "3", "3", "2"]))
+    assert found == {"repaired": 0.25, "broke": 0.25, "kept right": 0.25, "kept wrong": 0.25, "no draft": 0.0}
+
+
+@pytest.mark.parametrize(
+    "regions, coverage, iou",
+    [
+        ([(0, 0, 10, 10)], 1.0, 1.0), ([(0, 0, 10, 5)], 0.5, 0.5), ([(0, 0, 20, 20)], 1.0, 0.25),
+        ([(0, 0, 10, 5), (0, 5, 10, 10)], 1.0, 0.5), ([(50, 50, 60, 60)], 0.0, 0.0), ([], 0.0, 0.0),
+    ],
+)  # fmt: skip
+def test_grounding_by_hand(regions, coverage, iou):
+    t = make_trajectory(regions=tuple(Region(box, "ok") for box in regions))
+    found = evaluation.grounding(replace(t, sample=replace(t.sample, boxes=((0, 0, 10, 10),))))
+    assert (found["coverage"], found["iou"]) == pytest.approx((coverage, iou))
+
+
+def test_tables_show_what_the_metrics_hold():
+    before = {name: batch(["3", "1", "1", "1"]) for name in evaluation.CONDITIONS}
+    after = {name: batch(["3", "3", "3", "1"]) for name in evaluation.CONDITIONS}
+    found = evaluation.metrics(before, after)
+    table = evaluation.table(found)
+    assert list(table.index) == list(evaluation.CONDITIONS) and table.loc[evaluation.MAIN, "after RL"].startswith(
+        "75.0 ("
+    )
+    gain = found["differences"][f"{evaluation.MAIN}: after RL, less before"]
+    assert gain["difference"] == 0.5
+    assert "count" in evaluation.family_table(found).columns or "count" in evaluation.family_table(found).index
+    assert "+50.0" in evaluation.difference_table(found).points.tolist()
+
+
+def test_bootstrap_is_repeatable():
+    rng = np.random.default_rng(0)
+    ours, theirs = (batch(list(rng.choice(["3", "1"], 40))) for _ in range(2))
+    assert evaluation.paired_difference(ours, theirs) == evaluation.paired_difference(ours, theirs)

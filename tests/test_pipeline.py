@@ -1,0 +1,68 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mags_kit import pipeline
+from mags_kit.config import open_run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def notebooks(tmp_path, monkeypatch):
+    """Two small notebooks in place of the real ones: `01_a` writes a file, `02_b` runs the code it is given."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(pipeline, "NOTEBOOKS", folder)
+    monkeypatch.setattr(pipeline, "STEPS", ("01_a", "02_b"))
+    monkeypatch.setattr(pipeline, "write_report", lambda run: run.file("report.html"))
+
+    def write(name, code):
+        cell = nbformat.v4.new_code_cell('profile = name = settings = ""')
+        cell.metadata["tags"] = ["parameters"]
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(code)]), folder / f"{name}.ipynb"
+        )
+
+    write("01_a", "open('log', 'a').write('a')")
+    return write
+
+
+@pytest.mark.slow
+def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, tmp_path):
+    notebooks("02_b", "1 / 0")
+    with pytest.raises(SystemExit, match="02_b.ipynb failed in cell 3: ZeroDivisionError: division by zero"):
+        pipeline.reproduce("smoke", "r", {})
+    folder = tmp_path / "runs" / "r" / "notebooks"
+    assert {p.name for p in folder.iterdir()} == {"01_a.ipynb", "failed_02_b.ipynb"}
+    notebooks("02_b", "open('log', 'a').write('b' + profile + name)")
+    assert pipeline.reproduce("smoke", "r", {}) == Path("runs/r/report.html")
+    assert tmp_path.joinpath("log").read_text() == "absmoker"  # 01 was not done again
+    assert {p.name for p in folder.iterdir()} == {"01_a.ipynb", "02_b.ipynb"}
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--profile", "huge"], "mags_kit: PROFILE='huge' is unknown"),
+        (["--set", "{sed: 1}"], "mags_kit: setting 'sed' is unknown; did you mean seed?"),
+        (["--own", "gone.jsonl"], "mags_kit: DATA=gone.jsonl: no such file"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_makes_nothing(arguments, said, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "mags_kit.pipeline", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr.strip().startswith(said)
+    assert len(done.stderr.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_other_settings_do_not_enter_a_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    open_run("smoke", "r")
+    with pytest.raises(ValueError, match="choose another NAME="):
+        pipeline.reproduce("smoke", "r", {"seed": 5})

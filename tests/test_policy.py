@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from mags_kit.config import load_config
+from mags_kit.policy import load_policy
+
+
+def test_language_layers_are_nf4_and_the_vision_tower_is_not(policy):
+    kinds = {name: type(m).__name__ for name, m in policy.model.named_modules() if "Linear" in type(m).__name__}
+    assert {k for n, k in kinds.items() if "language_model" in n} == {"Linear4bit"}
+    assert {k for n, k in kinds.items() if "visual" in n} == {"Linear"}
+    layer = next(m for m in policy.model.modules() if type(m).__name__ == "Linear4bit")
+    assert layer.weight.quant_type == "nf4" and layer.weight.quant_state.nested
+
+
+def test_only_lora_on_language_layers_is_trainable(smoke_run):
+    policy = load_policy(smoke_run.config, trainable=True)
+    names = [n for n, p in policy.model.named_parameters() if p.requires_grad]
+    assert names and all("lora_" in n and "language_model" in n for n in names)
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"model": "nobody/nothing-here"}, "model 'nobody/nothing-here': expected a folder or a reachable hub id"),
+        ({"adapter": "nowhere"}, "adapter 'nowhere': expected a folder with adapter_config.json"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_sentence(settings, said, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config = load_config("smoke", settings)
+    with pytest.raises(ValueError) as error:
+        load_policy(config, config.adapter)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_sampled_reply_never_holds_vision_tokens(policy):
+    from PIL import Image
+
+    from mags_kit.rollout import prompt_ids
+
+    content = [{"type": "image", "image": Image.new("RGB", (64, 64))}, {"type": "text", "text": "?"}]
+    torch.manual_seed(0)
+    replies = policy.generate([prompt_ids(policy, content)] * 8, [[content[0]["image"]]] * 8, 30, temperature=50.0)
+    assert not {t for r in replies for t in r} & set(policy.vision_ids)
+    assert max(map(len, replies)) == 30  # at this temperature some reply has no early end
+
+
+def test_batching_and_padding_do_not_change_a_greedy_reply(policy, smoke_run):
+    from mags_kit.data import load_image
+    from mags_kit.protocol import prompt
+    from mags_kit.rollout import prompt_ids
+
+    names = sorted(smoke_run.file("data", "images").glob("*.jpg"))[:3]
+    views = [policy.first_view(load_image(name), 192 * 192) for name in names]
+    texts = ["How many dots are on the red disc?", "True?", "What symbol is on the teal triangle?"]
+    prompts = [
+        prompt_ids(policy, prompt(t, v, 2, "compact", "thousand", 2)[0]["content"])
+        for t, v in zip(texts, views, strict=True)
+    ]
+    together = policy.generate(prompts, [[v] for v in views], 20)
+    alone = [policy.generate([p], [[v]], 20)[0] for p, v in zip(prompts, views, strict=True)]
+    assert together == alone
+
+
+def test_a_wrong_number_of_images_is_an_error(policy):
+    from PIL import Image
+
+    from mags_kit.rollout import prompt_ids
+
+    image = Image.new("RGB", (64, 64))
+    ids = prompt_ids(policy, [{"type": "image", "image": image}, {"type": "text", "text": "?"}])
+    with pytest.raises(RuntimeError, match="another number of image tokens"):
+        policy.generate([ids], [[image, image]], 5)

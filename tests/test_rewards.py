@@ -1,0 +1,73 @@
+import doctest
+
+import numpy as np
+import pytest
+from test_records import make_trajectory
+
+from mags_kit import rewards
+from mags_kit.records import Region
+
+
+@pytest.mark.parametrize(
+    "answer, truth, right",
+    [
+        ("3", "3", True), ("three", "3", True), ("The three.", "3", True), ("13", "3", False), ("3.5", "3", False),
+        ("yes", "yes", True), ("True", "yes", True), ("False.", "no", True), ("no, it is not", "no", True),
+        ("a red bus", "red bus", True), ("Red Bus", "red bus", True), ("bus", "red bus", False), ("", "3", False),
+        ("yes or no", "no", False), (None, "3", False),
+    ],
+)  # fmt: skip
+def test_answers(answer, truth, right):
+    assert rewards.is_right(answer, truth) == right
+
+
+def test_docstring_examples():
+    assert doctest.testmod(rewards).failed == 0 < doctest.testmod(rewards).attempted
+
+
+GOOD = (
+    "<think>t</think><draft>2</draft><tool_call>{}</tool_call>",
+    "<rethink>r</rethink><answer>3</answer>",
+)
+
+
+def test_format_is_graded():
+    assert rewards.format(make_trajectory(replies=GOOD)) == 1.0
+    assert rewards.format(make_trajectory(replies=(GOOD[0],))) == pytest.approx(0.6)
+    assert rewards.format(make_trajectory(replies=("<think>t</think><draft>2</draft><tool_call>",))) == pytest.approx(
+        0.4
+    )
+    assert rewards.format(make_trajectory(replies=("gibberish",))) == 0.0
+
+
+def test_answer_counts_only_when_the_rollout_ended_well():
+    assert rewards.answer(make_trajectory()) == 1.0
+    assert rewards.answer(make_trajectory(answer="4")) == 0.0
+    assert rewards.answer(make_trajectory(outcome="no_call")) == 0.0
+
+
+def test_regions_by_hand():
+    ok, bad = Region((0, 0, 9, 9), "ok"), Region((0, 0, 9, 9), "duplicate")
+    assert rewards.regions(make_trajectory(regions=(ok, bad))) == 0.5
+    assert rewards.regions(make_trajectory(regions=())) == 0.0
+    assert rewards.regions(make_trajectory(regions=(Region((0, 0, 640, 480), "whole"),))) == 0.0
+
+
+@pytest.mark.parametrize(
+    "draft, answer, value", [("2", "3", 1), ("3", "2", -1), ("3", "3", 0), ("1", "2", 0), (None, "3", 0)]
+)
+def test_verification(draft, answer, value):
+    assert rewards.verify(make_trajectory(draft=draft, answer=answer)) == value
+
+
+def test_total_is_the_weighted_sum_and_zero_only_logs():
+    t = make_trajectory(replies=GOOD)
+    assert rewards.scores(t, {"answer": 1.0, "format": 0.5, "verify": 0.0}) == {
+        "answer": 1.0, "format": 1.0, "verify": 1.0, "total": 1.5,
+    }  # fmt: skip
+
+
+def test_advantages_by_hand():
+    """Group (1, 0, 0, 1): mean 0.5, sample deviation 0.577; a group without spread gives zeros."""
+    table = rewards.advantages([1, 0, 0, 1, 2, 2, 2, 2], 4)
+    assert np.allclose(table, [[0.866, -0.866, -0.866, 0.866], [0, 0, 0, 0]], atol=1e-3)

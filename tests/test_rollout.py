@@ -1,0 +1,112 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from mags_kit import data, protocol, rollout
+from mags_kit.config import load_config
+from mags_kit.magnifier import Magnifier
+from mags_kit.records import read_samples, read_trajectories, write_jsonl
+
+CALL = protocol.tool_call_text([(100, 100, 300, 300)])
+FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
+SECOND = "<rethink>the view shows 2, so the draft was wrong</rethink><answer>2</answer>"
+
+
+@pytest.fixture(scope="module")
+def samples(smoke_run):
+    return read_samples(smoke_run.file("data", "test.jsonl"))
+
+
+@pytest.fixture
+def go(smoke_run, samples):
+    def run(policy, count=1, **options):
+        magnifier = rollout.magnifier_for(smoke_run.config, policy, network="bicubic")
+        return rollout.rollout(
+            policy, samples[:count], smoke_run.file("data"), smoke_run.config, magnifier, progress=False, **options
+        )
+
+    return run
+
+
+def test_two_rounds(scripted, go, samples):
+    [t] = go(scripted([[FIRST], [SECOND]]))
+    assert (t.draft, t.answer, t.outcome) == ("1", "2", "answered") and t.replies == (FIRST, SECOND)
+    [region], [view] = t.regions, t.views
+    assert region.box == (76, 76, 231, 231) and region.outcome == "ok"  # thousandths of 768 pixels
+    assert view.box[0] < 76 and view.size == (128, 128)
+
+
+@pytest.mark.parametrize(
+    "first, outcome, rounds",
+    [
+        ("<think>the red disc</think><answer>2</answer>", "no_call", 1),
+        ("<think>the red disc</think><tool_call>\n{", "bad_call", 1),
+        (CALL.replace("[[100, 100, 300, 300]]", "[[300, 300, 100, 100]]"), "answered", 2),
+        (CALL.replace("[[100, 100, 300, 300]]", "[]"), "answered", 2),
+        (CALL.replace("100, 100, 300", "100, 100"), "answered", 2),
+    ],
+)
+def test_bad_calls_end_in_an_outcome_and_never_raise(scripted, go, first, outcome, rounds):
+    [t] = go(scripted([[first], [SECOND]]))
+    assert (t.outcome, len(t.replies)) == (outcome, rounds) and not t.views
+
+
+def test_calls_and_no_calls_share_a_batch(scripted, go):
+    made = go(scripted([[FIRST, "<answer>1</answer>", FIRST], [SECOND, SECOND]]), 3)
+    assert [len(t.replies) for t in made] == [2, 1, 2]
+    assert [t.outcome for t in made] == ["answered", "no_call", "answered"]
+
+
+def test_one_round(scripted, go):
+    [t] = go(scripted([["<think>the red disc</think><answer>2</answer>"]]), rounds=1)
+    assert (t.answer, t.outcome, t.regions) == ("2", "answered", ())
+
+
+def test_forced_regions_take_the_place_of_round_one(scripted, go, samples):
+    [t] = go(scripted([[SECOND]]), regions=[[samples[0].boxes[0]]])
+    x0, y0, x1, y1 = samples[0].boxes[0]
+    a, b, c, d = t.views[0].box
+    assert (
+        a <= x0 + 8 and b <= y0 + 8 and c >= x1 - 8 and d >= y1 - 8
+    )  # the embedded model's numbers are 15 pixels apart
+
+
+def test_a_failing_magnifier_is_a_bug_and_stops(scripted, go, monkeypatch):
+    def broken(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Magnifier, "view", broken)
+    with pytest.raises(OSError, match="disk full"):
+        go(scripted([[FIRST], [SECOND]]))
+
+
+def test_trajectories_are_enough_to_redraw(scripted, go, smoke_run, tmp_path):
+    import matplotlib.pyplot as plt
+
+    from mags_kit import figures
+
+    write_jsonl(tmp_path / "t.jsonl", go(scripted([[FIRST], [SECOND]])))
+    figure = figures.show_trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.file("data"))
+    assert len(figure.axes) == 3
+    plt.close(figure)
+
+
+def test_greedy_rollouts_of_the_embedded_model_repeat(policy, go):
+    one, two = go(policy, 4), go(policy, 4)
+    assert one == two and all(t.replies[0] for t in one)
+
+
+@pytest.mark.slow
+def test_real_photos_through_two_rounds_with_real_super_resolution(policy, real_photos, tmp_path):
+    """Real photos, real questions, real regions, real Real-ESRGAN x4plus views, with the policy at hand."""
+    samples, skipped = data.read_own(real_photos / "counting.jsonl", tmp_path)
+    assert len(samples) == 19 and not skipped
+    config = replace(load_config("smoke"), magnifier="realesrgan-x4plus", view_pixels=96 * 96)
+    magnifier = rollout.magnifier_for(config, policy, tmp_path / "views")
+    made = rollout.rollout(policy, samples[:2], tmp_path, config, magnifier, progress=False)
+    assert len(made) == 2 and all(t.size == data.load_image(tmp_path / t.sample.image).size for t in made)
+    rows = [json.loads(line) for line in (real_photos / "counting.jsonl").read_text().splitlines()]
+    boxes = [[tuple(round(v) for v in row["bboxs_xyxy"][0])] for row in rows[:2]]
+    forced = rollout.rollout(policy, samples[:2], tmp_path, config, magnifier, regions=boxes, progress=False)
+    assert all(len(t.replies) == 2 and t.views for t in forced) and list((tmp_path / "views").rglob("*.png"))

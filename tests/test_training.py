@@ -1,0 +1,129 @@
+"""The RL step is real: what is trained, on which tokens, from which prompts. Uses the embedded model and TRL itself."""
+
+import json
+
+import pytest
+import torch
+
+from mags_kit import curriculum, training
+from mags_kit.config import open_run
+from mags_kit.policy import load_policy
+from mags_kit.records import read_json, read_samples
+from mags_kit.rollout import MagnifyingGlass, prompt_ids, suffix_ids
+
+
+@pytest.fixture(scope="module")
+def stages(smoke_run):
+    pool = read_samples(smoke_run.file("data", "pool.jsonl"))
+    chosen = curriculum.choose(pool, {s.id: 0.5 for s in pool}, 6, seed=0)
+    return curriculum.stages(chosen, smoke_run.config)
+
+
+@pytest.fixture(scope="module")
+def sampled(smoke_run, stages):
+    """A trainer and one batch of its rollouts."""
+    policy = load_policy(smoke_run.config, trainable=True)
+    trainer = training.build_trainer(smoke_run, policy, stages[-1], 1, {"validation": []}, [])
+    rows = [trainer.train_dataset[i // 4] for i in range(8)]
+    trainer.model.train()
+    return policy, trainer, rows, trainer._generate_and_score_completions(rows)
+
+
+def test_the_loss_covers_the_policys_own_tokens_of_both_rounds_and_nothing_else(sampled):
+    policy, trainer, rows, batch = sampled
+    tokenizer, end = policy.processor.tokenizer, policy.processor.tokenizer.eos_token_id
+    both = 0
+    for ids, mask, tool in zip(batch["completion_ids"], batch["completion_mask"], batch["tool_mask"], strict=True):
+        trained = ids[(mask * tool).bool()].tolist()
+        whole = ids[mask.bool()].tolist()
+        assert not set(trained) & set(policy.vision_ids)
+        cuts = [i + 1 for i, token in enumerate(whole) if token == end]
+        own = (
+            whole[: cuts[0]] + whole[cuts[1] :]
+            if len(cuts) > 1 and len(whole) > cuts[1]
+            else whole[: cuts[0] if cuts else None]
+        )
+        assert trained == own
+        both += "<answer>" in tokenizer.decode(trained)
+    assert both > 0
+
+
+def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run):
+    from trl.chat_template_utils import parse_response
+
+    policy, trainer, rows, batch = sampled
+    end, two_rounds = policy.processor.tokenizer.eos_token_id, 0
+    masks = ("prompt", "completion")
+    for i, row in enumerate(rows):
+        prompt, completion = (batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in masks)
+        glass = MagnifyingGlass(policy, trainer.environments[i]._magnifier, smoke_run.config, smoke_run.file("data"))
+        assert prompt_ids(policy, glass.reset(row["sample"])) == prompt
+        first = completion[: completion.index(end) + 1] if end in completion else completion
+        calls = parse_response(policy.processor.tokenizer, first, prefix=prompt).get("tool_calls")
+        if calls:
+            between = suffix_ids(policy, [glass.magnify(**call["function"]["arguments"]) for call in calls])
+            assert completion[len(first) : len(first) + len(between)] == between
+            two_rounds += 1
+    assert two_rounds > 0
+
+
+def test_a_dropped_view_is_an_error(sampled):
+    policy, trainer, rows, batch = sampled
+    index = next(i for i, glass in enumerate(trainer.environments) if glass._views)
+    with pytest.raises(RuntimeError, match="max_completion_length is too small"):
+        training.check_images(policy, trainer.environments[index], [{"role": "assistant", "content": ""}], [], [])
+
+
+def test_the_budget_holds_two_full_rounds_and_all_views(smoke_run, policy):
+    from PIL import Image
+
+    config = smoke_run.config
+    side = int(config.view_pixels**0.5)
+    views = [{"type": "image", "image": Image.new("RGB", (side, side))}] * config.max_regions
+    longest = 2 * config.round_tokens + len(suffix_ids(policy, [views]))
+    assert longest <= training.completion_budget(config, policy.factor)
+
+
+def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
+    policy, trainer, rows, batch = sampled
+
+    def broken(t):
+        raise ZeroDivisionError("a bug in a reward")
+
+    monkeypatch.setitem(training.rewards.REWARDS, "answer", broken)
+    with pytest.raises(ZeroDivisionError):
+        trainer._generate_and_score_completions(rows)
+
+
+@pytest.mark.slow
+def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_path, monkeypatch):
+    run = open_run("smoke", "train", {"learning_rate": 1e-3, "rewards": {"format": 1.0}}, root=tmp_path)
+    run.path.joinpath("data").symlink_to(smoke_run.file("data").resolve())
+    validation = read_samples(run.file("data", "validation.jsonl"))
+    loaded = []
+    real = training.load_policy
+
+    def spy(*args, **kwargs):
+        policy = real(*args, **kwargs)
+        loaded.append((policy.model, {n: p.detach().clone() for n, p in policy.model.named_parameters()}))
+        return policy
+
+    monkeypatch.setattr(training, "load_policy", spy)
+    best = training.train(run, stages[-1].samples, validation, stages)
+    changed = {
+        n
+        for model, before in loaded
+        for n, p in model.named_parameters()
+        if not torch.equal(p.float(), before[n].float())
+    }
+    assert changed and all("lora_" in n for n in changed)
+    frozen = {n for n, p in loaded[0][0].named_parameters() if not p.requires_grad}
+    assert frozen and not frozen & changed
+    state = read_json(run.file("training", "state.json"))
+    assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2] and read_json(best / "chosen.json")[
+        "samples"
+    ] == 6
+    json.dumps(state, allow_nan=False)
+    count = len(loaded)
+    training.train(run, stages[-1].samples, validation, stages)
+    assert len(loaded) == count  # finished stages are not done again
