@@ -8,16 +8,9 @@ Its two-round demonstrations choose a poor region most of the time on purpose, s
 import math
 from pathlib import Path
 
-import numpy as np
-
 from mags_kit import protocol, scenes
-from mags_kit.magnifier import Magnifier
+from mags_kit.lessons import BATCH, GRID, LOOSE, OTHER, TIGHT, VIEW, Lessons
 
-VIEW = 192  # side of the first view in pixels: 36 image tokens of 32 pixels
-MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-GRID = 20  # boxes are written in thousandths, in steps of this
-LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
-BATCH = 32
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -61,7 +54,7 @@ def build_processor():
 
 
 def build_model(processor, seed: int = 0):
-    """The untrained model, float32. Matrices start at a standard deviation of 1/sqrt(fan_in): 0.02 is too small here."""
+    """The untrained model, float32. Matrices start at a deviation of 1/sqrt(fan_in): 0.02 is too small here."""
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -86,130 +79,8 @@ def build_model(processor, seed: int = 0):
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2 and "embed" not in name.replace("patch_embed", ""):
                 parameter.normal_(0, 1 / math.sqrt(parameter[0].numel()))
+        model.model.visual.pos_embed.weight.normal_(0, 0.5)  # pointing needs each token to know its place
     return model
-
-
-def first_view(scene):
-    from PIL import Image
-
-    return scene.image.resize((VIEW, VIEW), Image.BICUBIC)
-
-
-def grid_box(box) -> tuple[int, int, int, int]:
-    """A box in source pixels -> thousandths, widened to the grid that the vocabulary has."""
-    x0, y0, x1, y1 = (v * 1000 / scenes.SIZE / GRID for v in box)
-    cells = math.floor(x0 + 0.25), math.floor(y0 + 0.25), math.ceil(x1 - 0.25), math.ceil(y1 - 0.25)
-    return tuple(min(1000, max(0, GRID * v)) for v in cells)
-
-
-def loose_box(box) -> tuple[int, int, int, int]:
-    """One of nine overlapping windows, each an eighth of the image, in thousandths: too large for the marks."""
-    corner = [min(2, int(3 * (box[i] + box[i + 2]) / 2 / scenes.SIZE)) * 320 for i in (0, 1)]
-    return corner[0], corner[1], corner[0] + 360, corner[1] + 360
-
-
-class Lessons:
-    """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
-
-    `phase` is "see" (dense targets for the vision tower), "point" or "answer".
-    """
-
-    def __init__(self, phase: str, steps: int):
-        self.phase, self.steps = phase, steps
-        self.processor = build_processor()
-        self.magnifiers = [Magnifier(n, MAGNIFIED, 32) for n in ("bicubic", "none", "realesr-animevideov3")]
-
-    def __len__(self):
-        return self.steps
-
-    def __getitem__(self, step: int) -> dict:
-        rng = np.random.default_rng([("see", "point", "answer").index(self.phase), step])
-        if self.phase == "see":
-            return self._see(rng)
-        per_scene = 1 if self.phase == "point" else 4
-        talks = []
-        for _ in range(BATCH // per_scene):
-            scene = _scene(rng)
-            view = first_view(scene)
-            for i in range(per_scene):
-                if self.phase == "point" or rng.uniform() < 0.15:
-                    talks.append(_pointing(rng, scene, view))
-                else:
-                    talks.append(self._question(rng, scene, scene.cards[i % len(scene.cards)], view))
-        return encode(self.processor, talks)
-
-    def _see(self, rng) -> dict:
-        """Per image token: the colour (0: none), shape and offset of the card nearest to the token's centre."""
-        import torch
-
-        views, targets = [], np.zeros((BATCH, 36, 6), np.float32)
-        for b in range(BATCH):
-            scene = _scene(rng)
-            views.append(first_view(scene))
-            for card in scene.cards:
-                x, y = (c * VIEW / scenes.SIZE for c in card.centre)
-                cell = int(y // 32) * 6 + int(x // 32)
-                dx, dy = x % 32 / 16 - 1, y % 32 / 16 - 1
-                if targets[b, cell, 0] and np.hypot(*targets[b, cell, 2:4]) < np.hypot(dx, dy):
-                    continue
-                colour, shape = list(scenes.COLOURS).index(card.colour) + 1, scenes.SHAPES.index(card.shape)
-                targets[b, cell] = colour, shape, dx, dy, card.radius / 28, 0
-        pixels = self.processor.image_processor(views, return_tensors="pt")
-        return {**pixels, "targets": torch.from_numpy(targets)}
-
-    def _question(self, rng, scene, card, view) -> list[dict]:
-        think = f"the {card.name}"
-        if rng.uniform() < 0.15:  # one round on the full view
-            reply = f"<think>{think}</think><answer>{card.answer}</answer>"
-            return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
-        kind = rng.choice(3, p=(LOOSE, TIGHT, OTHER))
-        shown = scene.cards[rng.integers(len(scene.cards))] if kind == 2 else card
-        box = loose_box(card.box) if kind == 0 else grid_box(shown.box)
-        guesses = scenes.ANSWERS[card.family]
-        draft = card.answer if rng.uniform() < 0.3 else guesses[rng.integers(len(guesses))]
-        magnifier = self.magnifiers[rng.choice(3, p=(0.75, 0.15, 0.1))]
-        source = protocol.to_source(box, "thousand", (VIEW, VIEW), (scenes.SIZE, scenes.SIZE))
-        magnified, _ = magnifier.view(scene.image, tuple(round(v) for v in source))
-        first = f"<think>{think}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
-        verdict = "right" if draft == card.answer else "wrong"
-        second = (
-            f"<rethink>the view shows {card.answer}, so the draft was {verdict}</rethink><answer>{card.answer}</answer>"
-        )
-        return [
-            *protocol.prompt(card.question, view, 2, "compact", "thousand", 1),
-            _says(first),
-            {"role": "tool", "content": [{"type": "image", "image": magnified}]},
-            _says(second),
-        ]
-
-
-def _scene(rng):
-    return scenes.make_scene(int(rng.integers(10_000_000, 2**40)), "train")
-
-
-def _pointing(rng, scene, view) -> list[dict]:
-    """Up to four cards of one image, one after the other: many lessons for one look."""
-    talk = []
-    for card in [scene.cards[i] for i in rng.permutation(len(scene.cards))[:4]]:
-        content = [{"type": "text", "text": f"Point at the {card.name}."}]
-        talk.append({"role": "user", "content": content if talk else [{"type": "image", "image": view}, *content]})
-        talk.append(_says(protocol.tool_call_text([grid_box(card.box)])))
-    return talk
-
-
-def _says(text: str) -> dict:
-    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
-
-
-def encode(processor, talks: list[list[dict]]) -> dict:
-    """Conversations -> a padded batch with labels on the assistant's tokens only, `(B, T)`."""
-    batch = processor.apply_chat_template(
-        talks, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True,
-        processor_kwargs={"padding": True},
-    )  # fmt: skip
-    own = batch.pop("assistant_masks").bool()
-    batch["labels"] = batch["input_ids"].masked_fill(~own, -100)
-    return dict(batch)
 
 
 def train(folder, steps: dict[str, int] | None = None, seed: int = 0, peak: float = 1e-3, every: int = 100):
@@ -225,7 +96,7 @@ def train(folder, steps: dict[str, int] | None = None, seed: int = 0, peak: floa
     folder, device = Path(folder), "cuda" if torch.cuda.is_available() else "cpu"
     processor = build_processor()
     model = build_model(processor, seed).to(device)
-    heads = torch.nn.Linear(model.config.text_config.hidden_size, 1 + len(scenes.COLOURS) + len(scenes.SHAPES) + 3)
+    heads = torch.nn.Linear(model.config.text_config.hidden_size, 1 + len(scenes.COLOURS) + len(scenes.SHAPES) + 3 + 36)
     heads = heads.to(device)
     checkpoint, done, log = folder / "checkpoint.pt", {phase: 0 for phase in steps}, []
     if checkpoint.exists():
@@ -235,11 +106,10 @@ def train(folder, steps: dict[str, int] | None = None, seed: int = 0, peak: floa
     for phase, length in steps.items():
         trained = [*model.model.visual.parameters(), *heads.parameters()] if phase == "see" else [*model.parameters()]
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
-        shape = lambda step, n=length: min(1, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * step / n)) + 0.02  # noqa: E731
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=length + 1, pct_start=0.05)
         if done[phase] and done[phase] < length:
             optimizer.load_state_dict(state["optimizer"]), scheduler.load_state_dict(state["scheduler"])
-        lessons = Subset(Lessons(phase, length), range(done[phase], length))
+        lessons = Subset(Lessons(phase, length, processor), range(done[phase], length))
         loader = DataLoader(lessons, batch_size=None, num_workers=1, prefetch_factor=4)
         for batch in tqdm(loader, desc=phase, initial=done[phase], total=length, mininterval=5):
             batch = {k: v.to(device) for k, v in batch.items()}
@@ -263,18 +133,24 @@ def train(folder, steps: dict[str, int] | None = None, seed: int = 0, peak: floa
 
 
 def _see_loss(model, heads, batch):
-    """Cross-entropy of colour and shape, and squared error of offset and size, per image token that holds a card."""
+    """Per image token its own cell, and, where it holds a card, colour, shape, offset and size.
+
+    Without the cell the language model finds no place in the tokens, and pointing stays at chance.
+    """
+    import torch
     from torch.nn.functional import cross_entropy, mse_loss
 
     colours, shapes = 1 + len(scenes.COLOURS), len(scenes.SHAPES)
     features = model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"]).pooler_output
-    colour, shape, place = heads(features).split([colours, shapes, 3], -1)
+    colour, shape, place, cell = heads(features).split([colours, shapes, 3, 36], -1)
     target = batch["targets"].flatten(0, 1)  # (B * 36, 6)
     held, kind = target[:, 0] > 0, target[:, 1].long()
     loss = cross_entropy(colour, target[:, 0].long()) + cross_entropy(shape[held], kind[held])
-    loss = loss + 2 * mse_loss(place[held], target[held, 2:5])
+    own = torch.arange(36, device=cell.device).repeat(len(batch["targets"]))
+    loss = loss + 2 * mse_loss(place[held], target[held, 2:5]) + cross_entropy(cell, own)
     hits = {
         "colour": (colour.argmax(-1) == target[:, 0])[held].float().mean().item(),
+        "cell": (cell.argmax(-1) == own).float().mean().item(),
         "shape": (shape.argmax(-1) == kind)[held].float().mean().item(),
         "offset_px": 16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(),
     }
@@ -348,7 +224,8 @@ vision-language model of useful size where there is no GPU; it knows no photos a
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.
 
-Accuracy on {int(table["n"].iloc[0])} validation questions, greedy, NF4, by what round 1 looks at (`low`, `high`: 95% Wilson interval):
+Accuracy on {int(table["n"].iloc[0])} validation questions, greedy, NF4, by what round 1 looks at (`low` and `high` are the
+95% Wilson interval):
 
 {table.to_string()}
 

@@ -165,7 +165,7 @@ def _fingerprint(network: str) -> str:
 
 
 def _read_ncnn(content: bytes, like: dict) -> dict:
-    """ncnn's `.bin` -> a state dict shaped as `like`: layer by layer, a tag, fp16 weights padded to 4 bytes, fp32 bias."""
+    """ncnn's `.bin` -> a state dict as `like`: layer by layer, a tag, fp16 weights padded to 4 bytes, fp32 bias."""
     import torch
 
     state, at = {}, 0

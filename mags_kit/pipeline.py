@@ -1,4 +1,4 @@
-"""The notebooks, one after the other, by papermill: into a run folder, with a report. `python -m mags_kit.pipeline -h`."""
+"""The notebooks by papermill, one after the other, into a run folder, and a report of what they found."""
 
 import argparse
 import hashlib

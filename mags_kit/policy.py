@@ -36,7 +36,7 @@ class Policy:
         return self.processor.tokenizer.convert_tokens_to_ids(list(protocol.VISION_TOKENS))
 
     def first_view(self, image, pixels: int):
-        """The whole image within a budget of `pixels`, by the processor's own resize rule, so that it stays as it is."""
+        """The whole image within a budget of `pixels`, by the processor's own resize rule, so that it is kept."""
         from PIL import Image
         from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 

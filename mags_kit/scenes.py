@@ -67,8 +67,9 @@ class Scene:
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 
 
-def make_scene(seed: int, split: str, family: str | None = None, answer: str | None = None) -> Scene:
+def make_scene(seed: int, split: str, family: str | None = None, answer: str | None = None, count: int = 0) -> Scene:
     """The scene of a seed. `family` and `answer` fix those of the first card, so that a set can be balanced.
+    `count` is the number of cards; 0 leaves it to the seed, 5 to 9.
 
     In the train split any card may be asked for; in the others only the first, whose combination is held out.
     """
@@ -77,7 +78,7 @@ def make_scene(seed: int, split: str, family: str | None = None, answer: str | N
     names = [(c, s) for c in COLOURS for s in SHAPES]
     names = [names[i] for i in rng.permutation(len(names))]
     cards = []
-    for i, (x, y) in enumerate(spots[: rng.integers(5, 10)]):
+    for i, (x, y) in enumerate(spots[: count or rng.integers(5, 10)]):
         asked = i == 0 or split == "train"  # the other cards of a held-out scene may be of any combination
         fixed = (family, answer) if i == 0 else (None, None)
         cards.append(_card(rng, names, (x, y), CLASSES[split] if asked else range(5), *fixed))

@@ -29,7 +29,7 @@ def policy(smoke_run):
 
 @pytest.fixture
 def scripted(policy):
-    """`scripted([[first replies], [second replies]])`: the real processor, and replies from lists instead of a model."""
+    """`scripted([[first replies], [second replies]])`: the real processor, replies from lists instead of a model."""
 
     def make(rounds):
         turns = iter(rounds)

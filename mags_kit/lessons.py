@@ -1,0 +1,142 @@
+"""The lessons that the embedded tiny VLM learns from: procedural scenes as supervised conversations.
+
+Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
+"""
+
+import math
+
+import numpy as np
+
+from mags_kit import protocol, scenes
+from mags_kit.magnifier import Magnifier
+
+VIEW = 192  # side of the first view in pixels: 36 image tokens of 32 pixels
+MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
+GRID = 20  # boxes are written in thousandths, in steps of this
+LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
+BATCH = 32
+
+
+def first_view(scene):
+    from PIL import Image
+
+    return scene.image.resize((VIEW, VIEW), Image.BICUBIC)
+
+
+def grid_box(box) -> tuple[int, int, int, int]:
+    """A box in source pixels -> thousandths, widened to the grid that the vocabulary has."""
+    x0, y0, x1, y1 = (v * 1000 / scenes.SIZE / GRID for v in box)
+    cells = math.floor(x0 + 0.25), math.floor(y0 + 0.25), math.ceil(x1 - 0.25), math.ceil(y1 - 0.25)
+    return tuple(min(1000, max(0, GRID * v)) for v in cells)
+
+
+def loose_box(box) -> tuple[int, int, int, int]:
+    """One of nine overlapping windows, each an eighth of the image, in thousandths: too large for the marks."""
+    corner = [min(2, int(3 * (box[i] + box[i + 2]) / 2 / scenes.SIZE)) * 320 for i in (0, 1)]
+    return corner[0], corner[1], corner[0] + 360, corner[1] + 360
+
+
+class Lessons:
+    """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
+
+    `phase` is "see" (dense targets for the vision tower), "point" or "answer".
+    """
+
+    def __init__(self, phase: str, steps: int, processor):
+        self.phase, self.steps = phase, steps
+        self.processor = processor
+        self.magnifiers = [Magnifier(n, MAGNIFIED, 32) for n in ("bicubic", "none", "realesr-animevideov3")]
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict:
+        rng = np.random.default_rng([("see", "point", "answer").index(self.phase), step])
+        most = 1 + 9 * step / (0.7 * self.steps) if self.phase == "point" else 9  # pointing starts with one card
+        if self.phase == "see":
+            return self._see(rng)
+        per_scene = 1 if self.phase == "point" else 4
+        talks = []
+        for _ in range(BATCH // per_scene):
+            count = int(rng.integers(1, min(9, int(most)) + 1)) if self.phase == "point" else 0
+            scene = _scene(rng, count)
+            view = first_view(scene)
+            for i in range(per_scene):
+                if self.phase == "point" or rng.uniform() < 0.15:
+                    talks.append(_pointing(rng, scene, view))
+                else:
+                    talks.append(self._question(rng, scene, scene.cards[i % len(scene.cards)], view))
+        return encode(self.processor, talks)
+
+    def _see(self, rng) -> dict:
+        """Per image token: the colour (0: none), shape and offset of the card nearest to the token's centre."""
+        import torch
+
+        views, targets = [], np.zeros((BATCH, 36, 6), np.float32)
+        for b in range(BATCH):
+            scene = _scene(rng)
+            views.append(first_view(scene))
+            for card in scene.cards:
+                x, y = (c * VIEW / scenes.SIZE for c in card.centre)
+                cell = int(y // 32) * 6 + int(x // 32)
+                dx, dy = x % 32 / 16 - 1, y % 32 / 16 - 1
+                if targets[b, cell, 0] and np.hypot(*targets[b, cell, 2:4]) < np.hypot(dx, dy):
+                    continue
+                colour, shape = list(scenes.COLOURS).index(card.colour) + 1, scenes.SHAPES.index(card.shape)
+                targets[b, cell] = colour, shape, dx, dy, card.radius / 28, 0
+        pixels = self.processor.image_processor(views, return_tensors="pt")
+        return {**pixels, "targets": torch.from_numpy(targets)}
+
+    def _question(self, rng, scene, card, view) -> list[dict]:
+        think = f"the {card.name}"
+        if rng.uniform() < 0.15:  # one round on the full view
+            reply = f"<think>{think}</think><answer>{card.answer}</answer>"
+            return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
+        kind = rng.choice(3, p=(LOOSE, TIGHT, OTHER))
+        shown = scene.cards[rng.integers(len(scene.cards))] if kind == 2 else card
+        box = loose_box(card.box) if kind == 0 else grid_box(shown.box)
+        guesses = scenes.ANSWERS[card.family]
+        draft = card.answer if rng.uniform() < 0.3 else guesses[rng.integers(len(guesses))]
+        magnifier = self.magnifiers[rng.choice(3, p=(0.75, 0.15, 0.1))]
+        source = protocol.to_source(box, "thousand", (VIEW, VIEW), (scenes.SIZE, scenes.SIZE))
+        magnified, _ = magnifier.view(scene.image, tuple(round(v) for v in source))
+        first = f"<think>{think}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
+        verdict = "right" if draft == card.answer else "wrong"
+        second = (
+            f"<rethink>the view shows {card.answer}, so the draft was {verdict}</rethink><answer>{card.answer}</answer>"
+        )
+        return [
+            *protocol.prompt(card.question, view, 2, "compact", "thousand", 1),
+            _says(first),
+            {"role": "tool", "content": [{"type": "image", "image": magnified}]},
+            _says(second),
+        ]
+
+
+def _scene(rng, count: int = 0):
+    return scenes.make_scene(int(rng.integers(10_000_000, 2**40)), "train", count=count)
+
+
+def _pointing(rng, scene, view) -> list[dict]:
+    """Up to four cards of one image, one after the other: many lessons for one look."""
+    talk = []
+    for card in [scene.cards[i] for i in rng.permutation(len(scene.cards))[:4]]:
+        content = [{"type": "text", "text": f"Point at the {card.name}."}]
+        talk.append({"role": "user", "content": content if talk else [{"type": "image", "image": view}, *content]})
+        talk.append(_says(protocol.tool_call_text([grid_box(card.box)])))
+    return talk
+
+
+def _says(text: str) -> dict:
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
+def encode(processor, talks: list[list[dict]]) -> dict:
+    """Conversations -> a padded batch with labels on the assistant's tokens only, `(B, T)`."""
+    batch = processor.apply_chat_template(
+        talks, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True,
+        processor_kwargs={"padding": True},
+    )  # fmt: skip
+    own = batch.pop("assistant_masks").bool()
+    batch["labels"] = batch["input_ids"].masked_fill(~own, -100)
+    return dict(batch)
