@@ -34,7 +34,7 @@ class Config:
     max_regions: int = 2  # views a reply may ask for
     round_tokens: int = 40  # the policy's own tokens per round, at most
     # data
-    data: str = "scenes"  # `scenes` (procedural)
+    data: str = "scenes"  # `scenes` (procedural) or `benchmarks` (VSR, TallyQA, GQA)
     own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
     pool: int = 240  # candidates to curate from
     solve_rollouts: int = 4  # rollouts per candidate that measure its solve rate
@@ -62,7 +62,7 @@ class Config:
         for name, allowed in {
             "curriculum": CURRICULA,
             "prompt_style": ("compact", "full"),
-            "data": ("scenes",),
+            "data": ("scenes", "benchmarks"),
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {', '.join(allowed)}")
@@ -81,7 +81,7 @@ class Config:
 
 
 _PAPER = Config(
-    model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", first_view_pixels=640 * 28 * 28 // 2,
+    model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2,
     view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
     test=900, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, batch_size=16,
 )  # fmt: skip
@@ -117,7 +117,13 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise ValueError(f"setting {name!r} is unknown; {hint}")
         changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
-    return replace(PROFILES[profile], **changes)
+    config = replace(PROFILES[profile], **changes)
+    if config.data == "benchmarks":
+        raise ValueError(
+            f"PROFILE={profile}: the readers of VSR, TallyQA and GQA are not part of this version; expected "
+            "data: scenes, e.g. SET='{data: scenes}'"
+        )
+    return config
 
 
 def parse_settings(text: str) -> dict:

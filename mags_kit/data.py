@@ -34,7 +34,7 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
 def load_image(path: str | Path) -> Image.Image:
     """An RGB image, upright by its EXIF orientation; a missing or broken file is a ValueError that says which."""
     try:
-        with Image.open(path) as image:
+        with Image.open(os.path.normpath(path)) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such image") from None

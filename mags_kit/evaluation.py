@@ -185,10 +185,14 @@ def family_table(found: dict, condition: str = MAIN) -> pd.DataFrame:
 def difference_table(found: dict) -> pd.DataFrame:
     """The paired differences in points, with their intervals."""
     rows = {
-        name: {"points": f"{100 * d['difference']:+.1f}", "95% interval": f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}",
-               "p (McNemar)": f"{d['p']:.2g}", "n": d["n"]}
+        name: {
+            "points": f"{100 * d['difference']:+.1f}",
+            "95% interval": f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}",
+            "p (McNemar)": f"{d['p']:.2g}",
+            "n": d["n"],
+        }
         for name, d in found["differences"].items()
-    }  # fmt: skip
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -82,7 +82,8 @@ def write_report(run: Run) -> Path:
     skipped = "".join(f"<li>row {s['row']}: {html.escape(s['reason'])}</li>" for s in own.get("skipped", []))
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Mags-RL: {run.path.name}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}}
-table{{border-collapse:collapse;margin:1rem 0}}th,td{{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:left}}
+table{{border-collapse:collapse;margin:1rem 0}}
+th,td{{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:left}}
 img{{max-width:100%}}figure{{margin:1.5rem 0}}</style>
 <h1>Mags-RL, run “{run.path.name}”</h1>
 <p>Profile {manifest["profile"]}. {html.escape(scope(run))}</p>

@@ -54,7 +54,8 @@ COMPACT_TEMPLATE = """\
         {%- endif -%}
         {%- for call in message.tool_calls or [] -%}
             {%- set call = call.function or call -%}
-            {{- '<tool_call>\\n{"name": "' + call.name + '", "arguments": ' + call.arguments | tojson + '}\\n</tool_call>' -}}
+            {{- '<tool_call>\\n{"name": "' + call.name + '", "arguments": ' -}}
+            {{- call.arguments | tojson + '}\\n</tool_call>' -}}
         {%- endfor -%}
     {%- endset -%}
     {%- if message.role == 'assistant' -%}

@@ -41,12 +41,14 @@ def format(t: Trajectory) -> float:
     A reply that is cut off before its tool call has at most 2 of the 5 parts: 0.4.
     """
     first, last = t.replies[0], t.replies[-1] if len(t.replies) == 2 else ""
-    parts = [
-        re.search(r"<think>.*?</think>", first, re.DOTALL), re.search(r"<draft>.*?</draft>", first, re.DOTALL),
-        re.search(r"<tool_call>.*?</tool_call>\s*$", first, re.DOTALL), re.search(r"<rethink>.*?</rethink>", last, re.DOTALL),
-        re.search(r"<answer>.*?</answer>\s*$", last, re.DOTALL),
-    ]  # fmt: skip
-    return sum(p is not None for p in parts) / len(parts)
+    parts = (
+        (r"<think>.*?</think>", first),
+        (r"<draft>.*?</draft>", first),
+        (r"<tool_call>.*?</tool_call>\s*$", first),
+        (r"<rethink>.*?</rethink>", last),
+        (r"<answer>.*?</answer>\s*$", last),
+    )
+    return sum(re.search(pattern, text, re.DOTALL) is not None for pattern, text in parts) / len(parts)
 
 
 def regions(t: Trajectory) -> float:

@@ -151,8 +151,8 @@ def check_images(policy: Policy, glass, completion: list[dict], prompt: list[dic
     shown = sum(p["type"] == "image" for m in completion if isinstance(m.get("content"), list) for p in m["content"])
     if shown != len(glass._views):
         raise RuntimeError(
-            f"{len(glass._views)} views were cut out but {shown} reached the policy: max_completion_length is too small; "
-            "lower max_regions or view_pixels"
+            f"{len(glass._views)} views were cut out but {shown} reached the policy: max_completion_length is too "
+            "small; lower max_regions or view_pixels"
         )
     merge = policy.processor.image_processor.merge_size**2
     views = [

@@ -17,6 +17,7 @@ from mags_kit.config import PROFILES, load_config, open_run
         ("cpu", {"curated": 999}, "cannot come from a pool of"),
         ("cpu", {"own": "nowhere.jsonl"}, "DATA=nowhere.jsonl: no such file"),
         ("cpu", {"rewards": {"beauty": 1.0}}, "reward 'beauty' is unknown"),
+        ("paper", {}, "readers of VSR, TallyQA and GQA are not part of this version"),
         ("cpu", "{seed: ", "is not YAML"),
         ("cpu", "seed", "expected a mapping"),
     ],

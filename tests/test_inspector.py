@@ -29,7 +29,7 @@ def test_previous_and_next_go_round(inspector):
     press(inspector, "previous")
     press(inspector, "previous")
     assert inspector.current.sample.id == "s3" == inspector.drawn[-1]
-    assert inspector._picture.value.startswith(b"\x89PNG")
+    assert bytes(inspector._picture.value).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind, ids", [("right", "s0 s2"), ("wrong", "s1 s3"), ("repaired", "s0"), ("broken", "s1")])
