@@ -48,6 +48,7 @@ class Config:
     num_generations: int = 8  # trajectories in a group (G)
     learning_rate: float = 5e-4
     temperature: float = 1.0
+    gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.0  # weight of the KL penalty against the base
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
@@ -83,7 +84,7 @@ class Config:
 _PAPER = Config(
     model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2,
     view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
-    test=900, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, batch_size=16,
+    test=900, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, gradient_checkpointing=True, batch_size=16,
 )  # fmt: skip
 PROFILES = {
     "smoke": Config(

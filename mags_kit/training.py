@@ -80,6 +80,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         top_k=0,
         beta=config.beta,
         reward_weights=[float(w) for w in config.rewards.values()],
+        gradient_checkpointing=config.gradient_checkpointing,
         logging_steps=1,
         save_strategy="steps",
         save_steps=config.validate_every,
