@@ -11,6 +11,7 @@ from pathlib import Path
 from mags_kit import protocol, scenes
 from mags_kit.lessons import BATCH, GRID, LOOSE, OTHER, TIGHT, VIEW, Lessons
 
+PEAKS = {"see": 1e-3, "point": 3e-3, "answer": 1e-3}  # step sizes at their highest
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -79,11 +80,31 @@ def build_model(processor, seed: int = 0):
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2 and "embed" not in name.replace("patch_embed", ""):
                 parameter.normal_(0, 1 / math.sqrt(parameter[0].numel()))
+        model.model.language_model.embed_tokens.weight.normal_(0, 1)  # of the size of what attention adds to it
+        _order_numbers(model, tokenizer)
         model.model.visual.pos_embed.weight.normal_(0, 0.5)  # pointing needs each token to know its place
     return model
 
 
-def train(folder, steps: dict[str, int] | None = None, seed: int = 0, peak: float = 1e-3, every: int = 100):
+def _order_numbers(model, tokenizer) -> None:
+    """Start the tokens of numbers as points on a curve, so that near numbers are near: waves of a few frequencies."""
+    import torch
+
+    tokens = {
+        token: i
+        for token, i in tokenizer.get_vocab().items()
+        if token.strip(", ").isdigit() and int(token.strip(", ")) % GRID == 0
+    }
+    values = torch.tensor([int(token.strip(", ")) / 1000 for token in tokens])
+    width = model.config.text_config.hidden_size
+    frequency = torch.rand(width) * 6
+    waves = 1.4 * torch.sin(2 * math.pi * (values[:, None] * frequency + torch.rand(width)))  # (numbers, hidden)
+    ids = list(tokens.values())
+    model.model.language_model.embed_tokens.weight[ids] = waves
+    model.lm_head.weight[ids] = waves / math.sqrt(width)
+
+
+def train(folder, steps: dict[str, int] | None = None, seed: int = 0, every: int = 100):
     """Train the base from nothing and save model and processor into `folder`; resumes from its last checkpoint.
 
     `steps` gives the length of each phase. Returns the log: one row every 20 steps, with the loss and the seconds.
@@ -104,7 +125,11 @@ def train(folder, steps: dict[str, int] | None = None, seed: int = 0, peak: floa
         model.load_state_dict(state["model"]), heads.load_state_dict(state["heads"])
         done, log = state["done"], state["log"]
     for phase, length in steps.items():
-        trained = [*model.model.visual.parameters(), *heads.parameters()] if phase == "see" else [*model.parameters()]
+        tower, language = [*model.model.visual.parameters()], [*model.model.language_model.parameters()]
+        language += [*model.lm_head.parameters()]
+        trained = {"see": [*tower, *heads.parameters()], "point": language, "answer": tower + language}[phase]
+        model.model.visual.requires_grad_(phase != "point")  # early gradients of the language model would spoil it
+        peak = PEAKS[phase]
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=length + 1, pct_start=0.05)
         if done[phase] and done[phase] < length:
@@ -135,19 +160,23 @@ def train(folder, steps: dict[str, int] | None = None, seed: int = 0, peak: floa
 def _see_loss(model, heads, batch):
     """Per image token its own cell, and, where it holds a card, colour, shape, offset and size.
 
-    Without the cell the language model finds no place in the tokens, and pointing stays at chance.
+    Two things without which pointing stays at chance: the cell, so that the language model finds a place in the
+    tokens; and features of mean 0 and deviation 1 over the tokens, or a common part fifteen times as large hides them.
     """
     import torch
     from torch.nn.functional import cross_entropy, mse_loss
 
     colours, shapes = 1 + len(scenes.COLOURS), len(scenes.SHAPES)
-    features = model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"]).pooler_output
+    seen = model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
+    features = seen.pooler_output  # (B * 36, hidden)
     colour, shape, place, cell = heads(features).split([colours, shapes, 3, 36], -1)
     target = batch["targets"].flatten(0, 1)  # (B * 36, 6)
     held, kind = target[:, 0] > 0, target[:, 1].long()
     loss = cross_entropy(colour, target[:, 0].long()) + cross_entropy(shape[held], kind[held])
     own = torch.arange(36, device=cell.device).repeat(len(batch["targets"]))
     loss = loss + 2 * mse_loss(place[held], target[held, 2:5]) + cross_entropy(cell, own)
+    for tokens in (features, *seen.deepstack_features):
+        loss = loss + tokens.mean(0).square().mean() + (tokens.std(0) - 1).square().mean()
     hits = {
         "colour": (colour.argmax(-1) == target[:, 0])[held].float().mean().item(),
         "cell": (cell.argmax(-1) == own).float().mean().item(),

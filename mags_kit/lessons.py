@@ -12,7 +12,7 @@ from mags_kit.magnifier import Magnifier
 
 VIEW = 192  # side of the first view in pixels: 36 image tokens of 32 pixels
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-GRID = 20  # boxes are written in thousandths, in steps of this
+GRID = 40  # boxes are written in thousandths, in steps of this
 LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
 BATCH = 32
 
@@ -52,14 +52,13 @@ class Lessons:
 
     def __getitem__(self, step: int) -> dict:
         rng = np.random.default_rng([("see", "point", "answer").index(self.phase), step])
-        most = 1 + 9 * step / (0.7 * self.steps) if self.phase == "point" else 9  # pointing starts with one card
+        most = min(9, 2 + 14 * step // self.steps)  # cards in a scene of pointing, which starts with few
         if self.phase == "see":
             return self._see(rng)
         per_scene = 1 if self.phase == "point" else 4
         talks = []
-        for _ in range(BATCH // per_scene):
-            count = int(rng.integers(1, min(9, int(most)) + 1)) if self.phase == "point" else 0
-            scene = _scene(rng, count)
+        for _ in range(BATCH // (2 if self.phase == "point" else per_scene)):
+            scene = _scene(rng, int(rng.integers(1, most + 1)) if self.phase == "point" else 0)
             view = first_view(scene)
             for i in range(per_scene):
                 if self.phase == "point" or rng.uniform() < 0.15:
@@ -118,9 +117,9 @@ def _scene(rng, count: int = 0):
 
 
 def _pointing(rng, scene, view) -> list[dict]:
-    """Up to four cards of one image, one after the other: many lessons for one look."""
+    """Up to eight cards of one image, one after the other: many lessons for one look."""
     talk = []
-    for card in [scene.cards[i] for i in rng.permutation(len(scene.cards))[:4]]:
+    for card in [scene.cards[i] for i in rng.permutation(len(scene.cards))[:8]]:
         content = [{"type": "text", "text": f"Point at the {card.name}."}]
         talk.append({"role": "user", "content": content if talk else [{"type": "image", "image": view}, *content]})
         talk.append(_says(protocol.tool_call_text([grid_box(card.box)])))
