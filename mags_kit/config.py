@@ -53,7 +53,7 @@ class Config:
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
     # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (600, 500, 1800)  # optimisation steps of its three phases: see, point, answer
+    base_steps: tuple[int, ...] = (550, 900, 800)  # optimisation steps of its three phases: see, point, answer
     # all
     batch_size: int = 48  # trajectories sampled at once outside training
     seed: int = 0

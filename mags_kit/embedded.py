@@ -104,16 +104,15 @@ def _order_numbers(model, tokenizer) -> None:
     model.lm_head.weight[ids] = waves / math.sqrt(width)
 
 
-def train(folder, steps: dict[str, int] | None = None, seed: int = 0, every: int = 100):
+def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     """Train the base from nothing and save model and processor into `folder`; resumes from its last checkpoint.
 
-    `steps` gives the length of each phase. Returns the log: one row every 20 steps, with the loss and the seconds.
+    `steps` gives the length of each phase. Returns the log: one row every 20 steps, with the loss.
     """
     import torch
     from torch.utils.data import DataLoader, Subset
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
-    steps = steps or {"see": 600, "point": 500, "answer": 1800}
     folder, device = Path(folder), "cuda" if torch.cuda.is_available() else "cpu"
     processor = build_processor()
     model = build_model(processor, seed).to(device)

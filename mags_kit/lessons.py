@@ -52,19 +52,19 @@ class Lessons:
 
     def __getitem__(self, step: int) -> dict:
         rng = np.random.default_rng([("see", "point", "answer").index(self.phase), step])
-        most = min(9, 2 + 14 * step // self.steps)  # cards in a scene of pointing, which starts with few
         if self.phase == "see":
             return self._see(rng)
-        per_scene = 1 if self.phase == "point" else 4
+        if self.phase == "point":
+            most = min(9, 2 + 12 * step // self.steps)  # cards in a scene: it starts with few
+            drawn = [_scene(rng, int(rng.integers(1, most + 1))) for _ in range(2 * BATCH)]
+            return encode(self.processor, [_pointing(rng, scene, first_view(scene), 1) for scene in drawn])
         talks = []
-        for _ in range(BATCH // (2 if self.phase == "point" else per_scene)):
-            scene = _scene(rng, int(rng.integers(1, most + 1)) if self.phase == "point" else 0)
+        for _ in range(BATCH // 4):
+            scene = _scene(rng)
             view = first_view(scene)
-            for i in range(per_scene):
-                if self.phase == "point" or rng.uniform() < 0.15:
-                    talks.append(_pointing(rng, scene, view))
-                else:
-                    talks.append(self._question(rng, scene, scene.cards[i % len(scene.cards)], view))
+            for card in scene.cards[:4]:
+                pointing = rng.uniform() < 0.15
+                talks.append(_pointing(rng, scene, view, 3) if pointing else self._question(rng, scene, card, view))
         return encode(self.processor, talks)
 
     def _see(self, rng) -> dict:
@@ -116,10 +116,10 @@ def _scene(rng, count: int = 0):
     return scenes.make_scene(int(rng.integers(10_000_000, 2**40)), "train", count=count)
 
 
-def _pointing(rng, scene, view) -> list[dict]:
-    """Up to eight cards of one image, one after the other: many lessons for one look."""
+def _pointing(rng, scene, view, most: int) -> list[dict]:
+    """Up to `most` cards of one image, one after the other."""
     talk = []
-    for card in [scene.cards[i] for i in rng.permutation(len(scene.cards))[:8]]:
+    for card in [scene.cards[i] for i in rng.permutation(len(scene.cards))[:most]]:
         content = [{"type": "text", "text": f"Point at the {card.name}."}]
         talk.append({"role": "user", "content": content if talk else [{"type": "image", "image": view}, *content]})
         talk.append(_says(protocol.tool_call_text([grid_box(card.box)])))
