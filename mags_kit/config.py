@@ -3,6 +3,7 @@
 import difflib
 import importlib.metadata
 import json
+import os
 import platform
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,6 +13,7 @@ from mags_kit.magnifier import check_network
 from mags_kit.records import read_json, write_json
 from mags_kit.rewards import REWARDS
 
+PROJECT = Path(__file__).parents[1]
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 
 
@@ -84,7 +86,8 @@ class Config:
 _PAPER = Config(
     model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2,
     view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
-    test=900, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, gradient_checkpointing=True, batch_size=16,
+    test=900, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
+    gradient_checkpointing=True, batch_size=16,
 )  # fmt: skip
 PROFILES = {
     "smoke": Config(
@@ -181,9 +184,7 @@ class Run:
         write_json(self.file("manifest.json"), manifest)
 
 
-def open_run(
-    profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "runs"
-) -> Run:
+def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "") -> Run:
     """The run folder `root/name` (by default named as the profile), made if need be.
 
     A folder that was made with other settings is an error: its results would mix with this run's.
@@ -192,7 +193,7 @@ def open_run(
     name = name or profile
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only")
-    path = Path(root) / name
+    path = Path(os.path.relpath(root or PROJECT / "runs")) / name  # relative, so that no record names this machine
     wanted = json.loads(json.dumps(asdict(config)))
     if path.joinpath("config.json").exists():
         made = read_json(path / "config.json")

@@ -252,8 +252,8 @@ vision-language model of useful size where there is no GPU; it knows no photos a
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.
 
-Accuracy on {int(table["n"].iloc[0])} validation questions, greedy, NF4, by what round 1 looks at (`low` and `high` are the
-95% Wilson interval):
+Accuracy on {int(table["n"].iloc[0])} validation questions, greedy, NF4, by what round 1 looks at (`low`
+and `high` are the 95% Wilson interval):
 
 {table.to_string()}
 

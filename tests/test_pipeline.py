@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mags_kit import pipeline
+from mags_kit import config, pipeline
 from mags_kit.config import open_run
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 def notebooks(tmp_path, monkeypatch):
     """Two small notebooks in place of the real ones: `01_a` writes a file, `02_b` runs the code it is given."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "PROJECT", tmp_path)
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.setattr(pipeline, "NOTEBOOKS", folder)
@@ -53,16 +54,16 @@ def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, 
         (["--own", "gone.jsonl"], "mags_kit: DATA=gone.jsonl: no such file"),
     ],
 )
-def test_a_wrong_command_is_one_sentence_and_makes_nothing(arguments, said, tmp_path):
+def test_a_wrong_command_is_one_sentence_and_makes_nothing(arguments, said):
     done = subprocess.run(
-        [sys.executable, "-m", "mags_kit.pipeline", *arguments], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "mags_kit.pipeline", "--name", "never-made", *arguments], capture_output=True, text=True
     )
     assert done.returncode == 1 and done.stderr.strip().startswith(said)
-    assert len(done.stderr.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
+    assert len(done.stderr.strip().splitlines()) == 1 and not (ROOT / "runs" / "never-made").exists()
 
 
 def test_other_settings_do_not_enter_a_run_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "PROJECT", tmp_path)
     open_run("smoke", "r")
     with pytest.raises(ValueError, match="choose another NAME="):
         pipeline.reproduce("smoke", "r", {"seed": 5})

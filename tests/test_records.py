@@ -9,7 +9,8 @@ from mags_kit.records import Region, Sample, Trajectory, View
 def make_trajectory(**changes):
     sample = Sample("a", "a.jpg", "How many?", "3", "count", boxes=((1, 2, 3, 4),), meta={"seed": 1})
     base = {
-        "sample": sample, "size": (640, 480), "condition": "test", "replies": ("<draft>2</draft>", "<answer>3</answer>"),
+        "sample": sample, "size": (640, 480), "condition": "test",
+        "replies": ("<draft>2</draft>", "<answer>3</answer>"),
         "lengths": (4, 5), "regions": (Region((1, 2, 30, 40), "ok"),), "views": (View((0, 0, 32, 44), (64, 96)),),
         "magnifier": "bicubic", "draft": "2", "answer": "3",
     }  # fmt: skip
