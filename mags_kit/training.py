@@ -110,22 +110,19 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
 
 def reward_functions(policy: Policy, config: Config) -> list:
     """One function per reward, in TRL's form; the first also checks the batch and logs what the policy looked at."""
-    end, names = policy.processor.tokenizer.eos_token_id, list(config.rewards)
-    batch: dict = {}
+    names, batch = list(config.rewards), {}
 
-    def trajectories(environments, completion_ids, completions, prompts):
-        if batch.get("of") is not completion_ids:
-            for glass, ids, completion, prompt in zip(environments, completion_ids, completions, prompts, strict=True):
-                check_images(policy, glass, completion, prompt, ids)
-            batch["of"] = completion_ids
-            batch["made"] = [
-                _trajectory(policy, g, ids, end) for g, ids in zip(environments, completion_ids, strict=True)
-            ]
+    def trajectories(environments, completion_ids, completions):
+        if batch.get("of") is not completion_ids:  # each reward is called with the same lists
+            rows = list(zip(environments, completions, completion_ids, strict=True))
+            for glass, completion, ids in rows:
+                check_images(policy, glass, completion, ids)
+            batch.update(of=completion_ids, made=[_trajectory(policy, glass, ids) for glass, _, ids in rows])
         return batch["made"]
 
     def make(name):
-        def reward(prompts, completions, completion_ids, environments, log_metric, **_):
-            made = trajectories(environments, completion_ids, completions, prompts)
+        def reward(completions, completion_ids, environments, log_metric, **_):
+            made = trajectories(environments, completion_ids, completions)
             if name == names[0]:
                 for key, value in behaviour(made).items():
                     log_metric(key, value)
@@ -137,40 +134,30 @@ def reward_functions(policy: Policy, config: Config) -> list:
     return [make(name) for name in names]
 
 
-def _trajectory(policy, glass, ids: list[int], end: int):
-    """The trajectory of one completion: [round 1, end, tool message, end, round 2, end] -> the two replies."""
-    cuts = [i + 1 for i, token in enumerate(ids) if token == end]
-    replies = [ids[: cuts[0]] if cuts else ids]
-    if glass._called and len(cuts) >= 2:
-        replies.append(ids[cuts[1] :])
-    text = [policy.processor.tokenizer.decode(r, skip_special_tokens=True) for r in replies]
-    return glass._trajectory(text, [len(r) for r in replies])
+def _trajectory(policy: Policy, glass: MagnifyingGlass, ids: list[int]):
+    """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
+    tokenizer = policy.processor.tokenizer
+    header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
+    end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+    starts = [i + len(header) for i in range(end, len(ids)) if ids[i : i + len(header)] == header]
+    replies = [ids[:end], ids[starts[0] :]] if glass._called and starts else [ids[:end]]
+    return glass._trajectory([tokenizer.decode(r, skip_special_tokens=True) for r in replies], [*map(len, replies)])
 
 
-def check_images(policy: Policy, glass, completion: list[dict], prompt: list[dict], ids: list[int]) -> None:
+def check_images(policy: Policy, glass: MagnifyingGlass, completion: list[dict], ids: list[int]) -> None:
     """Guard against views that were dropped on the way: a RuntimeError instead of training on half a rollout."""
-    shown = sum(p["type"] == "image" for m in completion if isinstance(m.get("content"), list) for p in m["content"])
-    if shown != len(glass._views):
+    blocks = [part for message in completion if isinstance(message.get("content"), list) for part in message["content"]]
+    views = [part["image"] for part in blocks if part["type"] == "image"]
+    if len(views) != len(glass._views):
         raise RuntimeError(
-            f"{len(glass._views)} views were cut out but {shown} reached the policy: max_completion_length is too "
+            f"{len(glass._views)} views were cut out but {len(views)} reached the policy: max_completion_length is too "
             "small; lower max_regions or view_pixels"
         )
-    merge = policy.processor.image_processor.merge_size**2
-    views = [
-        p["image"]
-        for m in completion
-        if isinstance(m.get("content"), list)
-        for p in m["content"]
-        if p["type"] == "image"
-    ]
-    wanted = (
-        sum(policy.processor.image_processor.get_number_of_image_patches(v.height, v.width, {}) for v in views) // merge
-    )
-    found = sum(token == policy.processor.image_token_id for token in ids)
+    images = policy.processor.image_processor
+    patches = sum(images.get_number_of_image_patches(view.height, view.width, {}) for view in views)
+    wanted, found = patches // images.merge_size**2, ids.count(policy.processor.image_token_id)
     if wanted != found:
-        raise RuntimeError(
-            f"the views need {wanted} image tokens, the completion holds {found}; they would be misplaced"
-        )
+        raise RuntimeError(f"the views need {wanted} image tokens, the completion holds {found}: they are misplaced")
 
 
 def behaviour(trajectories) -> dict[str, float]:
