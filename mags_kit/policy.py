@@ -121,6 +121,11 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         device_map={"": 0 if gpu else "cpu"},
         quantization_config=quantised if config.four_bit else None,
     )
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # On some CPUs bitsandbytes repacks weights in eval mode: it rounds their scales to bf16, so that sampling
+            # and training see different weights, and fails where a layer's width is no multiple of 64.
+            module.support_avx512bf16_for_cpu = False
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
     if getattr(tokenizer, "response_template", None) is None:

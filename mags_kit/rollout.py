@@ -147,10 +147,9 @@ def _batch(policy, samples, folder, config, magnifier, rounds, temperature, cond
     contents = [g.reset(json.dumps(_plain(s))) for g, s in zip(glasses, samples, strict=True)]
     prompts = [prompt_ids(policy, content) for content in contents]
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
+    firsts = policy.generate(prompts, images, config.round_tokens, temperature)
     if forced:
-        firsts = [_forced_reply(policy, g, boxes) for g, boxes in zip(glasses, forced, strict=True)]
-    else:
-        firsts = policy.generate(prompts, images, config.round_tokens, temperature)
+        firsts = [_force(policy, *each) for each in zip(glasses, firsts, forced, strict=True)]
     replies = [[ids] for ids in firsts]
     going = []  # (index, prompt of round 2, its images)
     for i, glass in enumerate(glasses if rounds == 2 else []):
@@ -188,10 +187,14 @@ def _call(glass: MagnifyingGlass, call: dict):
         return str({"error": str(error)})
 
 
-def _forced_reply(policy: Policy, glass: MagnifyingGlass, boxes: list[Box]) -> list[int]:
+def _force(policy: Policy, glass: MagnifyingGlass, reply: list[int], boxes: list[Box]) -> list[int]:
+    """Round 1 with other regions: what stands before its tool call stays the policy's."""
+    own = policy.processor.tokenizer.decode(reply, skip_special_tokens=True).split("<tool_call>")[0]
     view, source = glass._first.size, glass._image.size
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step) for box in boxes]
-    return policy.processor.tokenizer.encode(protocol.tool_call_text(written) + policy.processor.tokenizer.eos_token)
+    return policy.processor.tokenizer.encode(own + protocol.tool_call_text(written)) + [
+        policy.processor.tokenizer.eos_token_id
+    ]
 
 
 def repeat(samples: list[Sample], times: int) -> list[Sample]:

@@ -29,7 +29,7 @@ def test_every_lesson_is_in_the_vocabulary_and_reads_back(processor):
     for phase in ("point", "answer"):
         batch = Lessons(phase, 2, processor)[0]
         assert not (batch["input_ids"] == unknown).any()
-    text = protocol.tool_call_text([(0, 20, 980, 1000)]) + "<rethink>the view shows 3, so the draft was wrong</rethink>"
+    text = protocol.tool_call_text([(0, 40, 960, 1000)]) + "<rethink>the view shows 3, so the draft was wrong</rethink>"
     assert processor.tokenizer.decode(processor.tokenizer.encode(text)) == text
 
 
@@ -47,7 +47,7 @@ def test_labels_cover_the_assistants_words_only(processor):
 
 
 def test_grid_boxes_hold_their_object():
-    assert lessons.grid_box((100, 100, 150, 150)) == (120, 120, 200, 200)  # thousandths of 768 pixels, in steps of 20
+    assert lessons.grid_box((100, 100, 150, 150)) == (120, 120, 200, 200)  # thousandths of 768 pixels, in steps of 40
     assert lessons.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
 
 

@@ -102,7 +102,7 @@ def test_no_text_raises(text):
 def test_the_written_tool_call_is_what_the_parser_reads(policy):
     from trl.chat_template_utils import parse_response
 
-    text = "<think>x</think>" + protocol.tool_call_text([(20, 40, 100, 200), (0, 0, 60, 60)])
+    text = "<think>x</think>" + protocol.tool_call_text([(40, 80, 120, 200), (0, 0, 80, 80)])
     ids = policy.processor.tokenizer.encode(text)
     [call] = parse_response(policy.processor.tokenizer, ids, prefix=[])["tool_calls"]
-    assert call["function"] == {"name": "magnify", "arguments": {"regions": [[20, 40, 100, 200], [0, 0, 60, 60]]}}
+    assert call["function"] == {"name": "magnify", "arguments": {"regions": [[40, 80, 120, 200], [0, 0, 80, 80]]}}

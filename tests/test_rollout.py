@@ -8,7 +8,7 @@ from mags_kit.config import load_config
 from mags_kit.magnifier import Magnifier
 from mags_kit.records import read_samples, read_trajectories, write_jsonl
 
-CALL = protocol.tool_call_text([(100, 100, 300, 300)])
+CALL = protocol.tool_call_text([(120, 120, 320, 320)])
 FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
 SECOND = "<rethink>the view shows 2, so the draft was wrong</rethink><answer>2</answer>"
 
@@ -33,18 +33,18 @@ def test_two_rounds(scripted, go, samples):
     [t] = go(scripted([[FIRST], [SECOND]]))
     assert (t.draft, t.answer, t.outcome) == ("1", "2", "answered") and t.replies == (FIRST, SECOND)
     [region], [view] = t.regions, t.views
-    assert region.box == (76, 76, 231, 231) and region.outcome == "ok"  # thousandths of 768 pixels
-    assert view.box[0] < 76 and view.size == (128, 128)
+    assert region.box == (92, 92, 246, 246) and region.outcome == "ok"  # thousandths of 768 pixels
+    assert view.box[0] < 92 and view.size == (128, 128)
 
 
 @pytest.mark.parametrize(
     "first, outcome, rounds",
     [
         ("<think>the red disc</think><answer>2</answer>", "no_call", 1),
-        ("<think>the red disc</think><tool_call>\n{", "bad_call", 1),
-        (CALL.replace("[[100, 100, 300, 300]]", "[[300, 300, 100, 100]]"), "answered", 2),
-        (CALL.replace("[[100, 100, 300, 300]]", "[]"), "answered", 2),
-        (CALL.replace("100, 100, 300", "100, 100"), "answered", 2),
+        ("<think>the red disc</think>" + CALL.split("]]")[0], "bad_call", 1),
+        (CALL.replace("[[120, 120, 320, 320]]", "[[320, 320, 120, 120]]"), "answered", 2),
+        (CALL.replace("[[120, 120, 320, 320]]", "[]"), "answered", 2),
+        (CALL.replace("120, 120, 320", "120, 120"), "answered", 2),
     ],
 )
 def test_bad_calls_end_in_an_outcome_and_never_raise(scripted, go, first, outcome, rounds):
