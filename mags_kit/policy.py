@@ -113,7 +113,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     dtype = torch.bfloat16 if gpu else torch.float32
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=["visual", "lm_head"],
+        llm_int8_skip_modules=["model.visual", "lm_head"],
     )  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
         path,

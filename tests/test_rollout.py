@@ -43,7 +43,6 @@ def test_two_rounds(scripted, go, samples):
         ("<think>the red disc</think><answer>2</answer>", "no_call", 1),
         ("<think>the red disc</think>" + CALL.split("]]")[0], "bad_call", 1),
         (CALL.replace("[[120, 120, 320, 320]]", "[[320, 320, 120, 120]]"), "answered", 2),
-        (CALL.replace("[[120, 120, 320, 320]]", "[]"), "answered", 2),
         (CALL.replace("120, 120, 320", "120, 120"), "answered", 2),
     ],
 )
@@ -63,13 +62,12 @@ def test_one_round(scripted, go):
     assert (t.answer, t.outcome, t.regions) == ("2", "answered", ())
 
 
-def test_forced_regions_take_the_place_of_round_one(scripted, go, samples):
-    [t] = go(scripted([[SECOND]]), regions=[[samples[0].boxes[0]]])
+def test_forced_regions_take_the_place_of_the_policys(scripted, go, samples):
+    [t] = go(scripted([[FIRST], [SECOND]]), regions=[[samples[0].boxes[0]]])
     x0, y0, x1, y1 = samples[0].boxes[0]
     a, b, c, d = t.views[0].box
-    assert (
-        a <= x0 + 8 and b <= y0 + 8 and c >= x1 - 8 and d >= y1 - 8
-    )  # the embedded model's numbers are 15 pixels apart
+    assert t.draft == "1" and t.answer == "2"
+    assert a <= x0 + 16 and b <= y0 + 16 and c >= x1 - 16 and d >= y1 - 16  # its numbers are 31 pixels apart
 
 
 def test_a_failing_magnifier_is_a_bug_and_stops(scripted, go, monkeypatch):
