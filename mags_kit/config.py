@@ -101,6 +101,7 @@ PROFILES = {
         num_generations=4,
         validate_every=1,
         batch_size=16,
+        base_steps=(4, 4, 4),
     ),  # fmt: skip
     "cpu": Config(),
     "paper": _PAPER,
