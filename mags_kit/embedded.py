@@ -11,7 +11,7 @@ from pathlib import Path
 from mags_kit import protocol, scenes
 from mags_kit.lessons import BATCH, GRID, LOOSE, OTHER, TIGHT, VIEW, Lessons
 
-PEAKS = {"see": 1e-3, "point": 3e-3, "answer": 1e-3}  # step sizes at their highest
+PEAKS = {"see": 1e-3, "point": 3e-3, "read": 1e-3, "answer": 1e-3}  # step sizes at their highest
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -126,7 +126,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     for phase, length in steps.items():
         tower, language = [*model.model.visual.parameters()], [*model.model.language_model.parameters()]
         language += [*model.lm_head.parameters()]
-        trained = {"see": [*tower, *heads.parameters()], "point": language, "answer": tower + language}[phase]
+        trained = {"see": [*tower, *heads.parameters()], "point": language}.get(phase, tower + language)
         model.model.visual.requires_grad_(phase != "point")  # early gradients of the language model would spoil it
         peak = PEAKS[phase]
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))

@@ -15,6 +15,7 @@ MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
 GRID = 40  # boxes are written in thousandths, in steps of this
 LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
 BATCH = 32
+PHASES = ("see", "point", "read", "answer")
 
 
 def first_view(scene):
@@ -51,13 +52,15 @@ class Lessons:
         return self.steps
 
     def __getitem__(self, step: int) -> dict:
-        rng = np.random.default_rng([("see", "point", "answer").index(self.phase), step])
+        rng = np.random.default_rng([PHASES.index(self.phase), step])
         if self.phase == "see":
             return self._see(rng)
         if self.phase == "point":
             most = min(9, 2 + 12 * step // self.steps)  # cards in a scene: it starts with few
             drawn = [_scene(rng, int(rng.integers(1, most + 1))) for _ in range(2 * BATCH)]
             return encode(self.processor, [_pointing(rng, scene, first_view(scene), 1) for scene in drawn])
+        if self.phase == "read":
+            return encode(self.processor, [self._reading(rng, *each) for each in _cards(rng, 2 * BATCH)])
         talks = []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
@@ -85,6 +88,12 @@ class Lessons:
                 targets[b, cell] = colour, shape, dx, dy, card.radius / 28, 0
         pixels = self.processor.image_processor(views, return_tensors="pt")
         return {**pixels, "targets": torch.from_numpy(targets)}
+
+    def _reading(self, rng, scene, card) -> list[dict]:
+        """A question on a close-up of its card."""
+        view, _ = self.magnifiers[rng.choice(3, p=(0.8, 0.1, 0.1))].view(scene.image, card.box)
+        reply = f"<think>the {card.name}</think><answer>{card.answer}</answer>"
+        return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
 
     def _question(self, rng, scene, card, view) -> list[dict]:
         think = f"the {card.name}"
@@ -114,6 +123,14 @@ class Lessons:
 
 def _scene(rng, count: int = 0):
     return scenes.make_scene(int(rng.integers(10_000_000, 2**40)), "train", count=count)
+
+
+def _cards(rng, count: int) -> list:
+    pairs = []
+    while len(pairs) < count:
+        scene = _scene(rng)
+        pairs += [(scene, card) for card in scene.cards]
+    return pairs[:count]
 
 
 def _pointing(rng, scene, view, most: int) -> list[dict]:
