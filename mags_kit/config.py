@@ -55,7 +55,7 @@ class Config:
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
     # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (550, 900, 800)  # optimisation steps of its three phases: see, point, answer
+    base_steps: tuple[int, ...] = (550, 900, 350, 900)  # optimisation steps of its phases: see, point, read, answer
     # all
     batch_size: int = 48  # trajectories sampled at once outside training
     seed: int = 0
@@ -101,7 +101,7 @@ PROFILES = {
         num_generations=4,
         validate_every=1,
         batch_size=16,
-        base_steps=(4, 4, 4),
+        base_steps=(4, 4, 4, 4),
     ),  # fmt: skip
     "cpu": Config(),
     "paper": _PAPER,

@@ -1,7 +1,7 @@
 """The embedded tiny VLM: a Qwen3-VL of about 3 million parameters, trained from scratch on procedural scenes.
 
-It plays the part that Qwen2.5-VL-Instruct plays in the paper. Three phases: the vision tower learns with throw-away
-heads what each image token shows; then all parameters learn to point; then to answer in one round and in two.
+It plays the part that Qwen2.5-VL-Instruct plays in the paper. Four phases: the vision tower learns with throw-away
+heads what each image token shows; the language model learns to point; both learn to read close-ups, then to answer.
 Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
 """
 
@@ -143,7 +143,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step(), scheduler.step()
             done[phase] += 1
-            if done[phase] % 20 == 0:
+            if done[phase] % 20 == 0 or done[phase] == length:
                 log.append({"phase": phase, "step": done[phase], "loss": round(loss.item(), 4), **scores})
             if done[phase] % every == 0 or done[phase] == length:
                 state = {"model": model.state_dict(), "heads": heads.state_dict(), "done": done, "log": log}
