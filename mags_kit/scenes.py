@@ -27,7 +27,8 @@ RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": 
 TONES = {"white": (250, 250, 250), "black": (10, 10, 10)}
 FAMILIES = ("relation", "count", "attribute")
 ANSWERS = {"relation": ("yes", "no"), "count": ("1", "2", "3", "4"), "attribute": SYMBOLS}
-# Combinations of colour, shape and content fall into five classes; one is kept for test, one for validation.
+# Combinations of colour, shape and family fall into five classes; one is kept for test, one for validation. The answer
+# is no part of them: a card's name would tell which answers training never saw, and a policy would learn that instead.
 CLASSES = {"train": (2, 3, 4), "validation": (1,), "test": (0,)}
 
 
@@ -100,8 +101,7 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
     radius = rng.uniform(20, 28)
     family = family or FAMILIES[rng.integers(3)]
     answer = answer or ANSWERS[family][rng.integers(len(ANSWERS[family]))]
-    code = ANSWERS[family].index(answer)
-    pick = next(i for i, (c, s) in enumerate(names) if _combination(c, s, family, code) in allowed)
+    pick = next(i for i, (c, s) in enumerate(names) if _combination(c, s, family) in allowed)
     colour, shape = names.pop(pick)
     name = f"{colour} {shape}"
     if family == "attribute":
@@ -127,8 +127,8 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
     return Card(colour, shape, centre, radius, family, question, answer, marks)
 
 
-def _combination(colour: str, shape: str, family: str, code: int) -> int:
-    return (list(COLOURS).index(colour) + 2 * SHAPES.index(shape) + FAMILIES.index(family) + code) % 5
+def _combination(colour: str, shape: str, family: str) -> int:
+    return (list(COLOURS).index(colour) + 2 * SHAPES.index(shape) + FAMILIES.index(family)) % 5
 
 
 def _dots(rng, n: int, radius: float) -> list[tuple[float, float]]:

@@ -22,8 +22,18 @@ def test_asked_combinations_belong_to_the_split(split):
     for seed in range(40):
         cards = make_scene(seed, split).cards
         for card in cards if split == "train" else cards[:1]:
-            code = ANSWERS[card.family].index(card.answer)
-            assert scenes._combination(card.colour, card.shape, card.family, code) in scenes.CLASSES[split]
+            assert scenes._combination(card.colour, card.shape, card.family) in scenes.CLASSES[split]
+
+
+def test_a_cards_name_does_not_tell_its_answer():
+    """For each name and family, training scenes hold every answer about equally often."""
+    seen = Counter()
+    for seed in range(1500):
+        spots, names = np.random.default_rng(seed), [(c, s) for c in scenes.COLOURS for s in scenes.SHAPES]
+        card = scenes._card(spots, names, (100, 100), scenes.CLASSES["train"], "count", None)
+        seen[card.name, card.answer] += 1
+    counts = [[seen[name, answer] for answer in ANSWERS["count"]] for name, _ in seen]
+    assert all(min(row) > 0.5 * max(row) for row in counts if sum(row) > 100)
 
 
 def test_scenes_are_dense_and_names_unique():
