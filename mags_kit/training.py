@@ -68,8 +68,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         output_dir=str(run.file("training", stage.name)),
         max_steps=stage.steps,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=2,
+        lr_scheduler_type="constant",
         per_device_train_batch_size=config.samples_per_step * config.num_generations,
         gradient_accumulation_steps=1,
         num_generations=config.num_generations,
@@ -91,6 +90,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         report_to=[],
         disable_tqdm=True,  # `looks` below shows one bar with the reward
     )
+    adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
     trainer = GRPOTrainer(
         model=policy.model,
         reward_funcs=reward_functions(policy, config),
@@ -99,9 +99,9 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         processing_class=policy.processor,
         environment_factory=lambda: MagnifyingGlass(policy, magnifier, config, run.file("data")),
     )
-    for parameter in policy.model.parameters():
-        if parameter.requires_grad:  # TRL rounds adapters of quantised models to bf16, which loses small updates
-            parameter.data = parameter.data.float()
+    for name, parameter in policy.model.named_parameters():
+        if name in adapter:  # TRL rounds adapters of quantised models to bf16, which loses small updates
+            parameter.data = adapter[name]
     trainer.looks = _validation_looks(run, policy, magnifier, validation, state, stage, number)
     trainer.add_callback(trainer.looks)
     trainer.remove_callback(PrinterCallback)
