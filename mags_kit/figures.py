@@ -79,7 +79,7 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
     axes[1].set(title="where it looks", ylabel="share", ylim=(-0.03, 1.03))
     axes[2].plot([r["step"] for r in looks], [100 * r["accuracy"] for r in looks], "o-", color=BLUE)
     n = looks[0]["samples"] if looks else 0
-    axes[2].set(title=f"validation (greedy, {n} questions)", ylabel="accuracy, %")
+    axes[2].set(title=f"validation (greedy, {n} questions)", ylabel="accuracy, %", ylim=(0, 100))
     for axis in axes:
         axis.set_xlabel("optimisation step")
         for boundary in boundaries[:-1]:
