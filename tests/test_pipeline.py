@@ -25,9 +25,9 @@ def notebooks(tmp_path, monkeypatch):
     def write(name, code):
         cell = nbformat.v4.new_code_cell('profile = name = settings = ""')
         cell.metadata["tags"] = ["parameters"]
-        nbformat.write(
-            nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(code)]), folder / f"{name}.ipynb"
-        )
+        kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+        made = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(code)], metadata=kernel)
+        nbformat.write(made, folder / f"{name}.ipynb")
 
     write("01_a", "open('log', 'a').write('a')")
     return write
@@ -37,11 +37,11 @@ def notebooks(tmp_path, monkeypatch):
 def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, tmp_path):
     notebooks("02_b", "1 / 0")
     with pytest.raises(SystemExit, match="02_b.ipynb failed in cell 3: ZeroDivisionError: division by zero"):
-        pipeline.reproduce("smoke", "r", {})
+        pipeline.reproduce("smoke", "r", {}, ("01_a", "02_b"))
     folder = tmp_path / "runs" / "r" / "notebooks"
     assert {p.name for p in folder.iterdir()} == {"01_a.ipynb", "failed_02_b.ipynb"}
     notebooks("02_b", "open('log', 'a').write('b' + profile + name)")
-    assert pipeline.reproduce("smoke", "r", {}) == Path("runs/r/report.html")
+    assert pipeline.reproduce("smoke", "r", {}, ("01_a", "02_b")) == Path("runs/r/report.html")
     assert tmp_path.joinpath("log").read_text() == "absmoker"  # 01 was not done again
     assert {p.name for p in folder.iterdir()} == {"01_a.ipynb", "02_b.ipynb"}
 
