@@ -245,7 +245,7 @@ on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedd
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
 - **Training**: {", ".join(f"{n} steps of phase `{phase}`" for phase, n in steps.items())}, {BATCH} images or
-  questions a step, AdamW, on {environment["device"]}; stored in half precision.
+  questions a step ({2 * BATCH} in `point` and `read`), AdamW, on {environment["device"]}; stored in half precision.
 - **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of
   the image large, {OTHER:.0%} at another card, {TIGHT:.0%} at the right one. Reinforcement learning has room to
   improve on that; a gain over this base says that the method works, not how much it helps a large model.

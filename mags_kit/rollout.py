@@ -1,7 +1,6 @@
 """The two-round rollout: samples -> trajectories, in batches, with the very tokens that training sees."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from mags_kit import protocol
@@ -9,7 +8,7 @@ from mags_kit.config import Config
 from mags_kit.data import load_image
 from mags_kit.magnifier import Magnifier
 from mags_kit.policy import Policy
-from mags_kit.records import Box, Sample, Trajectory
+from mags_kit.records import Box, Sample, Trajectory, to_json
 
 
 def magnifier_for(config: Config, policy: Policy, cache_dir=None, network: str | None = None) -> Magnifier:
@@ -144,7 +143,7 @@ def _batch(policy, samples, folder, config, magnifier, rounds, temperature, cond
 
     tokenizer = policy.processor.tokenizer
     glasses = [MagnifyingGlass(policy, magnifier, config, folder, rounds) for _ in samples]
-    contents = [g.reset(json.dumps(_plain(s))) for g, s in zip(glasses, samples, strict=True)]
+    contents = [g.reset(to_json(s)) for g, s in zip(glasses, samples, strict=True)]
     prompts = [prompt_ids(policy, content) for content in contents]
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
     firsts = policy.generate(prompts, images, config.round_tokens, temperature)
@@ -171,12 +170,6 @@ def _batch(policy, samples, folder, config, magnifier, rounds, temperature, cond
     ]
 
 
-def _plain(sample: Sample) -> dict:
-    from dataclasses import asdict
-
-    return asdict(sample)
-
-
 def _call(glass: MagnifyingGlass, call: dict):
     """What TRL's tool loop answers to a tool call: the tool's result, or the error as text."""
     try:
@@ -200,8 +193,3 @@ def _force(policy: Policy, glass: MagnifyingGlass, reply: list[int], boxes: list
 def repeat(samples: list[Sample], times: int) -> list[Sample]:
     """Each sample `times` times in a row: the layout of a group."""
     return [sample for sample in samples for _ in range(times)]
-
-
-def scored(trajectories: list[Trajectory], scores) -> list[Trajectory]:
-    """The trajectories with `scores(trajectory)` as their rewards."""
-    return [replace(t, rewards=scores(t)) for t in trajectories]

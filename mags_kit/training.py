@@ -5,8 +5,6 @@ the loss. What is here: the stages, the guards against three silent failures, an
 by the validation set.
 """
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from mags_kit.config import Config, Run
 from mags_kit.curriculum import Stage
 from mags_kit.evaluation import grounding
 from mags_kit.policy import Policy, load_policy
-from mags_kit.records import Sample, read_json, write_json
+from mags_kit.records import Sample, read_json, to_json, write_json
 from mags_kit.rollout import MagnifyingGlass, magnifier_for, rollout
 
 
@@ -63,7 +61,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
     config, seed = run.config, run.config.seed * 100 + number
     set_seed(seed)
     magnifier = magnifier_for(config, policy, run.cache)
-    rows = [{"prompt": [{"role": "user", "content": ""}], "sample": json.dumps(asdict(s))} for s in stage.samples]
+    rows = [{"prompt": [{"role": "user", "content": ""}], "sample": to_json(s)} for s in stage.samples]
     arguments = GRPOConfig(
         output_dir=str(run.file("training", stage.name)),
         max_steps=stage.steps,
