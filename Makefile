@@ -10,12 +10,12 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit.pipeline --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke base test lab lock clean
+.PHONY: help env reproduce smoke reference ablations base test lab lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
-	@echo "settings: PROFILE=smoke|cpu|paper|paper-7b  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl"
+	@echo "settings: PROFILE=smoke|cpu|reference|paper|paper-7b  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl"
 
 env: $(READY) ## set up .venv: exact versions, basicsr, the kit
 
@@ -24,11 +24,19 @@ reproduce: $(READY) ## the main job: notebooks 01 to 04 into runs/, ends with th
 
 smoke: PROFILE = smoke
 smoke: $(READY) ## every cell of every notebook, with tiny sizes
-	@$(RUN) --base
+	@$(RUN) --job smoke
+
+reference: PROFILE = reference
+reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (about an hour on two cores)
+	@$(RUN) --job reference
+
+ablations: PROFILE = reference
+ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (hours on two cores)
+	@$(RUN) --job ablations
 
 base: NAME = base
 base: $(READY) ## train the embedded base model again from nothing (notebook 00, over an hour on two cores)
-	@$(RUN) --base-only
+	@$(RUN) --job base
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest

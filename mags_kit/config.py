@@ -32,7 +32,7 @@ class Config:
     first_view_pixels: int = 192 * 192  # budget of the whole image in round 1
     view_pixels: int = 128 * 128  # budget of one magnified view
     magnifier: str = "realesr-animevideov3"  # see magnifier.PACKAGED; or `bicubic`, `none`, a .pth file
-    margin: float = 0.15  # added around a region on each side, as a share of its side
+    margin: float = 0.1  # added around a region on each side, as a share of its side
     max_regions: int = 2  # views a reply may ask for
     round_tokens: int = 40  # the policy's own tokens per round, at most
     # data
@@ -54,6 +54,9 @@ class Config:
     beta: float = 0.0  # weight of the KL penalty against the base
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
+    # what the reference results and the ablations repeat
+    other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
+    sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     # the embedded base model, trained from nothing by notebook 00
     base_steps: tuple[int, ...] = (550, 900, 350, 900)  # optimisation steps of its phases: see, point, read, answer
     # all
@@ -101,9 +104,12 @@ PROFILES = {
         num_generations=4,
         validate_every=1,
         batch_size=16,
+        other_seeds=(1,),
+        sizes=(3,),
         base_steps=(4, 4, 4, 4),
     ),  # fmt: skip
     "cpu": Config(),
+    "reference": Config(pool=2000, validation=180, test=900),
     "paper": _PAPER,
     "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
 }
@@ -207,6 +213,17 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
         write_json(path / "config.json", wanted)
     return Run(path, config)
+
+
+def branch(run: Run, name: str, **changes) -> Run:
+    """A run inside `run` with some settings changed. It shares the data and the views, and trains anew."""
+    profile = read_json(run.file("manifest.json"))["profile"]
+    inside = open_run(profile, name, asdict(run.config) | changes, run.file("branches"))
+    for folder, target in (("data", run.file("data")), ("../.views", run.cache)):
+        link = inside.file(folder)
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(target, link.parent))
+    return inside
 
 
 def environment() -> dict:

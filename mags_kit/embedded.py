@@ -8,10 +8,11 @@ Its two-round demonstrations choose a poor region most of the time on purpose, s
 import math
 from pathlib import Path
 
-from mags_kit import protocol, scenes
-from mags_kit.lessons import BATCH, GRID, LOOSE, OTHER, TIGHT, VIEW, Lessons
+from mags_kit import protocol, scenes, seeing
+from mags_kit.lessons import BATCH, LOOSE, OTHER, TIGHT, Lessons
+from mags_kit.seeing import GRID, VIEW
 
-PEAKS = {"see": 1e-3, "point": 3e-3, "read": 1e-3, "answer": 1e-3}  # step sizes at their highest
+PEAKS = {"see": 2e-3, "point": 3e-3, "read": 1e-3, "answer": 1e-3}  # step sizes at their highest
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -116,18 +117,19 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     folder, device = Path(folder), "cuda" if torch.cuda.is_available() else "cpu"
     processor = build_processor()
     model = build_model(processor, seed).to(device)
-    heads = torch.nn.Linear(model.config.text_config.hidden_size, 1 + len(scenes.COLOURS) + len(scenes.SHAPES) + 3 + 36)
-    heads = heads.to(device)
+    heads = seeing.build_heads(model.config.text_config.hidden_size).to(device)
+    if "see" in steps:
+        seeing.whiten(model.model.visual, Lessons("see", 1, processor)[0]["pixel_values"])
     checkpoint, done, log = folder / "checkpoint.pt", {phase: 0 for phase in steps}, []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"]), heads.load_state_dict(state["heads"])
-        done, log = state["done"], state["log"]
+        done, log = done | state["done"], state["log"]
     for phase, length in steps.items():
         tower, language = [*model.model.visual.parameters()], [*model.model.language_model.parameters()]
         language += [*model.lm_head.parameters()]
-        trained = {"see": [*tower, *heads.parameters()], "point": language}.get(phase, tower + language)
-        model.model.visual.requires_grad_(phase != "point")  # early gradients of the language model would spoil it
+        trained = {"see": [*tower, *heads.parameters()], "answer": tower + language}.get(phase, language)
+        model.model.visual.requires_grad_(phase in ("see", "answer"))  # early gradients would spoil what it has learned
         peak = PEAKS[phase]
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=length + 1, pct_start=0.05)
@@ -137,7 +139,10 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         loader = DataLoader(lessons, batch_size=None, num_workers=1, prefetch_factor=4)
         for batch in tqdm(loader, desc=phase, initial=done[phase], total=length, mininterval=5):
             batch = {k: v.to(device) for k, v in batch.items()}
-            loss, scores = _see_loss(model, heads, batch) if phase == "see" else (model(**batch).loss, {})
+            if phase == "see":
+                loss, scores = seeing.loss_and_scores(model, heads, batch)
+            else:
+                loss, scores = _told(model, processor.tokenizer, batch)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -156,33 +161,14 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     return log
 
 
-def _see_loss(model, heads, batch):
-    """Per image token its own cell, and, where it holds a card, colour, shape, offset and size.
-
-    Two things without which pointing stays at chance: the cell, so that the language model finds a place in the
-    tokens; and features of mean 0 and deviation 1 over the tokens, or a common part fifteen times as large hides them.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy, mse_loss
-
-    colours, shapes = 1 + len(scenes.COLOURS), len(scenes.SHAPES)
-    seen = model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
-    features = seen.pooler_output  # (B * 36, hidden)
-    colour, shape, place, cell = heads(features).split([colours, shapes, 3, 36], -1)
-    target = batch["targets"].flatten(0, 1)  # (B * 36, 6)
-    held, kind = target[:, 0] > 0, target[:, 1].long()
-    loss = cross_entropy(colour, target[:, 0].long()) + cross_entropy(shape[held], kind[held])
-    own = torch.arange(36, device=cell.device).repeat(len(batch["targets"]))
-    loss = loss + 2 * mse_loss(place[held], target[held, 2:5]) + cross_entropy(cell, own)
-    for tokens in (features, *seen.deepstack_features):
-        loss = loss + tokens.mean(0).square().mean() + (tokens.std(0) - 1).square().mean()
-    hits = {
-        "colour": (colour.argmax(-1) == target[:, 0])[held].float().mean().item(),
-        "cell": (cell.argmax(-1) == own).float().mean().item(),
-        "shape": (shape.argmax(-1) == kind)[held].float().mean().item(),
-        "offset_px": 16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(),
-    }
-    return loss, {k: round(v, 3) for k, v in hits.items()}
+def _told(model, tokenizer, batch):
+    """The loss of the assistant's tokens, and the share of answers and of box coordinates that are most likely."""
+    out = model(**batch)
+    labels, guesses = batch["labels"][:, 1:], out.logits[:, :-1].argmax(-1)
+    answer = (labels == tokenizer.convert_tokens_to_ids("</answer>")).roll(-1, 1)
+    number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
+    right = {"answers": (guesses == labels)[answer], "coordinates": (guesses == labels)[number & ~answer]}
+    return out.loss, {name: round(hits.float().mean().item(), 3) for name, hits in right.items() if len(hits)}
 
 
 def abilities(policy, samples, folder, config) -> dict:
@@ -226,7 +212,7 @@ def _point(policy, samples, folder, config):
                 if len(numbers) == 4 and numbers[0] < numbers[2] and numbers[1] < numbers[3]
                 else (0, 0, 1000, 1000)
             )
-            boxes.append(tuple(round(v) for v in protocol.to_source(box, "thousand", (VIEW, VIEW), (scenes.SIZE,) * 2)))
+            boxes.append(seeing.written(box))
     return boxes
 
 

@@ -91,6 +91,21 @@ def paired_difference(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[
     return {"difference": float(gain.mean()), "low": float(low), "high": float(high), "p": p, "n": len(gain)}
 
 
+def seeds_difference(ours: list[list[Trajectory]], theirs: list[list[Trajectory]]) -> dict[str, float]:
+    """The same over several seeds: each question's mean over the seeds of ours less theirs, bootstrapped over questions.
+
+    The interval says how sure the mean of these seeds is, not how much another seed may differ: see the seeds themselves.
+    """
+    from scipy.stats import bootstrap
+
+    gain = np.mean([right(made) for made in ours], 0) - np.mean([right(made) for made in theirs], 0)
+    low = high = gain.mean()
+    if gain.any():
+        interval = bootstrap((gain,), np.mean, n_resamples=5000, method="percentile", rng=0).confidence_interval
+        low, high = interval.low, interval.high
+    return {"difference": float(gain.mean()), "low": float(low), "high": float(high), "n": len(gain)}
+
+
 def draft_changes(trajectories: list[Trajectory]) -> dict[str, float]:
     """What round 2 did to the draft, as shares: repaired, broke, kept right, kept wrong, no draft."""
     counts = pd.Series([change(t) for t in trajectories]).value_counts(normalize=True)

@@ -126,6 +126,20 @@ def show_results(found: dict, title: str):
     return figure
 
 
+def show_groups(values: dict[str, list[float]], label: str, title: str):
+    """One row per name: a dot per seed, a line at their mean."""
+    figure, axis = plt.subplots(figsize=(8, 0.42 * len(values) + 1.3))
+    for i, numbers in enumerate(values.values()):
+        axis.plot(numbers, [i] * len(numbers), "o", color=BLUE, alpha=0.7)
+        axis.plot([np.mean(numbers)] * 2, [i - 0.28, i + 0.28], color=ORANGE, lw=2.5)
+    axis.set_yticks(range(len(values)), list(values))
+    axis.invert_yaxis()
+    axis.set(xlabel=label, title=title)
+    axis.grid(axis="x", color="0.9")
+    figure.tight_layout()
+    return figure
+
+
 def show_looks(samples: list[Sample], folder: str | Path, policy, magnifier, pixels: int):
     """For each sample: the first view, its target as the first view shows it, and the target magnified."""
     figure, axes = plt.subplots(len(samples), 3, figsize=(9, 3.2 * len(samples)), squeeze=False)

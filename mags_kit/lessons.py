@@ -3,32 +3,16 @@
 Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
 """
 
-import math
-
 import numpy as np
 
-from mags_kit import protocol, scenes
+from mags_kit import protocol, scenes, seeing
 from mags_kit.magnifier import Magnifier
+from mags_kit.seeing import first_view, grid_box, written
 
-VIEW = 192  # side of the first view in pixels: 36 image tokens of 32 pixels
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-GRID = 40  # boxes are written in thousandths, in steps of this
 LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
 BATCH = 32
 PHASES = ("see", "point", "read", "answer")
-
-
-def first_view(scene):
-    from PIL import Image
-
-    return scene.image.resize((VIEW, VIEW), Image.BICUBIC)
-
-
-def grid_box(box) -> tuple[int, int, int, int]:
-    """A box in source pixels -> thousandths, widened to the grid that the vocabulary has."""
-    x0, y0, x1, y1 = (v * 1000 / scenes.SIZE / GRID for v in box)
-    cells = math.floor(x0 + 0.25), math.floor(y0 + 0.25), math.ceil(x1 - 0.25), math.ceil(y1 - 0.25)
-    return tuple(min(1000, max(0, GRID * v)) for v in cells)
 
 
 def loose_box(box) -> tuple[int, int, int, int]:
@@ -54,13 +38,13 @@ class Lessons:
     def __getitem__(self, step: int) -> dict:
         rng = np.random.default_rng([PHASES.index(self.phase), step])
         if self.phase == "see":
-            return self._see(rng)
+            return seeing.lesson(rng, _scene, self.magnifiers, self.processor)
         if self.phase == "point":
             most = min(9, 2 + 12 * step // self.steps)  # cards in a scene: it starts with few
-            drawn = [_scene(rng, int(rng.integers(1, most + 1))) for _ in range(2 * BATCH)]
-            return encode(self.processor, [_pointing(rng, scene, first_view(scene), 1) for scene in drawn])
+            return encode(self.processor, self._pointing(rng, 2 * BATCH, most))
         if self.phase == "read":
-            return encode(self.processor, [self._reading(rng, *each) for each in _cards(rng, 2 * BATCH)])
+            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
+            return encode(self.processor, talks + self._pointing(rng, BATCH // 2, 9))
         talks = []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
@@ -70,28 +54,15 @@ class Lessons:
                 talks.append(_pointing(rng, scene, view, 3) if pointing else self._question(rng, scene, card, view))
         return encode(self.processor, talks)
 
-    def _see(self, rng) -> dict:
-        """Per image token: the colour (0: none), shape and offset of the card nearest to the token's centre."""
-        import torch
-
-        views, targets = [], np.zeros((BATCH, 36, 6), np.float32)
-        for b in range(BATCH):
-            scene = _scene(rng)
-            views.append(first_view(scene))
-            for card in scene.cards:
-                x, y = (c * VIEW / scenes.SIZE for c in card.centre)
-                cell = int(y // 32) * 6 + int(x // 32)
-                dx, dy = x % 32 / 16 - 1, y % 32 / 16 - 1
-                if targets[b, cell, 0] and np.hypot(*targets[b, cell, 2:4]) < np.hypot(dx, dy):
-                    continue
-                colour, shape = list(scenes.COLOURS).index(card.colour) + 1, scenes.SHAPES.index(card.shape)
-                targets[b, cell] = colour, shape, dx, dy, card.radius / 28, 0
-        pixels = self.processor.image_processor(views, return_tensors="pt")
-        return {**pixels, "targets": torch.from_numpy(targets)}
+    def _pointing(self, rng, count: int, most: int) -> list:
+        """`count` questions for one card each, two to a scene, whose number of cards is 1 to `most`."""
+        drawn = [_scene(rng, int(rng.integers(1, most + 1))) for _ in range(count // 2)]
+        return [_pointing(rng, scene, first_view(scene), 1) for scene in drawn for _ in range(2)]
 
     def _reading(self, rng, scene, card) -> list[dict]:
         """A question on a close-up of its card."""
-        view, _ = self.magnifiers[rng.choice(3, p=(0.8, 0.1, 0.1))].view(scene.image, card.box)
+        magnifier = self.magnifiers[rng.choice(3, p=(0.85, 0.05, 0.1))]
+        view, _ = magnifier.view(scene.image, card.box if rng.uniform() < 0.25 else written(grid_box(card.box)))
         reply = f"<think>the {card.name}</think><answer>{card.answer}</answer>"
         return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
 
@@ -106,8 +77,7 @@ class Lessons:
         guesses = scenes.ANSWERS[card.family]
         draft = card.answer if rng.uniform() < 0.3 else guesses[rng.integers(len(guesses))]
         magnifier = self.magnifiers[rng.choice(3, p=(0.75, 0.15, 0.1))]
-        source = protocol.to_source(box, "thousand", (VIEW, VIEW), (scenes.SIZE, scenes.SIZE))
-        magnified, _ = magnifier.view(scene.image, tuple(round(v) for v in source))
+        magnified, _ = magnifier.view(scene.image, written(box))
         first = f"<think>{think}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
         verdict = "right" if draft == card.answer else "wrong"
         second = (

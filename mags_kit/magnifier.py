@@ -53,7 +53,7 @@ class Magnifier:
     `network` is a name in `PACKAGED`, the path of a `.pth`, `bicubic`, or `none` (the crop as it is, not enlarged).
     """
 
-    def __init__(self, network: str, view_pixels: int, factor: int, margin: float = 0.15, cache_dir=None):
+    def __init__(self, network: str, view_pixels: int, factor: int, margin: float = 0.1, cache_dir=None):
         check_network(network)
         self.network, self.view_pixels, self.factor, self.margin = network, view_pixels, factor, margin
         self.cache_dir = cache_dir

@@ -11,8 +11,14 @@ from mags_kit.config import PROFILES, Run, open_run, parse_settings
 from mags_kit.records import read_json, write_text
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-BASE = "00_embedded_base"
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
+JOBS = {
+    "reproduce": STEPS,
+    "base": ("00_embedded_base",),
+    "smoke": ("00_embedded_base", *STEPS, "05_seeds", "06_ablations"),
+    "reference": (*STEPS, "05_seeds"),
+    "ablations": (*STEPS, "06_ablations"),
+}
 
 
 def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
@@ -27,7 +33,7 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
             continue
         _execute(source, run, parameters)
         run.done(step, notebook=version)
-    return write_report(run) if STEPS[-1] in steps else run.file("notebooks", f"{steps[-1]}.ipynb")
+    return write_report(run, steps) if STEPS[-1] in steps else run.file("notebooks", f"{steps[-1]}.ipynb")
 
 
 def _execute(source: Path, run: Run, parameters: dict) -> None:
@@ -57,7 +63,7 @@ def _execute(source: Path, run: Run, parameters: dict) -> None:
     partial.replace(folder / source.name)
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, steps: tuple[str, ...] = STEPS) -> Path:
     """`report.html`: the result table, the settings, figures, and the executed notebooks as HTML beside it."""
     import nbformat
     from nbconvert import HTMLExporter
@@ -65,7 +71,7 @@ def write_report(run: Run) -> Path:
     from mags_kit import evaluation
 
     links = []
-    for step in STEPS:
+    for step in steps:
         body, _ = HTMLExporter().from_notebook_node(nbformat.read(run.file("notebooks", f"{step}.ipynb"), as_version=4))
         write_text(run.file("notebooks", f"{step}.html"), body)
         links.append(f'<li><a href="notebooks/{step}.html">{step.replace("_", " ")}</a></li>')
@@ -114,15 +120,11 @@ def main() -> None:
     parser.add_argument("--name", default="", help="run folder under runs/; by default the profile's name")
     parser.add_argument("--set", default="", help="settings as YAML, e.g. '{seed: 1}'")
     parser.add_argument("--own", default="", help="a JSONL of image, question, answer that takes the test set's place")
-    parser.add_argument(
-        "--base", action="store_true", help="train the embedded base in the run folder too (notebook 00)"
-    )
-    parser.add_argument("--base-only", action="store_true", help="that, and nothing else")
+    parser.add_argument("--job", default="reproduce", choices=JOBS, help="which notebooks")
     arguments = parser.parse_args()
-    steps = (BASE,) * (arguments.base or arguments.base_only) + STEPS * (not arguments.base_only)
     try:
         settings = parse_settings(arguments.set) | ({"own": arguments.own} if arguments.own else {})
-        print(reproduce(arguments.profile, arguments.name, settings, steps))
+        print(reproduce(arguments.profile, arguments.name, settings, JOBS[arguments.job]))
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
 

@@ -22,7 +22,7 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("disc", "square", "triangle")
 EXTENT = {"disc": (1, 1, 1, 1), "square": (0.9, 0.9, 0.9, 0.9), "triangle": (1.15, 1.25, 1.15, 0.8)}  # radii
-SYMBOLS = ("plus", "ring", "slash", "vee", "tee", "ell")
+SYMBOLS = ("plus", "ring", "slash", "vee")
 RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 TONES = {"white": (250, 250, 250), "black": (10, 10, 10)}
 FAMILIES = ("relation", "count", "attribute")
@@ -98,7 +98,7 @@ def _spots(rng) -> list[tuple[float, float]]:
 
 
 def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
-    radius = rng.uniform(20, 28)
+    radius = rng.uniform(25, 31)
     family = family or FAMILIES[rng.integers(3)]
     answer = answer or ANSWERS[family][rng.integers(len(ANSWERS[family]))]
     pick = next(i for i, (c, s) in enumerate(names) if _combination(c, s, family) in allowed)
@@ -106,7 +106,7 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
     name = f"{colour} {shape}"
     if family == "attribute":
         question = f"What symbol is on the {name}?"
-        dx, dy = rng.uniform(-0.25, 0.25, 2) * radius
+        dx, dy = rng.uniform(-0.2, 0.2, 2) * radius
         marks = ((answer, rng.choice(list(TONES)), dx, dy),)
     elif family == "count":
         tone, other = rng.permutation(list(TONES))
@@ -119,7 +119,7 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
         words = list(RELATIONS)[rng.integers(4)]
         ux, uy = RELATIONS[words]
         sign = 1 if answer == "yes" else -1
-        along, across = rng.uniform(3.2, 4.6), rng.uniform(-1.2, 1.2)
+        along, across = rng.uniform(4.5, 6.5), rng.uniform(-1.5, 1.5)
         dx, dy = sign * (ux * along + uy * across), sign * (uy * along + ux * across)
         tone, other = rng.permutation(list(TONES))
         question = f"The {tone} dot is {words} the {other} dot on the {name}. True?"
@@ -134,8 +134,8 @@ def _combination(colour: str, shape: str, family: str) -> int:
 def _dots(rng, n: int, radius: float) -> list[tuple[float, float]]:
     """`n` places inside half the radius, as far apart as the best of a few tries finds."""
     best, best_gap = [], -1.0
-    while best_gap < 5.8:  # two dots of radius 1.9 px stay apart
-        rho, phi = 0.45 * radius * np.sqrt(rng.uniform(0, 1, n)), rng.uniform(0, 2 * np.pi, n)
+    while best_gap < 7.2:  # two dots of radius 2.8 px stay apart
+        rho, phi = 0.5 * radius * np.sqrt(rng.uniform(0, 1, n)), rng.uniform(0, 2 * np.pi, n)
         p = np.stack([rho * np.cos(phi), rho * np.sin(phi)], 1)
         gaps = [np.hypot(*(a - b)) for i, a in enumerate(p) for b in p[:i]]
         gap = min(gaps, default=np.inf)
@@ -193,23 +193,21 @@ def _outline(draw, shape, centre, r, colour) -> None:
         draw.polygon([(x, y - up), (x + right, y + down), (x - left, y + down)], fill=colour)
 
 
-def _mark(draw, kind, centre, tone, s: float = 4.0) -> None:
-    """A dot of radius 1.9 px, or a symbol of strokes in a box of 8 px."""
+def _mark(draw, kind, centre, tone, s: float = 6.5) -> None:
+    """A dot of radius 2.8 px, or a symbol of strokes in a box of 13 px."""
     (x, y) = centre
     strokes = {
         "plus": (((-s, 0), (s, 0)), ((0, -s), (0, s))),
         "slash": (((-s, s), (s, -s)),),
         "vee": (((-s, -s), (0, s)), ((0, s), (s, -s))),
-        "tee": (((-s, -s), (s, -s)), ((0, -s), (0, s))),
-        "ell": (((-s, -s), (-s, s)), ((-s, s), (s, s))),
     }
     if kind == "dot":
-        draw.ellipse((x - 1.9, y - 1.9, x + 1.9, y + 1.9), fill=tone)
+        draw.ellipse((x - 2.8, y - 2.8, x + 2.8, y + 2.8), fill=tone)
     elif kind == "ring":
-        draw.ellipse((x - s, y - s, x + s, y + s), outline=tone, width=2)
+        draw.ellipse((x - s, y - s, x + s, y + s), outline=tone, width=3)
     else:
         for (ax, ay), (bx, by) in strokes[kind]:
-            draw.line((x + ax, y + ay, x + bx, y + by), fill=tone, width=2)
+            draw.line((x + ax, y + ay, x + bx, y + by), fill=tone, width=3)
 
 
 @cache

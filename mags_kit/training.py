@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from mags_kit import rewards
-from mags_kit.config import Config, Run
-from mags_kit.curriculum import Stage
+from mags_kit.config import Config, Run, branch
+from mags_kit.curriculum import Stage, choose, stages
 from mags_kit.evaluation import grounding
 from mags_kit.policy import Policy, load_policy
-from mags_kit.records import Sample, read_json, to_json, write_json
+from mags_kit.records import Sample, read_json, read_samples, to_json, write_json, write_jsonl
 from mags_kit.rollout import MagnifyingGlass, magnifier_for, rollout
 
 
@@ -24,24 +24,24 @@ def completion_budget(config: Config, factor: int) -> int:
     return 2 * config.round_tokens + views + 64  # 64: the tool message's frame
 
 
-def train(run: Run, samples: list[Sample], validation: list[Sample], stages: list[Stage]) -> Path:
-    """Train a LoRA adapter through the stages and return the folder of the one that did best on `validation`.
+def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[Stage]) -> Path:
+    """Train a LoRA adapter through the stages of `plan` and return the folder of the one that did best on `validation`.
 
     A finished stage is not done again; an interrupted one goes on from its last checkpoint.
     """
     config = run.config
     state_file = run.file("training", "state.json")
     state = read_json(state_file) if state_file.exists() else {"stages": [], "log": [], "validation": []}
-    for number, stage in enumerate(stages):
+    for number, stage in enumerate(plan):
         if stage.name in state["stages"] or not stage.steps:
             continue
-        before = run.file("training", stages[number - 1].name, "adapter") if number else config.adapter
+        before = run.file("training", plan[number - 1].name, "adapter") if number else config.adapter
         policy = load_policy(config, before, trainable=True)
         trainer = build_trainer(run, policy, stage, number, state, validation)
         last = _last_checkpoint(Path(trainer.args.output_dir))
         trainer.train(resume_from_checkpoint=last)
         policy.model.save_pretrained(run.file("training", stage.name, "adapter"))
-        offset = sum(s.steps for s in stages[:number])
+        offset = sum(s.steps for s in plan[:number])
         state["log"] += [
             {**row, "step": row["step"] + offset, "stage": stage.name} for row in trainer.state.log_history
         ]
@@ -49,6 +49,15 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], stages: lis
         state["stages"].append(stage.name)
         write_json(state_file, state)
     return run.file("training", "best")
+
+
+def repeat(run: Run, name: str, pool: list[Sample], rates: dict[str, float], **changes) -> tuple[Run, Path]:
+    """Choose from the same measured pool and train again with some settings changed: the branch, and its adapter."""
+    inside = branch(run, name, **changes)
+    chosen = choose(pool, rates, inside.config.curated, inside.config.seed)
+    write_jsonl(inside.file("curated.jsonl"), chosen)
+    validation = read_samples(inside.file("data", "validation.jsonl"))
+    return inside, train(inside, chosen, validation, stages(chosen, inside.config))
 
 
 def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: dict, validation: list[Sample]):

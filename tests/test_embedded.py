@@ -54,7 +54,7 @@ def test_grid_boxes_hold_their_object():
 @pytest.mark.slow
 def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
     """Forty steps of the first phase at its real size, interrupted after 25: it goes on from step 20, and learns."""
-    real, calls = embedded._see_loss, []
+    real, calls = embedded.seeing.loss_and_scores, []
 
     def interrupted(*batch):
         calls.append(1)
@@ -62,7 +62,7 @@ def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*batch)
 
-    monkeypatch.setattr(embedded, "_see_loss", interrupted)
+    monkeypatch.setattr(embedded.seeing, "loss_and_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         embedded.train(tmp_path, {"see": 40}, every=10)
     log = embedded.train(tmp_path, {"see": 40}, every=10)
