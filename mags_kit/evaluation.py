@@ -92,9 +92,9 @@ def paired_difference(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[
 
 
 def seeds_difference(ours: list[list[Trajectory]], theirs: list[list[Trajectory]]) -> dict[str, float]:
-    """The same over several seeds: each question's mean over the seeds of ours less theirs, bootstrapped over questions.
+    """The same over several seeds: for each question the mean over seeds of ours less theirs, then the bootstrap.
 
-    The interval says how sure the mean of these seeds is, not how much another seed may differ: see the seeds themselves.
+    The interval says how sure the mean of these seeds is, not how much another seed may differ.
     """
     from scipy.stats import bootstrap
 

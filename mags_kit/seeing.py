@@ -1,8 +1,8 @@
-"""The first phase of the embedded tiny VLM: its vision tower learns, with throw-away heads, what each image token shows.
+"""The tiny VLM's first phase: its vision tower learns, with throw-away heads, what each image token shows.
 
-Answers alone teach a tower this small nothing about marks of a few pixels. Dense targets do, given three things: patches
-that start whitened (or the colour of a card drowns its marks), losses that weigh the few tokens that hold something as
-much as the many that hold nothing, and features kept even, so that the language model later sees what differs.
+Answers alone teach a tower this small nothing about marks of a few pixels. Dense targets do, given three things:
+patches that start whitened (or the colour of a card drowns its marks), losses that weigh the few tokens that hold
+something as much as the many that hold nothing, and even features, so that the language model sees what differs.
 """
 
 import math
@@ -17,9 +17,9 @@ CELLS, CLOSE_UPS, SCENES = 36, 48, 12  # tokens of a first view; views of each k
 COLOURS, SHAPES, SYMBOLS = 1 + len(scenes.COLOURS), len(scenes.SHAPES), 1 + len(scenes.SYMBOLS)
 DOTS = 7  # 0 to 6 of one tone
 HEADS = {
-    "view": (COLOURS, SHAPES, 3, CELLS),  # per token of a first view: its card's colour, shape, place and size; its cell
+    "view": (COLOURS, SHAPES, 3, CELLS),  # per token of a first view: its card's colour, shape, place; its cell
     "mark": (4, 4, SYMBOLS),  # per token of a close-up: how many white and black dots, which symbol
-    "whole": (DOTS, DOTS, SYMBOLS, 2),  # the same of the whole close-up, and where the white dot is from the black one
+    "whole": (DOTS, DOTS, SYMBOLS, 2),  # the same of the whole, and the way from the black dot to the white
 }
 
 
@@ -99,7 +99,7 @@ def _mark_targets(card, box, size) -> np.ndarray:
 
 
 def whiten(tower, pixels) -> None:
-    """Start the patch embedding as the principal components of `pixels` (patches, values), each of about deviation 1."""
+    """Start the patch embedding as the principal components of `pixels` (patches, values), of deviation 1."""
     import torch
 
     weight, bias = tower.patch_embed.proj.weight, tower.patch_embed.proj.bias
