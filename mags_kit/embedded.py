@@ -1,7 +1,7 @@
 """The embedded tiny VLM: a Qwen3-VL of about 3 million parameters, trained from scratch on procedural scenes.
 
 It plays the part that Qwen2.5-VL-Instruct plays in the paper. Four phases: the vision tower learns with throw-away
-heads what each image token shows; the language model learns to point; both learn to read close-ups, then to answer.
+heads what each image token shows; the language model learns to point, then to read close-ups; both learn to answer.
 Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
 """
 
@@ -243,5 +243,5 @@ and `high` are the 95% Wilson interval):
 
 {table.to_string()}
 
-Chance is 50% for relations, 25% for counts, 17% for attributes.
+Chance is 50% for relations, 25% for counts and attributes.
 """

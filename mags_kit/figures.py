@@ -92,15 +92,22 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
 
 
 def show_base_training(log):
-    """Losses of the embedded base's three phases over steps; `log` is a table with phase, step and loss."""
+    """Per phase of the embedded base's training: loss, and the share of its targets that it gets right.
+
+    `log` is a table with phase, step, loss and a column per target.
+    """
     phases = list(log.phase.unique())
-    figure, axes = plt.subplots(1, len(phases), figsize=(3.8 * len(phases), 3), squeeze=False)
-    for axis, phase, colour in zip(axes.flat, phases, (BLUE, ORANGE, GREEN), strict=False):
-        rows = log[log.phase == phase]
-        axis.plot(rows.step, rows.loss, color=colour)
-        axis.set(
-            title=f"phase “{phase}”", xlabel="optimisation step", ylabel="loss, nats" if phase == phases[0] else ""
-        )
+    figure, axes = plt.subplots(2, len(phases), figsize=(3.6 * len(phases), 5.4), squeeze=False, sharex="col")
+    for (top, bottom), phase in zip(axes.T, phases, strict=True):
+        rows = log[log.phase == phase].dropna(axis=1, how="all").set_index("step")
+        top.plot(rows.loss, color=BLUE)
+        top.set(title=f"phase “{phase}”")
+        for name in rows.columns.difference(["phase", "loss", "offset_px", "uneven"]):
+            bottom.plot(rows[name], label=name, lw=1.2)
+        bottom.set(xlabel="optimisation step", ylim=(-0.03, 1.03))
+        bottom.legend(frameon=False, fontsize=7)
+    axes[0, 0].set_ylabel("loss, nats")
+    axes[1, 0].set_ylabel("share right, one batch")
     figure.suptitle("Training of the embedded base (tiny model)", fontsize=11)
     figure.tight_layout()
     return figure

@@ -1,12 +1,12 @@
 import pytest
 
-from mags_kit.config import PROFILES, load_config, open_run
+from mags_kit.config import PROFILES, branch, load_config, open_run
 
 
 @pytest.mark.parametrize(
     "profile, settings, said",
     [
-        ("gpu", {}, "PROFILE='gpu' is unknown; expected one of smoke, cpu, paper, paper-7b"),
+        ("gpu", {}, "PROFILE='gpu' is unknown; expected one of smoke, cpu, reference, paper, paper-7b"),
         ("cpu", {"max_step": 2}, "setting 'max_step' is unknown"),
         ("cpu", {"temprature": 1.0}, "did you mean temperature?"),
         ("cpu", {"test": "many"}, "test='many' is str; expected int, as 300"),
@@ -53,3 +53,15 @@ def test_a_done_step_is_noted(tmp_path):
     run.done("something", count=3)
     manifest = read_json(run.file("manifest.json"))
     assert manifest["steps"] == {"something": {"count": 3}} and manifest["environment"]["versions"]["trl"]
+
+
+def test_a_branch_shares_the_data_and_changes_what_it_says(tmp_path):
+    run = open_run("smoke", "r", {"test": 6}, root=tmp_path)
+    run.file("data").mkdir()
+    run.file("data", "test.jsonl").write_text("here\n")
+    inside = branch(run, "seed-1", seed=1)
+    assert branch(run, "seed-1", seed=1) == inside  # opened again
+    assert inside.file("data", "test.jsonl").read_text() == "here\n" and inside.cache.resolve() == run.cache.resolve()
+    assert (inside.config.seed, inside.config.test, inside.config.stage_steps) == (1, 6, (1, 1))
+    with pytest.raises(ValueError, match="seed=1"):
+        branch(run, "seed-1", seed=2)

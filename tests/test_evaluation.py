@@ -74,3 +74,11 @@ def test_bootstrap_is_repeatable():
     rng = np.random.default_rng(0)
     ours, theirs = (batch(list(rng.choice(["3", "1"], 40))) for _ in range(2))
     assert evaluation.paired_difference(ours, theirs) == evaluation.paired_difference(ours, theirs)
+
+
+def test_seeds_difference_by_hand():
+    """Question by question over two seeds: 1, 0.5, 0 and 0 less 0; their mean is 0.375."""
+    ours = [batch(["3", "3", "1", "1"]), batch(["3", "1", "1", "1"])]
+    found = evaluation.seeds_difference(ours, [batch(["1"] * 4)])
+    assert found["difference"] == pytest.approx(0.375) and found["low"] < 0.375 < found["high"] and found["n"] == 4
+    assert evaluation.seeds_difference(ours, ours) == {"difference": 0, "low": 0, "high": 0, "n": 4}
