@@ -146,7 +146,8 @@ def load_network(network: str):
             convolutions = sum(v.ndim == 4 for v in state.values()) - 2
             model = SRVGGNetCompact(num_conv=convolutions)
     model.load_state_dict(state, strict=True)
-    return model.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
 def _packaged_bytes(network: str) -> bytes:
