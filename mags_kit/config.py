@@ -14,6 +14,7 @@ from mags_kit.records import read_json, write_json
 from mags_kit.rewards import REWARDS
 
 PROJECT = Path(__file__).parents[1]
+MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 
 
@@ -37,6 +38,10 @@ class Config:
     round_tokens: int = 40  # the policy's own tokens per round, at most
     # data
     data: str = "scenes"  # `scenes` (procedural) or `benchmarks` (VSR, TallyQA, GQA)
+    mirror: str = ""  # a folder with the hub's files of the benchmarks (`repo/file`), and photos under `images`
+    test_sets: str = "grit"  # GRIT's subsets of the benchmarks, the closest published numbers; or `full`
+    vsr: str = "random"  # VSR's split for training; `zeroshot` holds other concepts in its test set
+    revisions: dict = field(default_factory=dict)  # of models and data sets on the hub: {repo: commit}
     own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
     pool: int = 240  # candidates to curate from
     solve_rollouts: int = 4  # rollouts per candidate that measure its solve rate
@@ -69,6 +74,8 @@ class Config:
             "curriculum": CURRICULA,
             "prompt_style": ("compact", "full"),
             "data": ("scenes", "benchmarks"),
+            "test_sets": ("grit", "full"),
+            "vsr": ("random", "zeroshot"),
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {', '.join(allowed)}")
@@ -82,6 +89,8 @@ class Config:
             raise ValueError("num_generations=1; a group needs at least 2 trajectories to have an advantage")
         if self.curated > self.pool:
             raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
+        if self.mirror and not Path(self.mirror).is_dir():
+            raise ValueError(f"mirror={self.mirror!r}: no such folder; expected one with files like {MIRRORED}")
         if self.own and not Path(self.own).is_file():
             raise ValueError(f"DATA={self.own}: no such file; expected a JSONL with image, question and answer a row")
 
@@ -89,7 +98,7 @@ class Config:
 _PAPER = Config(
     model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2,
     view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
-    test=900, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
+    test=1288, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
     gradient_checkpointing=True, batch_size=16,
 )  # fmt: skip
 PROFILES = {
@@ -128,13 +137,7 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise ValueError(f"setting {name!r} is unknown; {hint}")
         changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
-    config = replace(PROFILES[profile], **changes)
-    if config.data == "benchmarks":
-        raise ValueError(
-            f"PROFILE={profile}: the readers of VSR, TallyQA and GQA are not part of this version; expected "
-            "data: scenes, e.g. SET='{data: scenes}'"
-        )
-    return config
+    return replace(PROFILES[profile], **changes)
 
 
 def parse_settings(text: str) -> dict:
@@ -191,16 +194,19 @@ class Run:
         write_json(self.file("manifest.json"), manifest)
 
 
+def run_folder(name: str, root: str | Path = "") -> Path:
+    """Where a run lies, relative, so that no record names this machine."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only")
+    return Path(os.path.relpath(root or PROJECT / "runs")) / name
+
+
 def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "") -> Run:
     """The run folder `root/name` (by default named as the profile), made if need be.
 
     A folder that was made with other settings is an error: its results would mix with this run's.
     """
-    config = load_config(profile, settings)
-    name = name or profile
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only")
-    path = Path(os.path.relpath(root or PROJECT / "runs")) / name  # relative, so that no record names this machine
+    config, path = load_config(profile, settings), run_folder(name or profile, root)
     wanted = json.loads(json.dumps(asdict(config)))
     if path.joinpath("config.json").exists():
         made = read_json(path / "config.json")

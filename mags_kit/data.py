@@ -1,11 +1,11 @@
-"""Samples: from procedural scenes, and from the user's own JSONL; and the choice of the few that RL trains on."""
+"""The sets of a run: from procedural scenes, from the benchmarks, or from the user's own JSONL."""
 
 import os
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from mags_kit import scenes
+from mags_kit import benchmarks, scenes
 from mags_kit.records import Sample, read_jsonl, read_samples, write_jsonl
 
 
@@ -75,19 +75,22 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
 def prepare(run) -> dict[str, list[Sample]]:
     """Pool, validation and test set of a run, made once and read from its folder after that."""
     folder, config = run.file("data"), run.config
-    sets = {
-        "pool": ("train", config.pool),
-        "validation": ("validation", config.validation),
-        "test": ("test", config.test),
-    }
-    for name, (split, count) in sets.items():
-        listing = folder / f"{name}.jsonl"
-        if listing.exists():
-            continue
-        if name == "test" and config.own:
-            samples, skipped = read_own(config.own, folder)
-            run.done("own data", used=len(samples), skipped=skipped)
-        else:
-            samples = scene_samples(split, count, folder)
-        write_jsonl(listing, samples)
-    return {name: read_samples(folder / f"{name}.jsonl") for name in sets}
+    sizes = {"test": config.test, "validation": config.validation, "pool": config.pool}
+    listings = {name: folder / f"{name}.jsonl" for name in sizes}
+    wanted = [name for name, listing in listings.items() if not listing.exists()]
+    if wanted and config.own and "test" in wanted:
+        samples, skipped = read_own(config.own, folder)
+        run.done("own data", used=len(samples), skipped=skipped)
+        write_jsonl(listings["test"], samples)
+        wanted.remove("test")
+    if wanted and config.data == "benchmarks":
+        own = [folder / sample.image for sample in read_samples(listings["test"])] if config.own else []
+        wanted = [name for name in sizes if name != "test" or not config.own]  # all anew, since each avoids the others
+        made, facts = benchmarks.build(config, folder, {name: sizes[name] for name in wanted}, own)
+        run.done("benchmarks", **facts)
+    else:
+        splits = {"pool": "train"}
+        made = {name: scene_samples(splits.get(name, name), sizes[name], folder) for name in wanted}
+    for name, samples in made.items():
+        write_jsonl(listings[name], samples)
+    return {name: read_samples(listings[name]) for name in ("pool", "validation", "test")}

@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from mags_kit.config import PROFILES, Run, open_run, parse_settings
+from mags_kit import benchmarks
+from mags_kit.config import PROFILES, Run, load_config, open_run, parse_settings, run_folder
 from mags_kit.records import read_json, write_text
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -23,6 +24,8 @@ JOBS = {
 
 def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
+    if not run_folder(name or profile).joinpath("config.json").exists():
+        benchmarks.check(load_config(profile, settings))  # before there is a folder
     run = open_run(profile, name, settings)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
     for step in steps:
@@ -84,8 +87,13 @@ def write_report(run: Run, steps: tuple[str, ...] = STEPS) -> Path:
         f'<figure><img src="figures/{p.name}" alt="{p.stem}"></figure>'
         for p in sorted(run.file("figures").glob("*.png"))
     )
-    own = manifest["steps"].get("own data", {})
-    skipped = "".join(f"<li>row {s['row']}: {html.escape(s['reason'])}</li>" for s in own.get("skipped", []))
+    read = [manifest["steps"].get(name, {}) for name in ("own data", "benchmarks")]
+    used = sum(facts.get("used", 0) for facts in read)
+    skipped = "".join(
+        f"<li>row {html.escape(str(s['row']))}: {html.escape(s['reason'])}</li>"
+        for facts in read
+        for s in facts.get("skipped", [])
+    )
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Mags-RL: {run.path.name}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}}
 table{{border-collapse:collapse;margin:1rem 0}}
@@ -96,7 +104,7 @@ img{{max-width:100%}}figure{{margin:1.5rem 0}}</style>
 <h2>Accuracy, % (95% Wilson interval)</h2>{evaluation.table(found).to_html()}
 <h2>By family, {evaluation.MAIN}</h2>{evaluation.family_table(found).to_html()}
 <h2>Paired differences, points</h2>{evaluation.difference_table(found).to_html()}
-{f"<h2>Rows left out</h2><p>{own['used']} rows used.</p><ul>{skipped}</ul>" if skipped else ""}
+{f"<h2>Rows left out</h2><p>{used} rows used.</p><ul>{skipped}</ul>" if skipped else ""}
 <h2>Notebooks</h2><ol>{"".join(links)}</ol><h2>Figures</h2>{pictures}
 <h2>Settings</h2><table>{settings}</table>
 <h2>Made with</h2><pre>{html.escape(json.dumps(manifest["environment"], indent=2))}</pre></html>"""

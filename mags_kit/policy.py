@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mags_kit import protocol
+from mags_kit import hub, protocol
 from mags_kit.config import Config
 
 LANGUAGE_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -100,9 +100,12 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
     path = model_path(config.model)
+    if not Path(path).is_dir():
+        hub.require([path])  # says within seconds what transformers says after many tries
+    source = {"revision": config.revisions.get(path, "main"), "local_files_only": hub.offline()}
     try:
-        kind = AutoConfig.from_pretrained(path).model_type
-        processor = AutoProcessor.from_pretrained(path)
+        kind = AutoConfig.from_pretrained(path, **source).model_type
+        processor = AutoProcessor.from_pretrained(path, **source)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -117,6 +120,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     )  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
         path,
+        **source,
         dtype=dtype,
         device_map={"": 0 if gpu else "cpu"},
         quantization_config=quantised if config.four_bit else None,

@@ -78,18 +78,22 @@ def trajectory_from(row: dict) -> Trajectory:
     return Trajectory(**row | changes)
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file or nothing: into a temporary file beside it, then rename."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value) -> None:

@@ -6,28 +6,7 @@ A reward that raises is a bug and stops training. A weight of 0 means "log only"
 import re
 
 from mags_kit.records import Trajectory
-
-NUMBERS = dict(zip("zero one two three four five six seven eight nine ten".split(), map(str, range(11)), strict=True))
-TRUTH = {"true": "yes", "false": "no", "correct": "yes", "incorrect": "no", "right": "yes", "wrong": "no"}
-
-
-def normalise(answer: str, truth: str) -> str:
-    """An answer in the form of the truth: case, articles and final punctuation go; number words become digits.
-
-    >>> normalise("The Three.", "3"), normalise("True", "yes"), normalise("A red bus", "red bus")
-    ('3', 'yes', 'red bus')
-    """
-    text = re.sub(r"[^\w\s.-]", " ", answer.lower()).strip().rstrip(".")
-    words = [w for w in text.split() if w not in ("a", "an", "the")]
-    words = [NUMBERS.get(w, w) for w in words]
-    if truth.lower() in ("yes", "no") and words:
-        return TRUTH.get(words[0], words[0])
-    return " ".join(words)
-
-
-def is_right(answer: str | None, truth: str) -> bool:
-    """Whether an answer says what the truth says, after normalising both."""
-    return answer is not None and normalise(answer, truth) == normalise(truth, truth)
+from mags_kit.scoring import is_right
 
 
 def answer(t: Trajectory) -> float:

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Each module may import only those before it.
 ORDER = (
-    "records compat scenes magnifier rewards config protocol data policy rollout curriculum evaluation training "
-    "figures inspector seeing lessons embedded pipeline"
+    "records compat hub scenes magnifier scoring rewards config protocol benchmarks data policy rollout curriculum "
+    "evaluation judge training figures inspector seeing lessons embedded pipeline"
 ).split()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

@@ -1,5 +1,3 @@
-import doctest
-
 import numpy as np
 import pytest
 from test_records import make_trajectory
@@ -19,10 +17,6 @@ from mags_kit.records import Region
 )  # fmt: skip
 def test_answers(answer, truth, right):
     assert rewards.is_right(answer, truth) == right
-
-
-def test_docstring_examples():
-    assert doctest.testmod(rewards).failed == 0 < doctest.testmod(rewards).attempted
 
 
 GOOD = (

@@ -1,0 +1,339 @@
+"""The benchmarks from fixtures with the hub's exact columns, and pictures from a server that misbehaves."""
+
+import io
+import json
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mags_kit import benchmarks, data, hub
+from mags_kit.config import PROFILES, open_run
+from mags_kit.records import read_json
+
+TEST_VG, TEST_COCO = range(900, 906), range(800, 804)  # photos that only GRIT's test rows ask for
+
+
+def jpeg(seed: int, quality: int = 80, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A picture of its own for each seed: soft noise, so that copies of other size or quality look alike."""
+    rough = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(rough).resize(size, Image.BICUBIC).save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """A server of photos under the addresses of COCO and Visual Genome. `web.how[number]` says how it misbehaves."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            number = int(self.path.rsplit("/", 1)[-1].removesuffix(".jpg").rsplit("_", 1)[-1])
+            self.server.asked[number] += 1
+            how, body = self.server.how.get(number, ""), jpeg(number)
+            if how == "gone" or "val2017" in self.path:
+                return self.send_error(404)
+            if how == "drop" or (how == "drop once" and self.server.asked[number] == 1):
+                return self.connection.close()
+            if how == "busy once" and self.server.asked[number] == 1:
+                return self.send_error(503)
+            if how == "cut":
+                body = body[: len(body) // 2]
+            if how == "text":
+                body = b"<html>come back later</html>"
+            if how == "huge":
+                body += bytes(2**21)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            for part in (body[i : i + 200] for i in range(0, len(body), 200)) if how == "drip" else (body,):
+                self.wfile.write(part)
+                time.sleep(0.2 if how == "drip" else 0)
+
+        def do_HEAD(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+        def handle(self):
+            try:
+                super().handle()
+            except OSError:  # a client that gave up, or a connection dropped on purpose
+                pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked, server.how, server.url = Counter(), {}, f"http://127.0.0.1:{server.server_port}"
+    server.handle_error = lambda *_: None
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setattr(benchmarks, "COCO", server.url)
+    monkeypatch.setattr(benchmarks, "VISUAL_GENOME", server.url)
+    monkeypatch.setattr(hub, "BACKOFF", 0.01)
+    monkeypatch.setattr(hub, "DEADLINE", 0.3)
+    monkeypatch.setattr(hub, "LIMIT", 2**20)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A mirror of every file, and a cache of its own."""
+    monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    monkeypatch.delenv("OFFLINE", raising=False)
+    folder = tmp_path / "mirror"
+
+    def lines(name, rows):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def vsr(number, label):
+        name = f"{number:012d}.jpg"
+        return {
+            "image": name, "image_link": f"http://images.cocodataset.org/train2017/{name}",
+            "caption": "The cat is on it.", "label": label, "relation": "on", "subj": "cat", "obj": "it",
+            "annotator_id": 1, "vote_true_validator_id": [2], "vote_false_validator_id": [],
+        }  # fmt: skip
+
+    for split in ("random", "zeroshot"):
+        lines(f"cambridgeltl/vsr_{split}/train.jsonl", [vsr(n, n % 2) for n in [*range(100, 120), *TEST_COCO]])
+        lines(f"cambridgeltl/vsr_{split}/dev.jsonl", [vsr(n, n % 2) for n in [*range(110, 125), 800]])
+        lines(f"cambridgeltl/vsr_{split}/test.jsonl", [vsr(n, n % 2) for n in range(200, 206)])
+
+    def tally(image, number):
+        kind = {"data_source": "amt", "issimple": False, "question_id": number, "image_id": number}
+        return {"answer": number % 4, "image": image, "question": "How many cats?"} | kind
+
+    rows = [tally(f"VG_100K_2/{n}.jpg", n) for n in [*range(300, 330), *TEST_VG]]
+    rows += [tally(f"train2014/COCO_train2014_{n:012d}.jpg", n) for n in [*range(330, 340), *TEST_COCO]]
+    path = folder / "manoja328/tallyqa/train.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(rows))
+
+    from datasets import Dataset, Features, Value
+    from datasets import Image as Picture
+
+    def table(name, rows, features=None):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Dataset.from_list(rows, features=features).to_parquet(str(path))
+
+    def gqa(image, number):
+        extra = {"fullAnswer": "It is red.", "isBalanced": True, "types": {"structural": "query"}}
+        return {"id": str(number), "imageId": image, "question": "What color?", "answer": "red"} | extra
+
+    for part, numbers in {"train": [*range(400, 430), *TEST_VG], "val": [*range(430, 445), 900]}.items():
+        name = f"lmms-lab/GQA/{part}_balanced_instructions/{part}-00000-of-00001.parquet"
+        table(name, [gqa(str(n), n) for n in numbers])
+    table(
+        "lmms-lab/GQA/testdev_balanced_instructions/testdev-00000-of-00001.parquet",
+        [gqa(f"n{n}", n) for n in range(5)],
+    )
+    picture = Features({"id": Value("string"), "image": Picture()})
+    rows = [{"id": f"n{n}", "image": {"bytes": jpeg(500 + n), "path": None}} for n in range(5)]
+    table("lmms-lab/GQA/testdev_balanced_images/testdev-00000-of-00001.parquet", rows, picture)
+    qa = [{"question": "How many?", "answer": "2", "is_simple": True, "data_source": "amt"}] * 2
+    rows = [{"image": {"bytes": jpeg(600 + n), "path": None}, "qa": qa} for n in range(4)]
+    qa_type = [{"question": Value("string"), "answer": Value("string")}]
+    qa_type[0] |= {"is_simple": Value("bool"), "data_source": Value("string")}
+    features = Features({"image": Picture(), "qa": qa_type})
+    table("vikhyatk/tallyqa-test/data/test-00000-of-00002.parquet", rows[:2], features)
+    table("vikhyatk/tallyqa-test/data/test-00001-of-00002.parquet", rows[2:], features)
+
+    def grit(dataset, image, answer):
+        box = [[-3.0, 4.2, 31.6, 40.0], [50.0, 50.0, 50.0, 60.0]]
+        size = {"width": 128, "height": 96, "bboxs": box, "dataset": dataset, "split": "val"}
+        return {"question": "What?", "answer": answer, "image": image} | size
+
+    lines("yfan1997/GRIT_data/vsr_val.jsonl", [grit("vsr", f"{n:012d}.jpg", "Yes") for n in TEST_COCO])
+    lines("yfan1997/GRIT_data/tallyqa_val.jsonl", [grit("tallyqa", f"VG_100K/{n}.jpg", 2) for n in TEST_VG[:3]] * 2)
+    lines("yfan1997/GRIT_data/gqa_val.jsonl", [grit("gqa", f"images/{n}.jpg", "red") for n in TEST_VG[3:]])
+    return folder
+
+
+@pytest.fixture
+def make(mirror, tmp_path):
+    """`make(setting=…)`: a run of the benchmarks with its data, small."""
+
+    def run(name="r", **settings):
+        settings = {"data": "benchmarks", "mirror": str(mirror), "test": 99, "pool": 12, "validation": 6} | settings
+        run = open_run("smoke", name, settings, root=tmp_path / "runs")
+        return run, data.prepare(run), read_json(run.file("manifest.json"))["steps"]["benchmarks"]
+
+    return run
+
+
+def numbers(samples) -> set[int]:
+    return {int(s.image.rsplit("-", 1)[-1].removesuffix(".jpg")) for s in samples}
+
+
+def test_every_set_becomes_samples_and_no_photo_of_the_test_is_in_another(web, make):
+    run, sets, facts = make()
+    kinds = {name: Counter((s.dataset, s.family) for s in samples) for name, samples in sets.items()}
+    families = ("VSR", "relation"), ("TallyQA", "count"), ("GQA", "attribute")
+    assert kinds["pool"] == dict.fromkeys(families, 4) and kinds["validation"] == dict.fromkeys(families, 2)
+    assert kinds["test"] == dict(zip(families, (4, 6, 3), strict=True))  # all of GRIT's
+    images = {name: {s.image for s in samples} for name, samples in sets.items()}
+    assert not images["test"] & (images["pool"] | images["validation"]) and not images["pool"] & images["validation"]
+    assert numbers(sets["test"]) == {*TEST_VG, *TEST_COCO}
+    assert not (numbers(sets["pool"]) | numbers(sets["validation"])) & {*TEST_VG, *TEST_COCO}
+    assert len(images["pool"]) == 12 and facts["skipped"] == [] and facts["used"] == 31
+    for s in sets["test"]:
+        assert s.boxes == ((0, 2, 16, 20),)  # halved with the picture, inside it, the empty one gone
+        assert data.load_image(run.file("data", s.image)).size == (64, 48)
+    for s in sets["pool"]:
+        number = int(s.image.rsplit("-", 1)[-1].removesuffix(".jpg"))
+        expected = {"VSR": ("no", "yes")[number % 2], "TallyQA": str(number % 4), "GQA": "red"}
+        assert s.answer == expected[s.dataset] and ", row " in s.meta["source"]
+    assert any("The cat is on it." in s.question for s in sets["pool"])
+
+
+def test_the_full_test_sets(web, make):
+    _, sets, _ = make(test_sets="full", vsr="zeroshot")
+    assert Counter(s.dataset for s in sets["test"]) == {"VSR": 6, "TallyQA": 8, "GQA": 5}
+    assert {s.answer for s in sets["test"]} == {"yes", "no", "2", "red"}
+    assert len({s.id for group in sets.values() for s in group}) == sum(map(len, sets.values()))
+
+
+def test_the_seed_chooses_and_the_size_balances(web, make):
+    _, first, _ = make("a", test=7)
+    _, again, _ = make("b", test=7)
+    _, other, _ = make("c", test=7, seed=1)
+    assert first == again and first["pool"] != other["pool"]
+    assert Counter(s.dataset for s in first["test"]) == {"VSR": 3, "TallyQA": 2, "GQA": 2}
+
+
+def test_what_can_not_be_had_is_named_and_what_was_had_is_not_fetched_again(web, make, tmp_path):
+    web.how = {800: "gone", 801: "drop", 802: "drop once", 900: "cut", 901: "text", 902: "busy once"}
+    web.how |= {903: "drip", 904: "huge"}
+    _, sets, facts = make("a")
+    reasons = {int(s["image"].rsplit("-", 1)[-1].removesuffix(".jpg")): s["reason"] for s in facts["skipped"]}
+    host = web.url.removeprefix("http://")
+    assert reasons == {
+        800: f"{host}: status 404", 801: f"{host}: ConnectionError, 4 times; {host}: status 404",
+        904: f"{host}: more than 1 MiB", 900: reasons[900], 901: "not a picture, 4 times",
+        903: f"{host}: TimeoutError, 4 times",
+    }  # fmt: skip
+    assert "truncated" in reasons[900] and "yfan1997/GRIT_data/vsr_val.jsonl, row 1" in {
+        s["row"] for s in facts["skipped"]
+    }
+    assert numbers(sets["test"]) == {802, 803, 902, 905}
+    assert facts["used"] == sum(map(len, sets.values()))
+    assert not list(tmp_path.rglob("*.part")) and len(list((tmp_path / "cache/images").iterdir())) == 22
+
+    web.how, web.asked = {}, Counter()
+    _, sets, facts = make("b")  # another run, the same cache: only what was missing
+    assert facts["skipped"] == [] and set(web.asked) == {800, 801, 900, 901, 903, 904}
+    for path in (tmp_path / "cache/images").glob("vg-905.jpg"):
+        path.write_bytes(path.read_bytes()[:500])
+    web.asked = Counter()
+    make("c")
+    assert set(web.asked) == {905}  # a file that was harmed since
+
+
+def test_offline_uses_the_cache_and_the_mirror_and_says_what_is_missing(web, make, mirror, monkeypatch, capsys):
+    make("a")
+    monkeypatch.setenv("OFFLINE", "1")
+    (hub.cache() / "images" / "vg-900.jpg").unlink()
+    (hub.cache() / "images" / "vg-901.jpg").unlink()
+    mirror.joinpath("images/VG_100K").mkdir(parents=True)
+    mirror.joinpath("images/VG_100K/900.jpg").write_bytes(jpeg(900))
+    web.asked.clear()
+    _, sets, facts = make("b")
+    assert not web.asked and 900 in numbers(sets["test"]) and 901 not in numbers(sets["test"])
+    assert {s["reason"] for s in facts["skipped"]} == {"OFFLINE=1, and no whole picture in the cache or the mirror"}
+    assert capsys.readouterr().out.startswith(
+        "2 rows were left out; the first, yfan1997/GRIT_data/tallyqa_val.jsonl, row "
+    )
+    mirror.joinpath("cambridgeltl/vsr_random/dev.jsonl").unlink()
+    with pytest.raises(ValueError, match="^not in the mirror .*: cambridgeltl/vsr_random/dev.jsonl$"):
+        make("c")
+
+
+def test_a_copy_of_a_test_photo_under_another_name_stays_out(web, make, mirror):
+    mirror.joinpath("images").mkdir()
+    for number in (*range(100, 120), *range(400, 430)):  # all pictures of two pools are copies of a test photo
+        copy = jpeg(900, quality=40, size=(50, 40))
+        mirror.joinpath("images", f"{number:012d}.jpg" if number < 400 else f"{number}.jpg").write_bytes(copy)
+    with pytest.raises(ValueError, match="pool: no row of (VSR|GQA) can be used; .*: the photo is in an earlier set"):
+        make()
+
+
+def test_a_data_set_without_any_picture_is_an_error(web, make):
+    web.how = dict.fromkeys(TEST_COCO, "gone")
+    with pytest.raises(ValueError, match="test: no row of VSR can be used; the first, yfan1997.*status 404"):
+        make()
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (
+            '{"image": "1.jpg", "caption": "x"}\n',
+            "train.jsonl: expected columns image, caption, label; got image, caption",
+        ),
+        ("not json\n", "train.jsonl: not a readable table"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(web, make, mirror, content, said):
+    mirror.joinpath("cambridgeltl/vsr_random/train.jsonl").write_text(content)
+    with pytest.raises(ValueError) as error:
+        make()
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypatch):
+    monkeypatch.setattr(hub, "GIVE_UP", 6)
+    web.how = dict.fromkeys(range(200), "drop")
+    found, missing = hub.fetch([benchmarks.photo(f"VG_100K/{n}.jpg") for n in range(200)])
+    assert not found and len(missing) == 200 and sum(web.asked.values()) < 30
+    assert sum("does not answer" in reason for reason in missing.values()) > 180
+
+
+def test_training_rows_of_tallyqa_come_out_of_their_zip_once(web, monkeypatch, tmp_path):
+    import zipfile
+
+    monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "cache"))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("train.json", "[]")
+    fetched = []
+    monkeypatch.setattr(hub, "_get", lambda url, limit: fetched.append(url) or packed.getvalue())
+    for _ in range(2):
+        [path], _ = hub.files("manoja328/tallyqa", "train.json", "master", archive="http://there/tallyqa.zip")
+    assert path.read_text() == "[]" and fetched == ["http://there/tallyqa.zip"]
+
+
+def test_revisions_are_settable():
+    config = replace(PROFILES["paper"], revisions={"yfan1997/GRIT_data": "abc"})
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub, "files", lambda *arguments: asked.append(arguments[:3]))
+        benchmarks._files(benchmarks.sources(config)["test"]["VSR"], config)
+    assert asked == [("yfan1997/GRIT_data", "vsr_val.jsonl", "abc")]
+
+
+def test_nothing_to_check_without_hub_names():
+    benchmarks.check(PROFILES["cpu"])
+
+
+def test_without_the_hub_one_sentence_names_what_is_needed(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ValueError, match="does not answer, and this run needs from it Qwen/.*vsr_random.*GRIT_data"):
+        benchmarks.check(PROFILES["paper"])
+    monkeypatch.setenv("OFFLINE", "1")
+    with pytest.raises(ValueError, match=r"^not in the cache \(OFFLINE=1\): yfan1997/GRIT_data/vsr_val.jsonl, "):
+        benchmarks.check(PROFILES["paper"])
+    with pytest.raises(ValueError, match="OFFLINE=1, and the hub's cache lacks Qwen/"):
+        benchmarks.check(replace(PROFILES["paper"], data="scenes"))
