@@ -136,8 +136,7 @@ def _table(paths: list[Path], what: str, columns: tuple[str, ...]):
         table = datasets.load_dataset(kind, data_files=names, split="train", cache_dir=str(hub.cache() / "tables"))
     except Exception as error:  # its own kinds, and those of pyarrow and pandas
         raise ValueError(f"{what}: not a readable table ({type(error).__name__})") from None
-    lacking = [name for name in columns if name not in table.column_names]
-    if lacking:
+    if not set(columns) <= set(table.column_names):
         raise ValueError(f"{what}: expected columns {', '.join(columns)}; got {', '.join(table.column_names)}")
     pictures = [name for name, kind in table.features.items() if name in columns and isinstance(kind, datasets.Image)]
     table = table.select_columns(list(columns))
@@ -242,7 +241,7 @@ def _grit(row):
     yield row["question"], row["answer"], row["image"], boxes, (row["width"], row["height"])
 
 
-READERS = {  # how a row is read: (question, answer, picture's path or bytes, boxes, size they are for); and its columns
+READERS = {  # what gives (question, answer, picture's path or bytes, boxes, size they are for); columns it needs
     "vsr": (_vsr, ("image", "caption", "label")),
     "tallyqa": (_tallyqa, ("image", "question", "answer")),
     "tallyqa_hub": (_tallyqa_hub, ("image", "qa")),

@@ -148,16 +148,21 @@ def show_groups(values: dict[str, list[float]], label: str, title: str):
 
 
 def show_looks(samples: list[Sample], folder: str | Path, policy, magnifier, pixels: int):
-    """For each sample: the first view, its target as the first view shows it, and the target magnified."""
+    """For each sample: the first view, its target as the first view shows it, and the target magnified.
+
+    Where the data have no box of the target, the middle of the image stands for it.
+    """
     figure, axes = plt.subplots(len(samples), 3, figsize=(9, 3.2 * len(samples)), squeeze=False)
     for (whole, before, after), sample in zip(axes, samples, strict=True):
         image = load_image(Path(folder) / sample.image)
-        first, (magnified, record) = policy.first_view(image, pixels), magnifier.view(image, sample.boxes[0])
+        middle = tuple(round(side * share) for share in (0.4, 0.6) for side in image.size)
+        box, what = (sample.boxes[0], "target") if sample.boxes else (middle, "middle")
+        first, (magnified, record) = policy.first_view(image, pixels), magnifier.view(image, box)
         scale = first.width / image.width
         small = first.crop([round(v * scale) for v in record.box])
         for axis, picture, title in (
             (whole, first, f"first view, {first.width}x{first.height} px"),
-            (before, small, f"there the target has {small.width}x{small.height} px"),
+            (before, small, f"there the {what} has {small.width}x{small.height} px"),
             (after, magnified, f"magnified: {magnified.width}x{magnified.height} px"),
         ):
             axis.imshow(picture)

@@ -87,13 +87,6 @@ def write_report(run: Run, steps: tuple[str, ...] = STEPS) -> Path:
         f'<figure><img src="figures/{p.name}" alt="{p.stem}"></figure>'
         for p in sorted(run.file("figures").glob("*.png"))
     )
-    read = [manifest["steps"].get(name, {}) for name in ("own data", "benchmarks")]
-    used = sum(facts.get("used", 0) for facts in read)
-    skipped = "".join(
-        f"<li>row {html.escape(str(s['row']))}: {html.escape(s['reason'])}</li>"
-        for facts in read
-        for s in facts.get("skipped", [])
-    )
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Mags-RL: {run.path.name}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}}
 table{{border-collapse:collapse;margin:1rem 0}}
@@ -104,12 +97,23 @@ img{{max-width:100%}}figure{{margin:1.5rem 0}}</style>
 <h2>Accuracy, % (95% Wilson interval)</h2>{evaluation.table(found).to_html()}
 <h2>By family, {evaluation.MAIN}</h2>{evaluation.family_table(found).to_html()}
 <h2>Paired differences, points</h2>{evaluation.difference_table(found).to_html()}
-{f"<h2>Rows left out</h2><p>{used} rows used.</p><ul>{skipped}</ul>" if skipped else ""}
+{_left_out(manifest)}
 <h2>Notebooks</h2><ol>{"".join(links)}</ol><h2>Figures</h2>{pictures}
 <h2>Settings</h2><table>{settings}</table>
 <h2>Made with</h2><pre>{html.escape(json.dumps(manifest["environment"], indent=2))}</pre></html>"""
     write_text(run.file("report.html"), page)
     return run.file("report.html")
+
+
+def _left_out(manifest: dict) -> str:
+    """The rows that could not be used, each with its reason, as HTML; nothing where there are none."""
+    read = [manifest["steps"].get(name, {}) for name in ("own data", "benchmarks")]
+    rows = [row for facts in read for row in facts.get("skipped", [])]
+    if not rows:
+        return ""
+    used = sum(facts.get("used", 0) for facts in read)
+    names = "".join(f"<li>row {html.escape(str(row['row']))}: {html.escape(row['reason'])}</li>" for row in rows)
+    return f"<h2>Rows left out</h2><p>{used} rows used, {len(rows)} left out.</p><ul>{names}</ul>"
 
 
 def scope(run: Run) -> str:

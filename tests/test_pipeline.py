@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,12 +53,14 @@ def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, 
         (["--profile", "huge"], "mags_kit: PROFILE='huge' is unknown"),
         (["--set", "{sed: 1}"], "mags_kit: setting 'sed' is unknown; did you mean seed?"),
         (["--own", "gone.jsonl"], "mags_kit: DATA=gone.jsonl: no such file"),
+        (["--profile", "paper"], "mags_kit: http://127.0.0.1:9 does not answer, and this run needs from it Qwen/"),
+        (["--set", "{data: benchmarks}"], "mags_kit: http://127.0.0.1:9 does not answer, and this run needs from it "),
     ],
 )
 def test_a_wrong_command_is_one_sentence_and_makes_nothing(arguments, said):
-    done = subprocess.run(
-        [sys.executable, "-m", "mags_kit.pipeline", "--name", "never-made", *arguments], capture_output=True, text=True
-    )
+    environ = {k: v for k, v in os.environ.items() if k != "OFFLINE"} | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "mags_kit.pipeline", "--name", "never-made", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30)
     assert done.returncode == 1 and done.stderr.strip().startswith(said)
     assert len(done.stderr.strip().splitlines()) == 1 and not (ROOT / "runs" / "never-made").exists()
 
@@ -67,3 +70,11 @@ def test_other_settings_do_not_enter_a_run_folder(tmp_path, monkeypatch):
     open_run("smoke", "r")
     with pytest.raises(ValueError, match="choose another NAME="):
         pipeline.reproduce("smoke", "r", {"seed": 5})
+
+
+def test_the_report_names_the_rows_left_out():
+    row = {"row": "a/b.jsonl, row 3", "image": "x.jpg", "reason": "not a <picture>"}
+    steps = {"own data": {"used": 2, "skipped": []}, "benchmarks": {"used": 5, "skipped": [row]}}
+    text = pipeline._left_out({"steps": steps})
+    assert "7 rows used, 1 left out." in text and "<li>row a/b.jsonl, row 3: not a &lt;picture&gt;</li>" in text
+    assert pipeline._left_out({"steps": {"benchmarks": {"used": 5, "skipped": []}}}) == ""
