@@ -93,15 +93,15 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
 
     Raises ValueError with one sentence where the model cannot be had or is of another kind.
     """
+    path = model_path(config.model)
+    if not Path(path).is_dir():
+        hub.require([path])  # says within seconds what transformers says after many tries
     from mags_kit.compat import import_torchvision
 
     import_torchvision()
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
-    path = model_path(config.model)
-    if not Path(path).is_dir():
-        hub.require([path])  # says within seconds what transformers says after many tries
     source = {"revision": config.revisions.get(path, "main"), "local_files_only": hub.offline()}
     try:
         kind = AutoConfig.from_pretrained(path, **source).model_type

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -22,12 +24,13 @@ def test_only_lora_on_language_layers_is_trainable(smoke_run):
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"model": "nobody/nothing-here"}, "model 'nobody/nothing-here': expected a folder or a reachable hub id"),
+        ({"model": "nobody/nothing-here"}, "OFFLINE=1, and the hub's cache lacks nobody/nothing-here"),
+        ({"model": str(Path(__file__).parent)}, "expected a folder or a reachable hub id of a Qwen-VL"),
         ({"adapter": "nowhere"}, "adapter 'nowhere': expected a folder with adapter_config.json"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_sentence(settings, said, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("OFFLINE", "1")
     config = load_config("smoke", settings)
     with pytest.raises(ValueError) as error:
         load_policy(config, config.adapter)
