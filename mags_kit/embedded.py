@@ -1,7 +1,8 @@
 """The embedded tiny VLM: a Qwen3-VL of about 3 million parameters, trained from scratch on procedural scenes.
 
-It plays the part that Qwen2.5-VL-Instruct plays in the paper. Four phases: the vision tower learns with throw-away
-heads what each image token shows; the language model learns to point, then to read close-ups; both learn to answer.
+It plays the part that Qwen2.5-VL-Instruct plays in the paper. Three phases: the vision tower learns with
+throw-away heads what each image token shows; the language model learns to point and to read close-ups; both learn to
+answer in one round and in two.
 Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
 """
 
@@ -12,7 +13,7 @@ from mags_kit import protocol, scenes, seeing
 from mags_kit.lessons import BATCH, LOOSE, OTHER, TIGHT, Lessons
 from mags_kit.seeing import GRID, VIEW
 
-PEAKS = {"see": 2e-3, "point": 3e-3, "read": 1e-3, "answer": 1e-3}  # step sizes at their highest
+PEAKS = {"see": 2e-3, "look": 3e-3, "answer": 1e-3}  # step sizes at their highest
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -231,7 +232,7 @@ on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedd
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
 - **Training**: {", ".join(f"{n} steps of phase `{phase}`" for phase, n in steps.items())}, {BATCH} images or
-  questions a step ({2 * BATCH} in `point` and `read`), AdamW, on {environment["device"]}; stored in half precision.
+  questions a step ({9 * BATCH // 4} in `look`), AdamW, on {environment["device"]}; stored in half precision.
 - **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of
   the image large, {OTHER:.0%} at another card, {TIGHT:.0%} at the right one. Reinforcement learning has room to
   improve on that; a gain over this base says that the method works, not how much it helps a large model.

@@ -12,7 +12,7 @@ from mags_kit.seeing import first_view, grid_box, written
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
 LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
 BATCH = 32
-PHASES = ("see", "point", "read", "answer")
+PHASES = ("see", "look", "answer")
 
 
 def loose_box(box) -> tuple[int, int, int, int]:
@@ -24,7 +24,7 @@ def loose_box(box) -> tuple[int, int, int, int]:
 class Lessons:
     """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
 
-    `phase` is "see" (dense targets for the vision tower), "point" or "answer".
+    `phase` is "see" (dense targets for the vision tower), "look" (point at cards, read close-ups) or "answer".
     """
 
     def __init__(self, phase: str, steps: int, processor):
@@ -39,12 +39,10 @@ class Lessons:
         rng = np.random.default_rng([PHASES.index(self.phase), step])
         if self.phase == "see":
             return seeing.lesson(rng, _scene, self.magnifiers, self.processor)
-        if self.phase == "point":
-            most = min(9, 2 + 12 * step // self.steps)  # cards in a scene: it starts with few
-            return encode(self.processor, self._pointing(rng, 2 * BATCH, most))
-        if self.phase == "read":
-            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
-            return encode(self.processor, talks + self._pointing(rng, BATCH // 2, 9))
+        if self.phase == "look":
+            most = min(9, 2 + 12 * step // self.steps)  # cards in a scene to point in: it starts with few
+            talks = [self._reading(rng, *each) for each in _cards(rng, BATCH)]
+            return encode(self.processor, talks + self._pointing(rng, 5 * BATCH // 4, most))
         talks = []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
@@ -61,16 +59,13 @@ class Lessons:
 
     def _reading(self, rng, scene, card) -> list[dict]:
         """A question on a close-up of its card."""
-        magnifier = self.magnifiers[rng.choice(3, p=(0.85, 0.05, 0.1))]
+        magnifier = self.magnifiers[rng.choice(3, p=(0.92, 0.04, 0.04))]
         view, _ = magnifier.view(scene.image, card.box if rng.uniform() < 0.25 else written(grid_box(card.box)))
-        reply = f"<think>the {card.name}</think><answer>{card.answer}</answer>"
-        return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
+        return _at_once(card, view)
 
     def _question(self, rng, scene, card, view) -> list[dict]:
-        think = f"the {card.name}"
-        if rng.uniform() < 0.15:  # one round on the full view
-            reply = f"<think>{think}</think><answer>{card.answer}</answer>"
-            return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
+        if rng.uniform() < 0.15:
+            return _at_once(card, view)
         kind = rng.choice(3, p=(LOOSE, TIGHT, OTHER))
         shown = scene.cards[rng.integers(len(scene.cards))] if kind == 2 else card
         box = loose_box(card.box) if kind == 0 else grid_box(shown.box)
@@ -78,10 +73,10 @@ class Lessons:
         draft = card.answer if rng.uniform() < 0.3 else guesses[rng.integers(len(guesses))]
         magnifier = self.magnifiers[rng.choice(3, p=(0.75, 0.15, 0.1))]
         magnified, _ = magnifier.view(scene.image, written(box))
-        first = f"<think>{think}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
+        first = f"<think>the {card.name}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
         verdict = "right" if draft == card.answer else "wrong"
         second = (
-            f"<rethink>the view shows {card.answer}, so the draft was {verdict}</rethink><answer>{card.answer}</answer>"
+            f"<rethink>the view shows {card.shown}, so the draft was {verdict}</rethink><answer>{card.answer}</answer>"
         )
         return [
             *protocol.prompt(card.question, view, 2, "compact", "thousand", 1),
@@ -111,6 +106,12 @@ def _pointing(rng, scene, view, most: int) -> list[dict]:
         talk.append({"role": "user", "content": content if talk else [{"type": "image", "image": view}, *content]})
         talk.append(_says(protocol.tool_call_text([grid_box(card.box)])))
     return talk
+
+
+def _at_once(card, view) -> list[dict]:
+    """The answer in one round. The words before it say what is to be seen: they make reading learnable."""
+    reply = f"<think>the {card.name} shows {card.shown}</think><answer>{card.answer}</answer>"
+    return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
 
 
 def _says(text: str) -> dict:

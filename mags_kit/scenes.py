@@ -24,6 +24,7 @@ SHAPES = ("disc", "square", "triangle")
 EXTENT = {"disc": (1, 1, 1, 1), "square": (0.9, 0.9, 0.9, 0.9), "triangle": (1.15, 1.25, 1.15, 0.8)}  # radii
 SYMBOLS = ("plus", "ring", "slash", "vee")
 RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
+OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 TONES = {"white": (250, 250, 250), "black": (10, 10, 10)}
 FAMILIES = ("relation", "count", "attribute")
 ANSWERS = {"relation": ("yes", "no"), "count": ("1", "2", "3", "4"), "attribute": SYMBOLS}
@@ -34,7 +35,7 @@ CLASSES = {"train": (2, 3, 4), "validation": (1,), "test": (0,)}
 
 @dataclass(frozen=True)
 class Card:
-    """A card with its marks: `content` is what the question asks for, `marks` what is drawn on it."""
+    """A card, the question about it, and its marks."""
 
     colour: str
     shape: str
@@ -43,6 +44,7 @@ class Card:
     family: str
     question: str
     answer: str
+    shown: str  # what a close-up shows, in words, as far as the question needs it
     marks: tuple  # ((kind, tone, dx, dy), …), offsets in source pixels from the centre
 
     @property
@@ -107,7 +109,7 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
     if family == "attribute":
         question = f"What symbol is on the {name}?"
         dx, dy = rng.uniform(-0.2, 0.2, 2) * radius
-        marks = ((answer, rng.choice(list(TONES)), dx, dy),)
+        marks, shown = ((answer, rng.choice(list(TONES)), dx, dy),), answer
     elif family == "count":
         tone, other = rng.permutation(list(TONES))
         distractors = int(rng.integers(0, 3))  # 0: the simple question, otherwise the complex one
@@ -115,6 +117,7 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
         tones = [tone] * int(answer) + [other] * distractors
         places = _dots(rng, len(tones), radius)
         marks = tuple(("dot", t, *p) for t, p in zip(tones, places, strict=True))
+        shown = " ".join(f"{tones.count(t)} {t}" for t in TONES if t in tones)
     else:
         words = list(RELATIONS)[rng.integers(4)]
         ux, uy = RELATIONS[words]
@@ -124,7 +127,9 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
         tone, other = rng.permutation(list(TONES))
         question = f"The {tone} dot is {words} the {other} dot on the {name}. True?"
         marks = (("dot", tone, dx, dy), ("dot", other, -dx, -dy))
-    return Card(colour, shape, centre, radius, family, question, answer, marks)
+        true = (answer == "yes") == (tone == "white")  # of the white dot, seen from the black one
+        shown = f"white {words if true else OPPOSITE[words]} black"
+    return Card(colour, shape, centre, radius, family, question, answer, shown, marks)
 
 
 def _combination(colour: str, shape: str, family: str) -> int:
