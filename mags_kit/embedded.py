@@ -14,6 +14,7 @@ from mags_kit.lessons import BATCH, LOOSE, OTHER, TIGHT, Lessons
 from mags_kit.seeing import GRID, VIEW
 
 PEAKS = {"see": 2e-3, "look": 3e-3, "answer": 1e-3}  # step sizes at their highest
+ANSWER_WEIGHT = 8  # of the one token that is the answer, beside the other words
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -163,13 +164,26 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
 
 
 def _told(model, tokenizer, batch):
-    """The loss of the assistant's tokens, and the share of answers and of box coordinates that are most likely."""
-    out = model(**batch)
-    labels, guesses = batch["labels"][:, 1:], out.logits[:, :-1].argmax(-1)
-    answer = (labels == tokenizer.convert_tokens_to_ids("</answer>")).roll(-1, 1)
+    """The loss of the assistant's tokens, and the share of some that are the most likely ones.
+
+    An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
+    two words, and without the weight that was not learned.
+    """
+    import torch
+
+    labels = batch.pop("labels")[:, 1:]
+    logits = model(**batch).logits[:, :-1]
+    end, shows = tokenizer.convert_tokens_to_ids(["</answer>", " shows"])
+    answer, shown = (labels == end).roll(-1, 1), (labels == shows).roll(1, 1)
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
-    right = {"answers": (guesses == labels)[answer], "coordinates": (guesses == labels)[number & ~answer]}
-    return out.loss, {name: round(hits.float().mean().item(), 3) for name, hits in right.items() if len(hits)}
+    costs = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
+    )
+    weights = (labels >= 0) + ANSWER_WEIGHT * answer
+    hits = logits.argmax(-1) == labels
+    kinds = {"answer": answer, "first word shown": shown, "coordinates": number}
+    scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
+    return (costs * weights.flatten()).sum() / weights.sum(), scores
 
 
 def abilities(policy, samples, folder, config) -> dict:
@@ -232,7 +246,7 @@ on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedd
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
 - **Training**: {", ".join(f"{n} steps of phase `{phase}`" for phase, n in steps.items())}, {BATCH} images or
-  questions a step ({9 * BATCH // 4} in `look`), AdamW, on {environment["device"]}; stored in half precision.
+  questions a step ({5 * BATCH // 2} in `look`), AdamW, on {environment["device"]}; stored in half precision.
 - **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of
   the image large, {OTHER:.0%} at another card, {TIGHT:.0%} at the right one. Reinforcement learning has room to
   improve on that; a gain over this base says that the method works, not how much it helps a large model.

@@ -41,7 +41,7 @@ class Lessons:
             return seeing.lesson(rng, _scene, self.magnifiers, self.processor)
         if self.phase == "look":
             most = min(9, 2 + 12 * step // self.steps)  # cards in a scene to point in: it starts with few
-            talks = [self._reading(rng, *each) for each in _cards(rng, BATCH)]
+            talks = [self._reading(rng, *each) for each in _cards(rng, 5 * BATCH // 4)]
             return encode(self.processor, talks + self._pointing(rng, 5 * BATCH // 4, most))
         talks = []
         for _ in range(BATCH // 4):

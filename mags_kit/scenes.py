@@ -122,13 +122,11 @@ def _card(rng, names, centre, allowed, family=None, answer=None) -> Card:
         words = list(RELATIONS)[rng.integers(4)]
         ux, uy = RELATIONS[words]
         sign = 1 if answer == "yes" else -1
-        along, across = rng.uniform(4.5, 6.5), rng.uniform(-1.5, 1.5)
+        along, across = rng.uniform(9, 12), rng.uniform(-3, 3)
         dx, dy = sign * (ux * along + uy * across), sign * (uy * along + ux * across)
-        tone, other = rng.permutation(list(TONES))
-        question = f"The {tone} dot is {words} the {other} dot on the {name}. True?"
-        marks = (("dot", tone, dx, dy), ("dot", other, -dx, -dy))
-        true = (answer == "yes") == (tone == "white")  # of the white dot, seen from the black one
-        shown = f"white {words if true else OPPOSITE[words]} black"
+        question = f"The white dot is {words} the black dot on the {name}. True?"
+        marks = (("dot", "white", dx, dy), ("dot", "black", -dx, -dy))
+        shown = f"white {words if answer == 'yes' else OPPOSITE[words]} black"
     return Card(colour, shape, centre, radius, family, question, answer, shown, marks)
 
 

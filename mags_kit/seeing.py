@@ -18,8 +18,8 @@ COLOURS, SHAPES, SYMBOLS = 1 + len(scenes.COLOURS), len(scenes.SHAPES), 1 + len(
 DOTS = 7  # 0 to 6 of one tone
 HEADS = {
     "view": (COLOURS, SHAPES, 3, CELLS),  # per token of a first view: its card's colour, shape, place; its cell
-    "mark": (4, 4, SYMBOLS),  # per token of a close-up: how many white and black dots, which symbol
-    "whole": (DOTS, DOTS, SYMBOLS, 2),  # the same of the whole, and the way from the black dot to the white
+    "mark": (4, 4, SYMBOLS, 2),  # per token of a close-up: white and black dots, symbol; the way to the white dot
+    "whole": (DOTS, DOTS, SYMBOLS),  # of the whole close-up: white and black dots, symbol
 }
 
 
@@ -45,7 +45,7 @@ def lesson(rng, draw_scene, magnifiers, processor) -> dict:
     """First views and close-ups of the same scenes in one batch, with their dense targets.
 
     `targets` (SCENES, 36, 5): colour (0: none), shape, offset and size of the card nearest to the token's centre;
-    `marks` (tokens of all close-ups, 3) and `whole` (CLOSE_UPS, 5) as `HEADS` says.
+    `marks` (tokens of all close-ups, 5) and `whole` (CLOSE_UPS, 3) as `HEADS` says.
     """
     import torch
 
@@ -53,18 +53,15 @@ def lesson(rng, draw_scene, magnifiers, processor) -> dict:
     cards = [(scene, card) for scene in drawn for card in scene.cards]
     cards = [cards[i] for i in rng.permutation(len(cards))[:CLOSE_UPS]]
     views, targets = [first_view(scene) for scene in drawn], np.stack([_view_targets(scene) for scene in drawn])
-    marks, whole = [], np.zeros((CLOSE_UPS, 5), np.float32)
-    for i, (scene, card) in enumerate(cards):
+    marks = []
+    for scene, card in cards:
         box = card.box
         if rng.uniform() < 0.75:  # as the model would write it
             box = written(grid_box(box))
         view, record = magnifiers[rng.choice(len(magnifiers), p=(0.95, 0.03, 0.02))].view(scene.image, box)
         views.append(view)
         marks.append(_mark_targets(card, record.box, view.size))
-        whole[i, :3] = marks[-1].sum(0)
-        if card.family == "relation":
-            place = {tone: np.array((dx, dy)) for _, tone, dx, dy in card.marks}
-            whole[i, 3:] = (place["white"] - place["black"]) / 11  # about 11 px apart
+    whole = np.stack([tokens[:, :3].sum(0) for tokens in marks])
     numbers = {"targets": targets, "marks": np.concatenate(marks), "whole": whole}
     return {
         **processor.image_processor(views, return_tensors="pt"), **{k: torch.from_numpy(v) for k, v in numbers.items()}
@@ -84,9 +81,10 @@ def _view_targets(scene) -> np.ndarray:
 
 
 def _mark_targets(card, box, size) -> np.ndarray:
-    """White dots, black dots and the symbol (0: none) in each token of a view of `box` with `size` pixels."""
+    """White dots, black dots, the symbol (0: none), and in tokens that hold one of a pair of dots the way from black
+    to white (x, y; about 1 long), for each token of a view of `box` with `size` pixels."""
     columns, rows = (side // 32 for side in size)
-    found = np.zeros((rows, columns, 3), np.float32)
+    found = np.zeros((rows, columns, 5), np.float32)
     for kind, tone, dx, dy in card.marks:
         x = (card.centre[0] + dx - box[0]) / (box[2] - box[0]) * columns
         y = (card.centre[1] + dy - box[1]) / (box[3] - box[1]) * rows
@@ -95,7 +93,10 @@ def _mark_targets(card, box, size) -> np.ndarray:
             token[0 if tone == "white" else 1] += 1
         else:
             token[2] = 1 + scenes.SYMBOLS.index(kind)
-    return found.reshape(-1, 3)
+        if card.family == "relation":
+            place = {tone: np.array((dx, dy)) for _, tone, dx, dy in card.marks}
+            token[3:] = (place["white"] - place["black"]) / 21  # about 21 px apart
+    return found.reshape(-1, 5)
 
 
 def whiten(tower, pixels) -> None:
@@ -129,13 +130,13 @@ def loss_and_scores(model, heads, batch):
     pooled = 4 * torch.stack([tokens.mean(0) for tokens in close.split(lengths)])  # of deviation about 1 again
     target, marks, whole = batch["targets"].flatten(0, 1), batch["marks"], batch["whole"]
     colour, shape, place, cell = heads["view"](features).split(HEADS["view"], -1)
-    white, black, symbol = heads["mark"](close).split(HEADS["mark"], -1)
-    whites, blacks, one, way = heads["whole"](pooled).split(HEADS["whole"], -1)
+    white, black, symbol, way = heads["mark"](close).split(HEADS["mark"], -1)
+    whites, blacks, one = heads["whole"](pooled).split(HEADS["whole"], -1)
 
     def balanced(scores, truth, held):
         return cross_entropy(scores[held], truth[held]) + cross_entropy(scores[~held], truth[~held])
 
-    held, marked, pair = target[:, 0] > 0, marks[:, :2].sum(-1) > 0, whole[:, 3:].any(-1)
+    held, marked, pair = target[:, 0] > 0, marks[:, :2].sum(-1) > 0, marks[:, 3:].any(-1)
     own = torch.arange(CELLS, device=cell.device).repeat(SCENES)
     loss = balanced(colour, target[:, 0].long(), held) + cross_entropy(shape[held], target[held, 1].long())
     loss = loss + 2 * mse_loss(place[held], target[held, 2:]) + cross_entropy(cell, own)
@@ -144,7 +145,7 @@ def loss_and_scores(model, heads, batch):
     loss = loss + balanced(symbol, marks[:, 2].long(), marks[:, 2] > 0)
     for scores, truth in ((whites, whole[:, 0]), (blacks, whole[:, 1]), (one, whole[:, 2])):
         loss = loss + 0.3 * cross_entropy(scores, truth.long())
-    loss = loss + 0.6 * mse_loss(way[pair], whole[pair, 3:])
+    loss = loss + 2 * mse_loss(way[pair], marks[pair, 3:]) + 2 * mse_loss(way[~pair], marks[~pair, 3:])
     uneven = sum(
         tokens.mean(0).square().mean() + (tokens.std(0) - 1).square().mean()
         for layer in (seen.pooler_output, *seen.deepstack_features)
@@ -157,7 +158,7 @@ def loss_and_scores(model, heads, batch):
         "dots in a token": (white.argmax(-1) == marks[:, 0].clamp(max=3))[marked],
         "dots in all": whites.argmax(-1) == whole[:, 0],
         "symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0],
-        "relation": (way * whole[:, 3:]).sum(-1)[pair] > 0,
+        "relation": (way * marks[:, 3:]).sum(-1)[pair] > 0,
     }
     scores = {name: round(hits.float().mean().item(), 3) for name, hits in right.items()}
     scores |= {"offset_px": round(16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(), 2)}
