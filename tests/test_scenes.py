@@ -53,22 +53,21 @@ def test_marks_agree_with_the_answer(family):
             card = make_scene(seed, "train", family, answer).cards[0]
             tones = Counter(tone for kind, tone, *_ in card.marks)
             if family == "attribute":
-                assert [kind for kind, *_ in card.marks] == [answer]
+                assert [kind for kind, *_ in card.marks] == [answer] == [card.shown]
             elif family == "count":
                 asked = [tone for tone in scenes.TONES if f" {tone} dots" in card.question]
                 assert sum(tones[t] for t in asked or scenes.TONES) == int(answer)
+                assert card.shown == " ".join(f"{tones[t]} {t}" for t in scenes.TONES if tones[t])
             else:
                 words = next(w for w in scenes.RELATIONS if f" is {w} " in card.question)
-                tone = card.question.split()[1]
                 place = {t: np.array(p) for _, t, *p in card.marks}
-                other = next(t for t in place if t != tone)
-                holds = (place[tone] - place[other]) @ np.array(scenes.RELATIONS[words]) > 0
-                assert holds == (answer == "yes")
+                holds = (place["white"] - place["black"]) @ np.array(scenes.RELATIONS[words]) > 0
+                assert holds == (answer == "yes") == (card.shown == f"white {words} black")
 
 
-def test_a_mark_is_smaller_than_a_pixel_of_the_first_view():
-    """Drawn on a plain card, a dot covers some ten source pixels, and 192/768 of its width is under one pixel."""
+def test_a_dot_is_under_two_pixels_of_the_first_view():
+    """Drawn on a plain card, a dot is some six source pixels wide, and the first view has a quarter of its width."""
     image = Image.new("L", (40, 40))
     scenes._mark(ImageDraw.Draw(image), "dot", (20, 20), 255)
     box = image.getbbox()
-    assert 3 <= box[2] - box[0] <= scenes.SIZE // 192 and 3 <= box[3] - box[1] <= scenes.SIZE // 192
+    assert 5 <= box[2] - box[0] <= 2 * scenes.SIZE // 192 and 5 <= box[3] - box[1] <= 2 * scenes.SIZE // 192
