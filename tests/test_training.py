@@ -134,7 +134,8 @@ def steps_of(smoke_run, stages, tmp_path):
     """Train two steps with some settings: the trainer, and the sample ids of each rollout, in order."""
 
     def run_steps(name, **settings):
-        run = open_run("smoke", name, {"rewards": {"format": 1.0}, **settings}, root=tmp_path)
+        settings = {"rewards": {"format": 1.0}, "magnifier": "bicubic", **settings}
+        run = open_run("smoke", name, settings, root=tmp_path)
         run.path.joinpath("data").symlink_to(smoke_run.file("data").resolve())
         stage = curriculum.Stage("all", stages[-1].samples[:4], 2)
         torch.manual_seed(0)  # LoRA starts at random
@@ -145,6 +146,7 @@ def steps_of(smoke_run, stages, tmp_path):
 
         def spy(rows):
             asked.append([json.loads(row["sample"])["id"] for row in rows])
+            torch.manual_seed(1)  # the same replies, whatever was drawn before
             return real(rows)
 
         trainer._generate_and_score_completions = spy
