@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from mags_kit.config import PROFILES, Run, open_run, parse_settings
+from mags_kit import plan
+from mags_kit.config import PROFILES, Run, load_config, open_run, parse_settings
 from mags_kit.records import read_json, write_text
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -23,6 +24,7 @@ JOBS = {
 
 def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
+    plan.check(load_config(profile, settings))
     run = open_run(profile, name, settings)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
     for step in steps:
