@@ -53,3 +53,20 @@ def test_a_done_step_is_noted(tmp_path):
     run.done("something", count=3)
     manifest = read_json(run.file("manifest.json"))
     assert manifest["steps"] == {"something": {"count": 3}} and manifest["environment"]["versions"]["trl"]
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"optimizer": "adamx"}, "optimizer='adamx'; expected one of adamw_torch_fused"),
+        ({"tracker": "notebook"}, "tracker='notebook'; expected one of ''"),
+        ({"tracker": "wandb"}, "tracker='wandb' is not installed; install it, or set tracker: none"),
+        ({"rollout_batch": 6}, "rollout_batch=6; expected a multiple of num_generations=4"),
+        ({"micro_batch": 3}, "micro_batch=3; expected a divisor of the 8 trajectories"),
+    ],
+)
+def test_a_wrong_way_to_train_is_one_clear_sentence(settings, said, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError) as error:
+        load_config("smoke", settings)
+    assert said in str(error.value) and "\n" not in str(error.value)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 # Each module may import only those before it.
 ORDER = (
     "records compat scenes magnifier rewards config protocol data policy rollout curriculum evaluation training "
-    "memory plan figures inspector seeing lessons embedded pipeline"
+    "memory plan export figures inspector seeing lessons embedded pipeline"
 ).split()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
