@@ -28,8 +28,11 @@ TEMPLATE = (  # Qwen2.5-VL's, without its video branch
 )
 
 
-def save_tiny(kind: str, folder, hidden: int = 64, layers: int = 2, shard: str = "200KB", seed: int = 0):
-    """Make a checkpoint of model type `kind`, `qwen2_5_vl` or `qwen3_vl`, in `folder`, and return the folder."""
+def save_tiny(kind: str, folder, hidden: int = 64, layers: int = 2, shard: str = "200KB", shape: dict | None = None):
+    """Make a checkpoint of model type `kind`, `qwen2_5_vl` or `qwen3_vl`, in `folder`, and return the folder.
+
+    `shape`, a config.json of that type, takes the place of the tiny sizes: then it is as large as it says.
+    """
     from mags_kit.compat import import_torchvision
 
     import_torchvision()
@@ -63,12 +66,15 @@ def save_tiny(kind: str, folder, hidden: int = 64, layers: int = 2, shard: str =
                            "vision_end": "vision_end"}.items()
     }  # fmt: skip
     family = "Qwen3VL" if new else "Qwen2_5_VL"
+    vision |= {**extra, "patch_size": sizes["patch_size"]}
+    if shape:
+        text, vision = text | shape["text_config"], shape["vision_config"]
     config = getattr(t, family + "Config")(
-        text_config=text, vision_config={**vision, **extra, "patch_size": sizes["patch_size"]},
-        tie_word_embeddings=True, **ids,
-    )  # fmt: skip
-    torch.manual_seed(seed)
-    model = getattr(t, family + "ForConditionalGeneration")(config).bfloat16()
+        text_config=text, vision_config=vision, tie_word_embeddings=text["tie_word_embeddings"], **ids
+    )
+    torch.manual_seed(0)
+    with torch.device("cuda" if shape and torch.cuda.is_available() else "cpu"):
+        model = t.AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
     model.generation_config = t.GenerationConfig(  # as the real one: two end marks, sampling near greedy
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id], pad_token_id=tokenizer.pad_token_id,
         do_sample=True, temperature=1e-6, repetition_penalty=1.05,
