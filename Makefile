@@ -10,7 +10,7 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit.pipeline --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke reference ablations base test lab lock clean
+.PHONY: help env reproduce smoke reference ablations base plan merge test lab lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,12 @@ ablations: $(READY) ## does the curriculum matter? orders and numbers of samples
 base: NAME = base
 base: $(READY) ## train the embedded base model again from nothing (notebook 00, over an hour on two cores)
 	@$(RUN) --job base
+
+plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing
+	@$(PY) -m mags_kit.plan --profile "$(PROFILE)" --set '$(SET)'
+
+merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
+	@$(PY) -m mags_kit.export --name "$(or $(NAME),$(PROFILE))"
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -16,6 +17,9 @@ from mags_kit.rewards import REWARDS
 PROJECT = Path(__file__).parents[1]
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 CURRICULA = ("easy_first", "shuffled", "hard_first")
+# transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
+OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
+TRACKERS = ("", "none", "tensorboard", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Config:
     stage_steps: tuple[int, ...] = (20, 30)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
+    rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
+    micro_batch: int = 0  # trajectories in one forward and backward pass; 0: all that were sampled at once
+    optimizer: str = "adamw_torch_fused"  # see OPTIMIZERS above
     learning_rate: float = 5e-4
     temperature: float = 1.0
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
@@ -66,7 +73,14 @@ class Config:
     base_steps: tuple[int, ...] = (750, 450, 400)  # optimisation steps of its phases: see, look, answer
     # all
     batch_size: int = 48  # trajectories sampled at once outside training
+    tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
     seed: int = 0
+
+    @property
+    def step_batches(self) -> tuple[int, int]:
+        """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step."""
+        sampled = self.rollout_batch or self.samples_per_step * self.num_generations
+        return sampled, self.micro_batch or sampled
 
     def __post_init__(self):
         check_network(self.magnifier)
@@ -76,9 +90,14 @@ class Config:
             "data": ("scenes", "benchmarks"),
             "test_sets": ("grit", "full"),
             "vsr": ("random", "zeroshot"),
+            "optimizer": tuple(OPTIMIZERS),
+            "tracker": TRACKERS,
         }.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+                expected = ", ".join(value or "''" for value in allowed)
+                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {expected}")
+        if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
+            raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
         for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
@@ -87,6 +106,14 @@ class Config:
             raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(REWARDS)}")
         if self.num_generations < 2:
             raise ValueError("num_generations=1; a group needs at least 2 trajectories to have an advantage")
+        whole, (sampled, micro) = self.samples_per_step * self.num_generations, self.step_batches
+        if sampled < 1 or whole % sampled or sampled % self.num_generations:
+            raise ValueError(
+                f"rollout_batch={sampled}; expected a multiple of num_generations={self.num_generations} that divides "
+                f"the {whole} trajectories of a step"
+            )
+        if micro < 1 or sampled % micro:
+            raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
         if self.curated > self.pool:
             raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
         if self.mirror and not Path(self.mirror).is_dir():
@@ -99,7 +126,7 @@ _PAPER = Config(
     model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2,
     view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
     test=1288, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
-    gradient_checkpointing=True, batch_size=16,
+    gradient_checkpointing=True, batch_size=16, rollout_batch=16, micro_batch=4, optimizer="paged_adamw_8bit",
 )  # fmt: skip
 PROFILES = {
     "smoke": Config(

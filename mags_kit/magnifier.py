@@ -135,7 +135,8 @@ def load_network(network: str):
     RRDBNet, SRVGGNetCompact = import_basicsr_archs()
     if network in PACKAGED:
         _, _, blocks = PACKAGED[network]
-        model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
+        with torch.random.fork_rng():  # else a run that finds its views in the cache would sample other trajectories
+            model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
         state = _read_ncnn(_packaged_bytes(network), model.state_dict())
     else:
         state = torch.load(network, map_location="cpu", weights_only=True)

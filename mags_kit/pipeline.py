@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from mags_kit import benchmarks
+from mags_kit import benchmarks, plan
 from mags_kit.config import PROFILES, Run, load_config, open_run, parse_settings, run_folder
 from mags_kit.records import read_json, write_text
 
@@ -24,8 +24,10 @@ JOBS = {
 
 def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
-    if not run_folder(name or profile).joinpath("config.json").exists():
-        benchmarks.check(load_config(profile, settings))  # before there is a folder
+    if not run_folder(name or profile).joinpath("config.json").exists():  # else these were there when it began
+        config = load_config(profile, settings)
+        benchmarks.check(config)
+        plan.check(config)
     run = open_run(profile, name, settings)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
     for step in steps:

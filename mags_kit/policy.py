@@ -100,7 +100,13 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
 
     import_torchvision()
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+    from transformers import (
+        AutoConfig,
+        AutoModelForImageTextToText,
+        AutoProcessor,
+        BitsAndBytesConfig,
+        GenerationConfig,
+    )
 
     source = {"revision": config.revisions.get(path, "main"), "local_files_only": hub.offline()}
     try:
@@ -132,6 +138,9 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
             module.support_avx512bf16_for_cpu = False
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
+    # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would fill every setting
+    # that a caller leaves open, and differently here and in TRL.
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     if getattr(tokenizer, "response_template", None) is None:
         # Qwen's own template is not fit for tool calls; TRL's for Qwen3-VL is, and both families read its marks.
         from trl.chat_template_utils import qwen3_vl_chat_template

@@ -5,6 +5,8 @@ the loss. What is here: the stages, the guards against three silent failures, an
 by the validation set.
 """
 
+import importlib.util
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +32,15 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
     A finished stage is not done again; an interrupted one goes on from its last checkpoint.
     """
     config = run.config
+    from transformers.trainer_utils import set_seed
+
     state_file = run.file("training", "state.json")
     state = read_json(state_file) if state_file.exists() else {"stages": [], "log": [], "validation": []}
     for number, stage in enumerate(plan):
         if stage.name in state["stages"] or not stage.steps:
             continue
         before = run.file("training", plan[number - 1].name, "adapter") if number else config.adapter
+        set_seed(config.seed * 100 + number)  # a new adapter starts from random numbers
         policy = load_policy(config, before, trainable=True)
         trainer = build_trainer(run, policy, stage, number, state, validation)
         last = _last_checkpoint(Path(trainer.args.output_dir))
@@ -48,7 +53,19 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
         state["validation"] += trainer.looks.rows
         state["stages"].append(stage.name)
         write_json(state_file, state)
+        del trainer, policy  # or two models would be in memory while the next stage loads its own
+        _free_memory()
     return run.file("training", "best")
+
+
+def _free_memory() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def repeat(run: Run, name: str, pool: list[Sample], rates: dict[str, float], **changes) -> tuple[Run, Path]:
@@ -68,16 +85,20 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
     from trl import GRPOConfig, GRPOTrainer
 
     config, seed = run.config, run.config.seed * 100 + number
+    sampled, micro = config.step_batches
     set_seed(seed)
     magnifier = magnifier_for(config, policy, run.cache)
     rows = [{"prompt": [{"role": "user", "content": ""}], "sample": to_json(s)} for s in stage.samples]
+    if sampled < config.samples_per_step * config.num_generations:  # else an epoch could end within a step
+        rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     arguments = GRPOConfig(
         output_dir=str(run.file("training", stage.name)),
         max_steps=stage.steps,
         learning_rate=config.learning_rate,
         lr_scheduler_type="constant",
-        per_device_train_batch_size=config.samples_per_step * config.num_generations,
-        gradient_accumulation_steps=1,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=config.samples_per_step * config.num_generations // micro,
+        generation_batch_size=sampled,
         num_generations=config.num_generations,
         max_completion_length=completion_budget(config, policy.factor),
         max_tool_calling_iterations=1,
@@ -85,6 +106,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         temperature=config.temperature,
         top_k=0,
         beta=config.beta,
+        optim=config.optimizer,
         reward_weights=[float(w) for w in config.rewards.values()],
         gradient_checkpointing=config.gradient_checkpointing,
         logging_steps=1,
@@ -94,9 +116,12 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         seed=seed,
         use_cpu=policy.model.device.type == "cpu",
         bf16=policy.model.device.type == "cuda",
-        report_to=[],
+        report_to=_trackers(config),
         disable_tqdm=True,  # `looks` below shows one bar with the reward
     )
+    # With gradient checkpointing TRL makes the embeddings' output require gradients, and Qwen2.5-VL names its patch
+    # embedding as one: the frozen vision tower would be differentiated through, at over a GB in the 3B model.
+    policy.model.get_base_model().model.visual.get_input_embeddings = lambda: None
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
     trainer = GRPOTrainer(
         model=policy.model,
@@ -181,6 +206,13 @@ def behaviour(trajectories) -> dict[str, float]:
         "broke": [rewards.verify(t) < 0 for t in trajectories],
     }
     return {f"look/{name}": float(np.mean(values)) for name, values in found.items() if values}
+
+
+def _trackers(config: Config) -> list[str]:
+    """Where the trainer reports to, beside its own log. Config has checked that a tracker it names is installed."""
+    if config.tracker:
+        return [config.tracker] if config.tracker != "none" else []
+    return ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
 
 
 def _last_checkpoint(folder: Path) -> str | None:

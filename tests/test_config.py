@@ -66,3 +66,20 @@ def test_a_branch_shares_the_data_and_changes_what_it_says(tmp_path):
     assert (inside.config.seed, inside.config.test, inside.config.stage_steps) == (1, 6, (1, 1))
     with pytest.raises(ValueError, match="seed=1"):
         branch(run, "seed-1", seed=2)
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"optimizer": "adamx"}, "optimizer='adamx'; expected one of adamw_torch_fused"),
+        ({"tracker": "notebook"}, "tracker='notebook'; expected one of ''"),
+        ({"tracker": "wandb"}, "tracker='wandb' is not installed; install it, or set tracker: none"),
+        ({"rollout_batch": 6}, "rollout_batch=6; expected a multiple of num_generations=4"),
+        ({"micro_batch": 3}, "micro_batch=3; expected a divisor of the 8 trajectories"),
+    ],
+)
+def test_a_wrong_way_to_train_is_one_clear_sentence(settings, said, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError) as error:
+        load_config("smoke", settings)
+    assert said in str(error.value) and "\n" not in str(error.value)

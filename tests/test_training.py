@@ -127,3 +127,49 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     count = len(loaded)
     training.train(run, stages[-1].samples, validation, stages)
     assert len(loaded) == count  # finished stages are not done again
+
+
+@pytest.fixture
+def steps_of(smoke_run, stages, tmp_path):
+    """Train two steps with some settings: the trainer, and the sample ids of each rollout, in order."""
+
+    def run_steps(name, **settings):
+        settings = {"rewards": {"format": 1.0}, "magnifier": "bicubic", **settings}
+        run = open_run("smoke", name, settings, root=tmp_path)
+        run.path.joinpath("data").symlink_to(smoke_run.file("data").resolve())
+        stage = curriculum.Stage("all", stages[-1].samples[:4], 2)
+        torch.manual_seed(0)  # LoRA starts at random
+        trainer = training.build_trainer(
+            run, load_policy(run.config, trainable=True), stage, 1, {"validation": []}, stage.samples[:1]
+        )
+        asked, real = [], trainer._generate_and_score_completions
+
+        def spy(rows):
+            asked.append([json.loads(row["sample"])["id"] for row in rows])
+            torch.manual_seed(1)  # the same replies, whatever was drawn before
+            return real(rows)
+
+        trainer._generate_and_score_completions = spy
+        trainer.train()
+        return trainer, asked
+
+    return run_steps
+
+
+@pytest.mark.slow
+def test_small_batches_leave_the_step_as_it_is(steps_of):
+    whole, asked = steps_of("whole")
+    parts, asked_in_parts = steps_of("parts", micro_batch=2)
+    assert asked == asked_in_parts and [len(ids) for ids in asked] == [8, 8]
+    norms = [[row["grad_norm"] for row in t.state.log_history if "grad_norm" in row] for t in (whole, parts)]
+    assert len(norms[0]) == len(norms[1]) == 2 and norms[0][0] == pytest.approx(norms[1][0], rel=1e-3) and norms[0][0]
+
+
+@pytest.mark.slow
+def test_sampling_in_parts_keeps_groups_whole_and_covers_the_same_samples(steps_of):
+    whole, asked = steps_of("whole")
+    parts, asked_in_parts = steps_of("parts", rollout_batch=4, micro_batch=2)
+    assert parts.state.global_step == whole.state.global_step == 2
+    assert [len(set(ids)) for ids in asked_in_parts] == [1] * 4  # one whole group of four at a time
+    assert sorted(sum(asked, [])) == sorted(sum(asked_in_parts, []))
+    assert [row["step"] for row in parts.state.log_history if "reward" in row] == [1, 2]

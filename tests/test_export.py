@@ -1,0 +1,72 @@
+import pytest
+import torch
+from PIL import Image
+
+from mags_kit import export
+from mags_kit.config import open_run
+from mags_kit.policy import load_policy, model_path
+from mags_kit.records import write_json
+from mags_kit.rollout import prompt_ids
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of the embedded model with an adapter whose weights are not zero, and its metrics."""
+    run = open_run("smoke", "made", {"four_bit": False, "seed": 3}, root=tmp_path_factory.mktemp("runs"))
+    policy = load_policy(run.config, trainable=True)
+    torch.manual_seed(0)
+    for name, parameter in policy.model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.02)
+    policy.model.save_pretrained(run.file("training", "best"))
+    result = {"accuracy": 0.5, "low": 0.25, "high": 0.75, "n": 12}
+    write_json(run.file("metrics.json"), {"conditions": {"after": {"two rounds, super-resolution": result}}})
+    return run
+
+
+def logits(model, processor):
+    image = Image.linear_gradient("L").resize((192, 192)).convert("RGB")
+    ids = torch.tensor([prompt_ids(_As(processor), [{"type": "image", "image": image}, {"type": "text", "text": "?"}])])
+    pixels = processor.image_processor([image], return_tensors="pt")
+    kinds = (ids == processor.image_token_id).long()
+    with torch.no_grad():
+        return model(input_ids=ids, mm_token_type_ids=kinds, **pixels).logits[0].float()
+
+
+class _As:
+    """What `prompt_ids` asks of a policy."""
+
+    style = "compact"
+
+    def __init__(self, processor):
+        self.processor = processor
+
+
+def test_the_merged_model_says_the_same_without_peft(trained):
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    folder = export.merge(trained)
+    assert list(folder.glob("*.safetensors")) and not (folder / "adapter_config.json").exists()
+    merged = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    with_adapter = load_policy(trained.config, trained.file("training", "best"))
+    base = load_policy(trained.config)
+    ours = logits(merged, AutoProcessor.from_pretrained(folder))
+    theirs, plain = logits(with_adapter.model, with_adapter.processor), logits(base.model, base.processor)
+    assert (ours - theirs).abs().max() < 0.05 < (plain - theirs).abs().max()
+    assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
+
+
+def test_the_cards_say_what_where_and_how_well(trained):
+    for merged in (True, False):
+        text = export.card(trained, merged)
+        assert "50.0% right (25.0 to 75.0), n = 12" in text and '"seed": 3' in text and "torch" in text
+        assert str(model_path("embedded")) not in text and str(trained.path.resolve().parent) not in text
+
+
+def test_a_run_without_an_adapter_is_one_sentence(tmp_path):
+    run = open_run("smoke", "empty", root=tmp_path)
+    with pytest.raises(ValueError, match="expected an adapter in training/best, came none"):
+        export.merge(run)
+    with pytest.raises(ValueError, match="expected the name of a folder under runs/"):
+        export.open_made("gone", tmp_path)
+    assert export.open_made("empty", tmp_path).config == run.config
