@@ -31,9 +31,9 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
 
     A finished stage is not done again; an interrupted one goes on from its last checkpoint.
     """
-    config = run.config
     from transformers.trainer_utils import set_seed
 
+    config = run.config
     state_file = run.file("training", "state.json")
     state = read_json(state_file) if state_file.exists() else {"stages": [], "log": [], "validation": []}
     for number, stage in enumerate(plan):

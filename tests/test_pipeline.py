@@ -21,7 +21,7 @@ def notebooks(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(pipeline, "NOTEBOOKS", folder)
     monkeypatch.setattr(pipeline, "STEPS", ("01_a", "02_b"))
-    monkeypatch.setattr(pipeline, "write_report", lambda run: run.file("report.html"))
+    monkeypatch.setattr(pipeline, "write_report", lambda run, steps: run.file("report.html"))
 
     def write(name, code):
         cell = nbformat.v4.new_code_cell('profile = name = settings = ""')
