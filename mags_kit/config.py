@@ -60,7 +60,7 @@ class Config:
     rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
     micro_batch: int = 0  # trajectories in one forward and backward pass; 0: all that were sampled at once
     optimizer: str = "adamw_torch_fused"  # see OPTIMIZERS above
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     temperature: float = 1.0
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.0  # weight of the KL penalty against the base
