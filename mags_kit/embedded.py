@@ -246,7 +246,8 @@ on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedd
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
 - **Training**: {", ".join(f"{n} steps of phase `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
-  with {seeing.CLOSE_UPS} close-ups a step in `see`, {5 * BATCH // 2} questions in `look`, {BATCH} in `answer`, AdamW, on {environment["device"]}; stored in half precision.
+  with {seeing.CLOSE_UPS} close-ups a step in `see`, {5 * BATCH // 2} questions in `look`, {BATCH} in `answer`,
+  AdamW, on {environment["device"]}; stored in half precision.
 - **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of
   the image large, {OTHER:.0%} at another card, {TIGHT:.0%} at the right one. Reinforcement learning has room to
   improve on that; a gain over this base says that the method works, not how much it helps a large model.
