@@ -141,7 +141,7 @@ def show_groups(values: dict[str, list[float]], label: str, title: str):
         axis.plot([np.mean(numbers)] * 2, [i - 0.28, i + 0.28], color=ORANGE, lw=2.5)
     axis.set_yticks(range(len(values)), list(values))
     axis.invert_yaxis()
-    axis.set(xlabel=label, title=title)
+    axis.set(xlabel=label, title=title, xlim=(0, 100))
     axis.grid(axis="x", color="0.9")
     figure.tight_layout()
     return figure
