@@ -27,15 +27,15 @@ smoke: $(READY) ## every cell of every notebook, with tiny sizes
 	@$(RUN) --job smoke
 
 reference: PROFILE = reference
-reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (about an hour on two cores)
+reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (an estimated hour on two cores)
 	@$(RUN) --job reference
 
 ablations: PROFILE = reference
-ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (hours on two cores)
+ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (an estimated two hours on two cores)
 	@$(RUN) --job ablations
 
 base: NAME = base
-base: $(READY) ## train the embedded base model again from nothing (notebook 00, over an hour on two cores)
+base: $(READY) ## train the embedded base model again from nothing (notebook 00, about 40 minutes on two cores)
 	@$(RUN) --job base
 
 plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing

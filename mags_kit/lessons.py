@@ -109,7 +109,7 @@ def _pointing(rng, scene, view, most: int) -> list[dict]:
 
 
 def _at_once(card, view) -> list[dict]:
-    """The answer in one round. The words before it say what is to be seen: they make reading learnable."""
+    """The answer in one round. The words before it say what is to be seen, and the answer follows from them."""
     reply = f"<think>the {card.name} shows {card.shown}</think><answer>{card.answer}</answer>"
     return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
 

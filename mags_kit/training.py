@@ -68,7 +68,7 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def repeat(run: Run, name: str, pool: list[Sample], rates: dict[str, float], **changes) -> tuple[Run, Path]:
+def retrain(run: Run, name: str, pool: list[Sample], rates: dict[str, float], **changes) -> tuple[Run, Path]:
     """Choose from the same measured pool and train again with some settings changed: the branch, and its adapter."""
     inside = branch(run, name, **changes)
     chosen = choose(pool, rates, inside.config.curated, inside.config.seed)
