@@ -122,8 +122,8 @@ def scope(run: Run) -> str:
     """One sentence on what the numbers of this run are about."""
     if run.config.model == "embedded":
         return (
-            "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training data: "
-            "these numbers are about that model, and say nothing about large ones."
+            "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training "
+            "data: these numbers are about that model, and say nothing about large ones."
         )
     return f"The policy is {run.config.model}."
 

@@ -2,8 +2,8 @@
 
 A scene is a 768x768 source image. Cards of a known colour and shape lie among muted clutter; each card
 carries marks of a few pixels. A first view of 192x192 shows where the cards are and what colour they have,
-and of their marks specks of one to three pixels. Three question families mirror the benchmarks: `relation` (true/false, as VSR), `count`
-(as TallyQA, simple and complex) and `attribute` (open, as GQA).
+and of their marks specks of one to three pixels. Three question families mirror the benchmarks: `relation`
+(true/false, as VSR), `count` (as TallyQA, simple and complex) and `attribute` (open, as GQA).
 """
 
 import io
