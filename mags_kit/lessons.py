@@ -12,7 +12,7 @@ from mags_kit.seeing import first_view, grid_box, written
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
 LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
 BATCH = 32
-PHASES = ("see", "look", "answer")
+PHASES = ("see", "point", "look", "answer")
 
 
 def loose_box(box) -> tuple[int, int, int, int]:
@@ -24,7 +24,8 @@ def loose_box(box) -> tuple[int, int, int, int]:
 class Lessons:
     """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
 
-    `phase` is "see" (dense targets for the vision tower), "look" (point at cards, read close-ups) or "answer".
+    `phase` is "see" (dense targets for the vision tower), "point" (at cards), "look" (read close-ups, and point) or
+    "answer".
     """
 
     def __init__(self, phase: str, steps: int, processor):
@@ -39,23 +40,20 @@ class Lessons:
         rng = np.random.default_rng([PHASES.index(self.phase), step])
         if self.phase == "see":
             return seeing.lesson(rng, _scene, self.magnifiers, self.processor)
+        if self.phase == "point":
+            late = max(0, 3 * step - self.steps)  # at first one or two cards in a scene: that is where it begins to point
+            return encode(self.processor, _pointings(rng, 2 * BATCH, min(9, 2 + 6 * late // self.steps)))
         if self.phase == "look":
-            most = min(9, 2 + 12 * step // self.steps)  # cards in a scene to point in: it starts with few
-            talks = [self._reading(rng, *each) for each in _cards(rng, 5 * BATCH // 4)]
-            return encode(self.processor, talks + self._pointing(rng, 5 * BATCH // 4, most))
+            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
+            return encode(self.processor, talks + _pointings(rng, BATCH // 2, 9))
         talks = []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
             view = first_view(scene)
             for card in scene.cards[:4]:
                 pointing = rng.uniform() < 0.15
-                talks.append(_pointing(rng, scene, view, 3) if pointing else self._question(rng, scene, card, view))
+                talks.append(_pointing(view, card) if pointing else self._question(rng, scene, card, view))
         return encode(self.processor, talks)
-
-    def _pointing(self, rng, count: int, most: int) -> list:
-        """`count` questions for one card each, two to a scene, whose number of cards is 1 to `most`."""
-        drawn = [_scene(rng, int(rng.integers(1, most + 1))) for _ in range(count // 2)]
-        return [_pointing(rng, scene, first_view(scene), 1) for scene in drawn for _ in range(2)]
 
     def _reading(self, rng, scene, card) -> list[dict]:
         """A question on a close-up of its card."""
@@ -98,14 +96,19 @@ def _cards(rng, count: int) -> list:
     return pairs[:count]
 
 
-def _pointing(rng, scene, view, most: int) -> list[dict]:
-    """Up to `most` cards of one image, one after the other."""
-    talk = []
-    for card in [scene.cards[i] for i in rng.permutation(len(scene.cards))[:most]]:
-        content = [{"type": "text", "text": f"Point at the {card.name}."}]
-        talk.append({"role": "user", "content": content if talk else [{"type": "image", "image": view}, *content]})
-        talk.append(_says(protocol.tool_call_text([grid_box(card.box)])))
-    return talk
+def _pointings(rng, count: int, most: int) -> list:
+    """`count` questions for one card each, up to four to a scene, whose number of cards is 1 to `most`."""
+    talks = []
+    while len(talks) < count:
+        scene = _scene(rng, int(rng.integers(1, most + 1)))
+        view = first_view(scene)
+        talks += [_pointing(view, scene.cards[i]) for i in rng.permutation(len(scene.cards))[:4]]
+    return talks[:count]
+
+
+def _pointing(view, card) -> list[dict]:
+    content = [{"type": "image", "image": view}, {"type": "text", "text": f"Point at the {card.name}."}]
+    return [{"role": "user", "content": content}, _says(protocol.tool_call_text([grid_box(card.box)]))]
 
 
 def _at_once(card, view) -> list[dict]:

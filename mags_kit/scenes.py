@@ -9,7 +9,7 @@ and of their marks specks of one to three pixels. Three question families mirror
 import io
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
@@ -65,7 +65,7 @@ class Scene:
     clutter: int  # number of muted things around the cards
     jpeg: bytes  # the degraded source image, as a camera would hand it over
 
-    @property
+    @cached_property
     def image(self) -> Image.Image:
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 

@@ -26,7 +26,7 @@ def test_the_shipped_model_is_small_and_of_the_real_class(policy):
 
 def test_every_lesson_is_in_the_vocabulary_and_reads_back(processor):
     unknown = processor.tokenizer.unk_token_id
-    for phase in ("look", "answer"):
+    for phase in ("point", "look", "answer"):
         batch = Lessons(phase, 2, processor)[0]
         assert not (batch["input_ids"] == unknown).any()
     text = protocol.tool_call_text([(0, 40, 960, 1000)]) + "<rethink>the view shows 3, so the draft was wrong</rethink>"
