@@ -10,7 +10,7 @@ from mags_kit.magnifier import Magnifier
 from mags_kit.seeing import first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-LOOSE, TIGHT, OTHER = 0.6, 0.3, 0.1  # shares of the demonstrated regions
+LOOSE, TIGHT, OTHER = 0.5, 0.4, 0.1  # shares of the demonstrated regions
 BATCH = 32
 PHASES = ("see", "point", "look", "answer")
 
@@ -41,8 +41,8 @@ class Lessons:
         if self.phase == "see":
             return seeing.lesson(rng, _scene, self.magnifiers, self.processor)
         if self.phase == "point":
-            late = max(0, 3 * step - self.steps)  # at first one or two cards in a scene: that is where it begins to point
-            return encode(self.processor, _pointings(rng, 2 * BATCH, min(9, 2 + 6 * late // self.steps)))
+            late = max(0, step / self.steps - 1 / 3)  # it begins to point where there are one or two cards
+            return encode(self.processor, _pointings(rng, 2 * BATCH, min(9, 2 + int(18 * late))))
         if self.phase == "look":
             talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
             return encode(self.processor, talks + _pointings(rng, BATCH // 2, 9))
