@@ -13,8 +13,8 @@ from mags_kit import protocol, scenes, seeing
 from mags_kit.lessons import BATCH, LOOSE, OTHER, TIGHT, Lessons
 from mags_kit.seeing import GRID, VIEW
 
-PEAKS = {"see": 2e-3, "point": 3e-3, "look": 2e-3, "answer": 1e-3}  # step sizes at their highest
-ANSWER_WEIGHT = 8  # of the one token that is the answer, beside the other words
+PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 1e-3}  # step sizes at their highest
+CHOICE_WEIGHT = 8  # of the one token that decides, beside the other words: the answer, a box's first number
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -168,7 +168,7 @@ def _told(model, tokenizer, batch):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
-    two words, and without the weight that was not learned.
+    two words, and without the weight that was not learned. So does a box's first number, from which the others follow.
     """
     import torch
 
@@ -180,9 +180,9 @@ def _told(model, tokenizer, batch):
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
-    weights = (labels >= 0) + ANSWER_WEIGHT * answer
+    left = (number & ~number.roll(1, 1)).roll(-1, 1)  # a box's first number
+    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left)
     hits = logits.argmax(-1) == labels
-    left = (number & ~number.roll(1, 1)).roll(-1, 1)  # a box's first number: the others may follow from it
     kinds = {"answer": answer, "first word shown": shown, "left edge": left}
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores

@@ -44,8 +44,8 @@ class Lessons:
             late = max(0, step / self.steps - 1 / 3)  # it begins to point where there are one or two cards
             return encode(self.processor, _pointings(rng, 2 * BATCH, min(9, 2 + int(18 * late))))
         if self.phase == "look":
-            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
-            return encode(self.processor, talks + _pointings(rng, BATCH // 2, 9))
+            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 4)]
+            return encode(self.processor, talks + _pointings(rng, 5 * BATCH // 4, 9))
         talks = []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
