@@ -13,7 +13,7 @@ from mags_kit import protocol, scenes, seeing
 from mags_kit.lessons import BATCH, LOOSE, OTHER, TIGHT, Lessons
 from mags_kit.seeing import GRID, VIEW
 
-PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 1e-3}  # step sizes at their highest
+PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3}  # step sizes at their highest
 CHOICE_WEIGHT = 8  # of the one token that decides, beside the other words: the answer, a box's first number
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "

@@ -7,10 +7,11 @@ import numpy as np
 
 from mags_kit import protocol, scenes, seeing
 from mags_kit.magnifier import Magnifier
-from mags_kit.seeing import first_view, grid_box, written
+from mags_kit.seeing import GRID, first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
 LOOSE, TIGHT, OTHER = 0.5, 0.4, 0.1  # shares of the demonstrated regions
+KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phase: pointing, one round, two rounds, the second round only
 BATCH = 32
 PHASES = ("see", "point", "look", "answer")
 
@@ -46,14 +47,21 @@ class Lessons:
         if self.phase == "look":
             talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 4)]
             return encode(self.processor, talks + _pointings(rng, 5 * BATCH // 4, 9))
-        talks = []
+        talks, second = [], []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
             view = first_view(scene)
             for card in scene.cards[:4]:
-                pointing = rng.uniform() < 0.15
-                talks.append(_pointing(view, card) if pointing else self._question(rng, scene, card, view))
-        return encode(self.processor, talks)
+                kind = rng.choice(4, p=KINDS)
+                second.append(kind == 3)
+                talks.append(
+                    _pointing(view, card)
+                    if kind == 0
+                    else _at_once(card, view)
+                    if kind == 1
+                    else self._question(rng, scene, card, view, kind == 3)
+                )
+        return encode(self.processor, talks, second)
 
     def _reading(self, rng, scene, card) -> list[dict]:
         """A question on a close-up of its card."""
@@ -61,12 +69,14 @@ class Lessons:
         view, _ = magnifier.view(scene.image, card.box if rng.uniform() < 0.25 else written(grid_box(card.box)))
         return _at_once(card, view)
 
-    def _question(self, rng, scene, card, view) -> list[dict]:
-        if rng.uniform() < 0.15:
-            return _at_once(card, view)
-        kind = rng.choice(3, p=(LOOSE, TIGHT, OTHER))
+    def _question(self, rng, scene, card, view, tight: bool) -> list[dict]:
+        """Two rounds; `tight` is for those that teach the second only, from a view that shows what it needs."""
+        kind = 1 if tight else rng.choice(3, p=(LOOSE, TIGHT, OTHER))
         shown = scene.cards[rng.integers(len(scene.cards))] if kind == 2 else card
         box = loose_box(card.box) if kind == 0 else grid_box(shown.box)
+        if tight:  # as from pointing that is not exact: wider by a step on some sides
+            wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)
+            box = tuple(int(v) for v in wider.clip(0, 1000))
         guesses = scenes.ANSWERS[card.family]
         draft = card.answer if rng.uniform() < 0.3 else guesses[rng.integers(len(guesses))]
         magnifier = self.magnifiers[rng.choice(3, p=(0.75, 0.15, 0.1))]
@@ -121,12 +131,20 @@ def _says(text: str) -> dict:
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 
 
-def encode(processor, talks: list[list[dict]]) -> dict:
-    """Conversations -> a padded batch with labels on the assistant's tokens only, `(B, T)`."""
+def encode(processor, talks: list[list[dict]], second=()) -> dict:
+    """Conversations -> a padded batch with labels on the assistant's tokens only, `(B, T)`.
+
+    Where `second` says so, the labels begin with the second round.
+    """
+    import torch
+
     batch = processor.apply_chat_template(
         talks, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True,
         processor_kwargs={"padding": True},
     )  # fmt: skip
     own = batch.pop("assistant_masks").bool()
+    if len(second):
+        rethink = batch["input_ids"] == processor.tokenizer.convert_tokens_to_ids("<rethink>")
+        own &= (rethink.cumsum(-1) > 0) | ~torch.tensor(second)[:, None]
     batch["labels"] = batch["input_ids"].masked_fill(~own, -100)
     return dict(batch)
