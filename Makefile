@@ -10,7 +10,7 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit.pipeline --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke reference ablations base plan merge test lab lock clean
+.PHONY: help env reproduce smoke reference results ablations base plan merge test lab lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ smoke: $(READY) ## every cell of every notebook, with tiny sizes
 reference: PROFILE = reference
 reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (an estimated hour on two cores)
 	@$(RUN) --job reference
+
+results: ## copy what the README shows of the reference run into results/
+	@mkdir -p results && cd runs/reference && for f in config.json manifest.json metrics.json seeds.json ablations.json figures/0[1-6]_*.png; do \
+		if [ -e "$$f" ]; then cp "$$f" ../../results/; fi; done
 
 ablations: PROFILE = reference
 ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (an estimated two hours on two cores)
