@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mags_kit import hub, protocol
+from mags_kit import hub, processes, protocol
 from mags_kit.config import Config
 
 LANGUAGE_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -128,7 +128,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         path,
         **source,
         dtype=dtype,
-        device_map={"": 0 if gpu else "cpu"},
+        device_map={"": processes.here().local_process_index if gpu else "cpu"},
         quantization_config=quantised if config.four_bit else None,
     )
     for module in model.modules():
