@@ -86,6 +86,20 @@ def batches(config: Config, count: int) -> dict[str, int]:
     }
 
 
+def sampling(config: Config, policy: Policy) -> dict:
+    """TRL's settings of how round 1 and round 2 are sampled: a limit of tokens each, no image tokens."""
+    if not config.vllm:
+        return {"generation_kwargs": {"max_new_tokens": config.round_tokens, "suppress_tokens": policy.vision_ids}}
+    longest = config.first_view_pixels // policy.factor**2 + completion_budget(config, policy.factor)
+    return {
+        "use_vllm": True,
+        "vllm_max_model_length": longest + 1024,  # the prompt's text
+        "generation_kwargs": {
+            "max_tokens": config.round_tokens, "logit_bias": dict.fromkeys(policy.vision_ids, -100.0)
+        },
+    }  # fmt: skip
+
+
 def _free_memory() -> None:
     import gc
 
@@ -127,7 +141,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
         num_generations=config.num_generations,
         max_completion_length=completion_budget(config, policy.factor),
         max_tool_calling_iterations=1,
-        generation_kwargs={"max_new_tokens": config.round_tokens, "suppress_tokens": policy.vision_ids},
+        **sampling(config, policy),
         temperature=config.temperature,
         top_k=0,
         beta=config.beta,

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import given_replies
 import pytest
@@ -15,11 +16,13 @@ from mags_kit.config import load_config, open_run
 from mags_kit.evaluation import stored
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
 
-SETTINGS = {  # groups of four, so that two processes share the second group; batches of one, so that padding is the same
+SETTINGS = {  # two processes share the second of three groups; in batches of one, padding is the same
     "samples_per_step": 3, "num_generations": 4, "micro_batch": 4, "stage_steps": [1, 2], "batch_size": 1,
     "validate_every": 3, "magnifier": "bicubic", "learning_rate": 1e-3,
 }  # fmt: skip
-LAUNCH = "-m accelerate.commands.launch --cpu --num_processes 2 --num_machines 1 --main_process_port 0".split()
+ROOT = Path(__file__).parents[1]
+LAUNCH = f"-m accelerate.commands.launch --config_file {ROOT}/scripts/launch/ddp.yaml --num_processes 2".split()
+LAUNCH += ["--main_process_port", "0"]  # any that is free
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,8 @@ def runs(smoke_run, tmp_path_factory):
         launch.evaluate(made[0])
     command = [sys.executable, *LAUNCH, given_replies.__file__, str(made[1].path.parents[1]), "--profile", "smoke"]
     command += ["--set", json.dumps(SETTINGS)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, done.stderr[-3000:]
     return made
 
