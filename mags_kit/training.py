@@ -63,8 +63,10 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
 
 def save_adapter(policy: Policy, folder: Path, note: dict | None = None) -> None:
     """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this."""
+    named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
+    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
     if processes.here().is_main_process:
-        policy.model.save_pretrained(folder)
+        policy.model.save_pretrained(folder, state_dict=whole)
         if note:
             write_json(folder / "chosen.json", note)
     processes.here().wait_for_everyone()
