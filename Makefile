@@ -10,7 +10,7 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit.pipeline --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce smoke reference results ablations base plan merge test lab lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base plan merge test lab lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ env: $(READY) ## set up .venv: exact versions, basicsr, the kit
 
 reproduce: $(READY) ## the main job: notebooks 01 to 04 into runs/, ends with the path of the report
 	@$(RUN)
+
+curate: $(READY) ## notebook 01 alone: the data that training in several processes starts from (see README)
+	@$(RUN) --job curate
 
 smoke: PROFILE = smoke
 smoke: $(READY) ## every cell of every notebook, with tiny sizes

@@ -62,6 +62,7 @@ class Config:
     optimizer: str = "adamw_torch_fused"  # see OPTIMIZERS above
     learning_rate: float = 2e-4
     temperature: float = 1.0
+    vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.0  # weight of the KL penalty against the base
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
@@ -98,6 +99,10 @@ class Config:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {expected}")
         if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
             raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
+        if self.vllm and self.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
+            raise ValueError("vllm: true wants four_bit: false; merged into NF4, the adapter would be rounded away")
+        if self.vllm and not importlib.util.find_spec("vllm"):
+            raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
         for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")

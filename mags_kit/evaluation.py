@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mags_kit import rewards
+from mags_kit import processes, rewards
 from mags_kit.config import Run
 from mags_kit.magnifier import Magnifier
 from mags_kit.policy import Policy
 from mags_kit.records import Sample, Trajectory, read_trajectories, write_jsonl
-from mags_kit.rollout import magnifier_for, rollout
+from mags_kit.rollout import magnifier_for, shared_rollout
 
 # The rows of the result table: name -> (rounds, network; None is the config's super-resolution)
 CONDITIONS = {
@@ -26,17 +26,22 @@ MAIN = "two rounds, super-resolution"
 
 
 def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, conditions=CONDITIONS) -> dict:
-    """Greedy rollouts of every condition -> {condition: trajectories}, each stored as JSONL and not made again."""
+    """Greedy rollouts of every condition -> {condition: trajectories}, each stored as JSONL and not made again.
+
+    Several processes deal the samples out among them; the main one writes.
+    """
     results = {}
     for name in conditions:
         rounds, network = CONDITIONS[name]
         path = stored(run, moment, name)
         if not path.exists():
             magnifier: Magnifier = magnifier_for(run.config, policy, run.cache, network)
-            made = rollout(
+            made = shared_rollout(
                 policy, samples, run.file("data"), run.config, magnifier, rounds=rounds, condition=f"{moment}, {name}"
             )
-            write_jsonl(path, [_scored(t, run.config.rewards) for t in made])
+            if processes.here().is_main_process:
+                write_jsonl(path, [_scored(t, run.config.rewards) for t in made])
+            processes.here().wait_for_everyone()
         results[name] = read_trajectories(path)
     return results
 

@@ -15,6 +15,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
 JOBS = {
     "reproduce": STEPS,
+    "curate": STEPS[:1],
     "base": ("00_embedded_base",),
     "smoke": ("00_embedded_base", *STEPS, "05_seeds", "06_ablations"),
     "reference": (*STEPS, "05_seeds"),

@@ -1,11 +1,12 @@
 """The policy: a Qwen-VL model with its processor, in NF4 if asked, with a LoRA adapter, sampled in batches."""
 
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mags_kit import hub, protocol
+from mags_kit import hub, processes, protocol
 from mags_kit.config import Config
 
 LANGUAGE_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -120,15 +121,16 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     frame = protocol.frame_of(kind)
     gpu = torch.cuda.is_available()
     dtype = torch.bfloat16 if gpu else torch.float32
+    storage = dtype if os.environ.get("ACCELERATE_USE_FSDP") == "true" else torch.uint8  # FSDP deals out floats only
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=["model.visual", "lm_head"],
+        llm_int8_skip_modules=["model.visual", "lm_head"], bnb_4bit_quant_storage=storage,
     )  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
         path,
         **source,
         dtype=dtype,
-        device_map={"": 0 if gpu else "cpu"},
+        device_map={"": processes.here().local_process_index if gpu else "cpu"},
         quantization_config=quantised if config.four_bit else None,
     )
     for module in model.modules():

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mags_kit import protocol
+from mags_kit import processes, protocol
 from mags_kit.config import Config
 from mags_kit.data import load_image
 from mags_kit.magnifier import Magnifier
@@ -136,6 +136,12 @@ def rollout(
         bar.update(len(batch))
     bar.close()
     return trajectories
+
+
+def shared_rollout(policy: Policy, samples: list[Sample], *settings, progress: bool = True, **options):
+    """`rollout` with the samples dealt out over the processes; each of them gets all trajectories, in order."""
+    progress = progress and processes.here().is_main_process
+    return processes.dealt(samples, lambda share: rollout(policy, share, *settings, progress=progress, **options))
 
 
 def _batch(policy, samples, folder, config, magnifier, rounds, temperature, condition, forced) -> list[Trajectory]:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mags_kit import rewards
+from mags_kit import processes, rewards
 from mags_kit.config import Config, Run, branch
 from mags_kit.curriculum import Stage, choose, stages
 from mags_kit.evaluation import grounding
 from mags_kit.policy import Policy, load_policy
 from mags_kit.records import Sample, read_json, read_samples, to_json, write_json, write_jsonl
-from mags_kit.rollout import MagnifyingGlass, magnifier_for, rollout
+from mags_kit.rollout import MagnifyingGlass, magnifier_for, shared_rollout
 
 
 def completion_budget(config: Config, factor: int) -> int:
@@ -29,8 +29,12 @@ def completion_budget(config: Config, factor: int) -> int:
 def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[Stage]) -> Path:
     """Train a LoRA adapter through the stages of `plan` and return the folder of the one that did best on `validation`.
 
-    A finished stage is not done again; an interrupted one goes on from its last checkpoint.
+    A finished stage is not done again; an interrupted one goes on from its last checkpoint. Under `accelerate launch`
+    every process calls this; a step stays what it is in one process, and the main one alone writes.
     """
+    from mags_kit.compat import import_torchvision
+
+    import_torchvision()
     from transformers.trainer_utils import set_seed
 
     config = run.config
@@ -45,17 +49,60 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
         trainer = build_trainer(run, policy, stage, number, state, validation)
         last = _last_checkpoint(Path(trainer.args.output_dir))
         trainer.train(resume_from_checkpoint=last)
-        policy.model.save_pretrained(run.file("training", stage.name, "adapter"))
+        save_adapter(policy, run.file("training", stage.name, "adapter"))
         offset = sum(s.steps for s in plan[:number])
         state["log"] += [
             {**row, "step": row["step"] + offset, "stage": stage.name} for row in trainer.state.log_history
         ]
         state["validation"] += trainer.looks.rows
         state["stages"].append(stage.name)
-        write_json(state_file, state)
+        if processes.here().is_main_process:
+            write_json(state_file, state)
+        processes.here().wait_for_everyone()
         del trainer, policy  # or two models would be in memory while the next stage loads its own
         _free_memory()
     return run.file("training", "best")
+
+
+def save_adapter(policy: Policy, folder: Path, note: dict | None = None) -> None:
+    """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this."""
+    named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
+    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
+    if processes.here().is_main_process:
+        policy.model.save_pretrained(folder, state_dict=whole)
+        if note:
+            write_json(folder / "chosen.json", note)
+    processes.here().wait_for_everyone()
+
+
+def batches(config: Config, count: int) -> dict[str, int]:
+    """TRL's batch settings in `count` processes, so that an optimisation step holds the same trajectories as in one."""
+    sampled, micro = config.step_batches
+    if sampled % count:
+        raise ValueError(
+            f"{count} processes cannot share the {sampled} trajectories sampled at once; expected a divisor of them, "
+            "or another rollout_batch"
+        )
+    micro = math.gcd(micro, sampled // count)
+    return {
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": config.samples_per_step * config.num_generations // (micro * count),
+        "generation_batch_size": sampled,  # over all processes, unlike the two above
+    }
+
+
+def sampling(config: Config, policy: Policy) -> dict:
+    """TRL's settings of how round 1 and round 2 are sampled: a limit of tokens each, no image tokens."""
+    if not config.vllm:
+        return {"generation_kwargs": {"max_new_tokens": config.round_tokens, "suppress_tokens": policy.vision_ids}}
+    longest = config.first_view_pixels // policy.factor**2 + completion_budget(config, policy.factor)
+    return {
+        "use_vllm": True,
+        "vllm_max_model_length": longest + 1024,  # the prompt's text
+        "generation_kwargs": {
+            "max_tokens": config.round_tokens, "logit_bias": dict.fromkeys(policy.vision_ids, -100.0)
+        },
+    }  # fmt: skip
 
 
 def _free_memory() -> None:
@@ -85,24 +132,21 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, state: di
     from trl import GRPOConfig, GRPOTrainer
 
     config, seed = run.config, run.config.seed * 100 + number
-    sampled, micro = config.step_batches
     set_seed(seed)
     magnifier = magnifier_for(config, policy, run.cache)
     rows = [{"prompt": [{"role": "user", "content": ""}], "sample": to_json(s)} for s in stage.samples]
-    if sampled < config.samples_per_step * config.num_generations:  # else an epoch could end within a step
+    if config.step_batches[0] < config.samples_per_step * config.num_generations:  # else an epoch could end in a step
         rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     arguments = GRPOConfig(
         output_dir=str(run.file("training", stage.name)),
         max_steps=stage.steps,
         learning_rate=config.learning_rate,
         lr_scheduler_type="constant",
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=config.samples_per_step * config.num_generations // micro,
-        generation_batch_size=sampled,
+        **batches(config, processes.here().num_processes),
         num_generations=config.num_generations,
         max_completion_length=completion_budget(config, policy.factor),
         max_tool_calling_iterations=1,
-        generation_kwargs={"max_new_tokens": config.round_tokens, "suppress_tokens": policy.vision_ids},
+        **sampling(config, policy),
         temperature=config.temperature,
         top_k=0,
         beta=config.beta,
@@ -226,29 +270,31 @@ def _validation_looks(run: Run, policy: Policy, magnifier, validation, state, st
     from tqdm import tqdm
     from transformers import TrainerCallback
 
-    config, folder = run.config, run.file("training", "best")
+    config, folder, main = run.config, run.file("training", "best"), processes.here().is_main_process
     offset = sum(config.stage_steps[:number])
 
     class Looks(TrainerCallback):
         rows: list = []
 
         def look(self, step):
-            made = rollout(
+            made = shared_rollout(
                 policy, validation, run.file("data"), config, magnifier, condition="validation", progress=False
             )
             right = float(np.mean([rewards.answer(t) for t in made]))
             best = max((row["accuracy"] for row in state["validation"] + self.rows), default=-1)
             self.rows.append({"step": offset + step, "accuracy": right, "samples": len(made), **behaviour(made)})
             if right > best:
-                policy.model.save_pretrained(folder)
-                write_json(folder / "chosen.json", self.rows[-1])
+                save_adapter(policy, folder, self.rows[-1])
 
         def on_train_begin(self, args, trainer_state, control, **_):
             self.rows = [r for r in _looks_of(args.output_dir) if r["step"] <= offset + trainer_state.global_step]
             if number == 0 and not self.rows:
                 self.look(0)
 
-            self.bar = tqdm(total=stage.steps, initial=trainer_state.global_step, desc=stage.name, mininterval=5)
+            self.bar = tqdm(
+                total=stage.steps, initial=trainer_state.global_step, desc=stage.name, mininterval=5,
+                disable=not main,
+            )  # fmt: skip
 
         def on_log(self, args, trainer_state, control, logs, **_):
             if "reward" in logs:
@@ -262,7 +308,8 @@ def _validation_looks(run: Run, policy: Policy, magnifier, validation, state, st
             self.bar.update(1)
             if step % config.validate_every == 0 or step == stage.steps:
                 self.look(step)
-                write_json(Path(args.output_dir) / "validation.json", self.rows)
+                if main:
+                    write_json(Path(args.output_dir) / "validation.json", self.rows)
 
     def _looks_of(output):
         path = Path(output) / "validation.json"

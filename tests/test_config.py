@@ -74,6 +74,8 @@ def test_a_branch_shares_the_data_and_changes_what_it_says(tmp_path):
         ({"optimizer": "adamx"}, "optimizer='adamx'; expected one of adamw_torch_fused"),
         ({"tracker": "notebook"}, "tracker='notebook'; expected one of ''"),
         ({"tracker": "wandb"}, "tracker='wandb' is not installed; install it, or set tracker: none"),
+        ({"vllm": True}, "vllm: true wants four_bit: false"),
+        ({"vllm": True, "four_bit": False}, "vllm: true, but vllm is not installed"),
         ({"rollout_batch": 6}, "rollout_batch=6; expected a multiple of num_generations=4"),
         ({"micro_batch": 3}, "micro_batch=3; expected a divisor of the 8 trajectories"),
     ],

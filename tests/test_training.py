@@ -1,6 +1,7 @@
 """The RL step is real: what is trained, on which tokens, from which prompts. Uses the embedded model and TRL itself."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,6 +83,18 @@ def test_the_budget_holds_two_full_rounds_and_all_views(smoke_run, policy):
     views = [{"type": "image", "image": Image.new("RGB", (side, side))}] * config.max_regions
     longest = 2 * config.round_tokens + len(suffix_ids(policy, [views]))
     assert longest <= training.completion_budget(config, policy.factor)
+
+
+def test_vllm_is_asked_for_the_same_as_the_model_itself(smoke_run, policy, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)  # as if vllm were installed
+    config = replace(smoke_run.config, vllm=True, four_bit=False)
+    here, there = (training.sampling(c, policy)["generation_kwargs"] for c in (smoke_run.config, config))
+    assert there["max_tokens"] == here["max_new_tokens"]
+    assert there["logit_bias"] == dict.fromkeys(here["suppress_tokens"], -100.0)
+    settings = training.sampling(config, policy)
+    assert settings["use_vllm"] and settings["vllm_max_model_length"] > training.completion_budget(
+        config, policy.factor
+    )
 
 
 def test_a_reward_that_raises_stops_training(sampled, monkeypatch):

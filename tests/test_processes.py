@@ -1,0 +1,118 @@
+"""Two processes (gloo, CPU) do what one does: the same samples, steps, losses and adapter, the same evaluation."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import given_replies
+import pytest
+from safetensors.torch import load_file
+
+from mags_kit import curriculum, launch, processes, training
+from mags_kit.config import load_config, open_run
+from mags_kit.evaluation import stored
+from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
+
+SETTINGS = {  # two processes share the second of three groups; in batches of one, padding is the same
+    "samples_per_step": 3, "num_generations": 4, "micro_batch": 4, "stage_steps": [1, 2], "batch_size": 1,
+    "validate_every": 3, "magnifier": "bicubic", "learning_rate": 1e-3,
+}  # fmt: skip
+ROOT = Path(__file__).parents[1]
+LAUNCH = f"-m accelerate.commands.launch --config_file {ROOT}/scripts/launch/ddp.yaml --num_processes 2".split()
+LAUNCH += ["--main_process_port", "0"]  # any that is free
+
+
+@pytest.fixture(scope="module")
+def runs(smoke_run, tmp_path_factory):
+    """The same run made by this process, and by two of `accelerate launch`."""
+    made = []
+    for count in (1, 2):
+        project = tmp_path_factory.mktemp(f"processes-{count}")
+        run = open_run("smoke", settings=SETTINGS, root=project / "runs")
+        shutil.copytree(smoke_run.file("data"), run.file("data"))
+        pool = read_samples(run.file("data", "pool.jsonl"))
+        chosen = curriculum.choose(pool, {s.id: 0.5 for s in pool}, run.config.curated, seed=0)
+        write_jsonl(run.file("data", "curated.jsonl"), chosen)
+        for name in ("validation", "test"):
+            write_jsonl(run.file("data", f"{name}.jsonl"), read_samples(run.file("data", f"{name}.jsonl"))[:3])
+        made.append(run)
+    with pytest.MonkeyPatch.context() as patch:
+        given_replies.give(made[0].path.parents[1], patch.setattr)
+        launch.train(made[0])
+        launch.evaluate(made[0])
+    command = [sys.executable, *LAUNCH, given_replies.__file__, str(made[1].path.parents[1]), "--profile", "smoke"]
+    command += ["--set", json.dumps(SETTINGS)]
+    environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return made
+
+
+@pytest.mark.slow
+def test_a_step_holds_the_same_samples(runs):
+    one, two = runs
+    [whole] = [read_json(path) for path in one.path.parents[1].glob("seen-*.json")]
+    halves = [read_json(two.path.parents[1] / f"seen-{i}-of-2.json") for i in (0, 1)]
+    assert [len(ids) for ids in whole] == [12] * 3
+    assert whole == [first + second for first, second in zip(*halves, strict=True)]
+
+
+@pytest.mark.slow
+def test_losses_gradients_and_adapters_are_the_same(runs):
+    logs = [[row for row in read_json(run.file("training", "state.json"))["log"] if "reward" in row] for run in runs]
+    for one, two in zip(*logs, strict=True):
+        for name in ("step", "loss", "grad_norm", "reward", "reward_std", "look/call_rate", "tools/call_frequency"):
+            assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-6), name
+        assert one["grad_norm"] > 1e-3 and one["reward_std"] > 0
+    assert [row["step"] for row in logs[0]] == [1, 2, 3]
+    for stage in ("stage 1", "stage 2"):
+        one, two = (load_file(run.file("training", stage, "adapter", "adapter_model.safetensors")) for run in runs)
+        assert one.keys() == two.keys()
+        moved, apart = (
+            sum(float((a - b).square().sum()) for a, b in pairs) ** 0.5
+            for pairs in (((w, 0) for n, w in one.items() if "lora_B" in n), ((one[n], two[n]) for n in one))
+        )
+        assert apart < 0.01 * moved
+
+
+@pytest.mark.slow
+def test_the_main_process_writes_once_and_all_agree_on_the_best(runs):
+    states = [read_json(run.file("training", "state.json")) for run in runs]
+    assert [s["stages"] for s in states] == [["stage 1", "stage 2"]] * 2
+    looks = [[(row["step"], row["samples"], row["accuracy"]) for row in s["validation"]] for s in states]
+    assert looks[0] == looks[1] and [look[0] for look in looks[0]] == [0, 1, 3]
+    best = [read_json(run.file("training", "best", "chosen.json")) for run in runs]
+    assert best[0] == pytest.approx(best[1])
+
+
+@pytest.mark.slow
+def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
+    for moment in ("before", "after"):
+        one, two = (read_trajectories(stored(run, moment)) for run in runs)
+        assert [t.sample.id for t in two] == [t.sample.id for t in one] and len(two) == 3
+        assert [t.replies for t in two] == [t.replies for t in one]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("profile, settings", [("paper", {}), ("cpu", {}), ("cpu", {"micro_batch": 8})])
+def test_the_step_stays_whole_in_any_number_of_processes(profile, settings, count):
+    config = load_config(profile, settings)
+    batch = training.batches(config, count)
+    share, passes = batch["per_device_train_batch_size"], batch["gradient_accumulation_steps"]
+    assert share * passes * count == config.samples_per_step * config.num_generations
+    assert batch["generation_batch_size"] == config.step_batches[0]  # in TRL, that of all processes
+    assert batch["generation_batch_size"] % (share * count) == 0 and share <= config.step_batches[1]
+
+
+def test_a_number_of_processes_that_does_not_divide_is_one_sentence():
+    with pytest.raises(ValueError) as error:
+        training.batches(load_config("paper"), 3)
+    assert str(error.value).startswith("3 processes cannot share the 16 trajectories sampled at once")
+
+
+def test_without_a_launcher_there_is_one_process():
+    assert processes.here().num_processes == 1 and processes.here().is_main_process
+    assert processes.dealt([3, 1, 2], lambda share: [n * 10 for n in share]) == [30, 10, 20]
