@@ -247,7 +247,7 @@ A `Qwen3VLForConditionalGeneration` of 2.7 million parameters with a word-level 
 on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedded_base.ipynb`. It stands in for a
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
-- **Training**: {", ".join(f"{n} steps of phase `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
+- **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point` and `look`, {BATCH} in
   `answer`, AdamW, on {environment["device"]}; stored in half precision.
 - **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of

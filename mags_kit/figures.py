@@ -105,7 +105,7 @@ def show_base_training(log):
         for name in rows.columns.difference(["phase", "loss", "offset_px", "uneven"]):
             bottom.plot(rows[name], label=name, lw=1.2)
         bottom.set(xlabel="optimisation step", ylim=(-0.03, 1.03))
-        bottom.legend(frameon=False, fontsize=7)
+        bottom.legend(framealpha=0.85, edgecolor="none", fontsize=7)
     axes[0, 0].set_ylabel("loss, nats")
     axes[1, 0].set_ylabel("share right, one batch")
     figure.suptitle("Training of the embedded base (tiny model)", fontsize=11)

@@ -3,6 +3,7 @@
 A reward that raises is a bug and stops training. A weight of 0 means "log only".
 """
 
+import math
 import re
 
 from mags_kit.records import Trajectory
@@ -33,10 +34,17 @@ def format(t: Trajectory) -> float:
 def regions(t: Trajectory) -> float:
     """Share of the regions that are well-formed and worth a look, in [0, 1].
 
-    A region counts when it lies inside the image, is neither degenerate nor almost the whole image, and repeats no
-    other: one good region and one duplicate give 0.5, no region gives 0.
+    A region counts when it lies inside the image, is neither degenerate nor almost the whole image, repeats no other,
+    and is small enough for a magnifying glass: its view has at least half as many pixels as were cut out for it. One
+    good region and one duplicate give 0.5, no region gives 0; so does one of 300x300 pixels seen as 128x128.
     """
-    return sum(r.outcome == "ok" for r in t.regions) / len(t.regions) if t.regions else 0.0
+    looks = zip([r for r in t.regions if r.usable], t.views, strict=False)
+    good = [r.outcome == "ok" and 2 * math.prod(v.size) >= _area(v.box) for r, v in looks]
+    return sum(good) / len(t.regions) if t.regions else 0.0
+
+
+def _area(box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def verify(t: Trajectory) -> float:

@@ -3,7 +3,7 @@ import pytest
 from test_records import make_trajectory
 
 from mags_kit import rewards
-from mags_kit.records import Region
+from mags_kit.records import Region, View
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,13 @@ def test_answer_counts_only_when_the_rollout_ended_well():
 
 
 def test_regions_by_hand():
-    ok, bad = Region((0, 0, 9, 9), "ok"), Region((0, 0, 9, 9), "duplicate")
-    assert rewards.regions(make_trajectory(regions=(ok, bad))) == 0.5
-    assert rewards.regions(make_trajectory(regions=())) == 0.0
-    assert rewards.regions(make_trajectory(regions=(Region((0, 0, 640, 480), "whole"),))) == 0.0
+    ok, bad, whole = Region((0, 0, 9, 9), "ok"), Region((0, 0, 9, 9), "duplicate"), Region((0, 0, 640, 480), "whole")
+    near, far = View((0, 0, 10, 10), (128, 128)), View((0, 0, 300, 300), (128, 128))
+    assert rewards.regions(make_trajectory(regions=(ok,), views=(near,))) == 1.0
+    assert rewards.regions(make_trajectory(regions=(bad, ok), views=(near,))) == 0.5
+    assert rewards.regions(make_trajectory(regions=(ok,), views=(far,))) == 0.0  # a magnifying glass that shrinks
+    assert rewards.regions(make_trajectory(regions=(whole,), views=(near,))) == 0.0
+    assert rewards.regions(make_trajectory(regions=(), views=())) == 0.0
 
 
 @pytest.mark.parametrize(
