@@ -60,12 +60,12 @@ class Config:
     rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
     micro_batch: int = 0  # trajectories in one forward and backward pass; 0: all that were sampled at once
     optimizer: str = "adamw_torch_fused"  # see OPTIMIZERS above
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     temperature: float = 1.0
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.0  # weight of the KL penalty against the base
-    rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
+    rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
     # what the reference results and the ablations repeat
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from mags_kit import protocol, scenes, seeing
-from mags_kit.lessons import BATCH, LOOSE, OTHER, TIGHT, Lessons
+from mags_kit.lessons import BATCH, LOOSE, Lessons
 from mags_kit.seeing import GRID, VIEW
 
 PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3}  # step sizes at their highest
@@ -251,7 +251,7 @@ vision-language model of useful size where there is no GPU; it knows no photos a
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point` and `look`, {BATCH} in
   `answer`, AdamW, on {environment["device"]}; stored in half precision.
 - **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of
-  the image large, {OTHER:.0%} at another card, {TIGHT:.0%} at the right one. Reinforcement learning has room to
+  the image large (“Look at …”), the others at the right card (“Point at …”). Reinforcement learning has room to
   improve on that; a gain over this base says that the method works, not how much it helps a large model.
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.

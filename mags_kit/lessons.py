@@ -10,7 +10,7 @@ from mags_kit.magnifier import Magnifier
 from mags_kit.seeing import GRID, first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-LOOSE, TIGHT, OTHER = 0.5, 0.4, 0.1  # shares of the demonstrated regions
+LOOSE = 0.6  # share of the demonstrated regions that are a large window; the others are the right card
 KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phase: pointing, one round, two rounds, the second round only
 BATCH = 32
 PHASES = ("see", "point", "look", "answer")
@@ -71,9 +71,8 @@ class Lessons:
 
     def _question(self, rng, scene, card, view, tight: bool) -> list[dict]:
         """Two rounds; `tight` is for those that teach the second only, from a view that shows what it needs."""
-        kind = 1 if tight else rng.choice(3, p=(LOOSE, TIGHT, OTHER))
-        shown = scene.cards[rng.integers(len(scene.cards))] if kind == 2 else card
-        box = loose_box(card.box) if kind == 0 else grid_box(shown.box)
+        loose = not tight and rng.uniform() < LOOSE
+        box = loose_box(card.box) if loose else grid_box(card.box)
         if tight:  # as from pointing that is not exact: wider by a step on some sides
             wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)
             box = tuple(int(v) for v in wider.clip(0, 1000))
@@ -81,7 +80,8 @@ class Lessons:
         draft = card.answer if rng.uniform() < 0.3 else guesses[rng.integers(len(guesses))]
         magnifier = self.magnifiers[rng.choice(3, p=(0.75, 0.15, 0.1))]
         magnified, _ = magnifier.view(scene.image, written(box))
-        first = f"<think>the {card.name}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
+        how = "Look at" if loose else "Point at"  # the rationale says how it will choose: roughly, or closely
+        first = f"<think>{how} the {card.name}</think><draft>{draft}</draft>" + protocol.tool_call_text([box])
         verdict = "right" if draft == card.answer else "wrong"
         second = (
             f"<rethink>the view shows {card.shown}, so the draft was {verdict}</rethink><answer>{card.answer}</answer>"
