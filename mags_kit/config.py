@@ -54,7 +54,7 @@ class Config:
     test: int = 300  # questions that the result is measured on
     # curriculum RL
     curriculum: str = "easy_first"  # order of the samples over the stages; `shuffled` and `hard_first` for ablation
-    stage_steps: tuple[int, ...] = (20, 30)  # optimisation steps of each stage; 0 steps in all: no training
+    stage_steps: tuple[int, ...] = (10, 20)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
     rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
