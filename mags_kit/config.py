@@ -82,6 +82,11 @@ class Config:
         sampled = self.rollout_batch or self.samples_per_step * self.num_generations
         return sampled, self.micro_batch or sampled
 
+    @property
+    def model_name(self) -> str:
+        """The model as figures name it."""
+        return "tiny model" if self.model == "embedded" else Path(self.model).name
+
     def __post_init__(self):
         check_network(self.magnifier)
         for name, allowed in {

@@ -189,8 +189,10 @@ def table(found: dict) -> pd.DataFrame:
 
 
 def family_table(found: dict, condition: str = MAIN) -> pd.DataFrame:
-    """Accuracy in percent by question family, for one condition."""
-    rows = {
+    """Accuracy in percent by question family, for one condition, and how many questions each has."""
+    results = next(iter(found["conditions"].values()))[condition]["families"]
+    rows = {"questions": {family: value["n"] for family, value in results.items()}}
+    rows |= {
         f"{moment} RL": {family: _percent(value) for family, value in results[condition]["families"].items()}
         for moment, results in found["conditions"].items()
     }

@@ -36,7 +36,8 @@ def show_samples(samples: list[Sample], folder: str | Path, columns: int = 3):
         axis.imshow(load_image(Path(folder) / sample.image))
         for x0, y0, x1, y1 in sample.boxes:
             axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="black", ls="--", lw=1.2))
-        axis.set_title(f"{_wrap(sample.question, 38)}\nanswer: {sample.answer}", fontsize=9, loc="left")
+        title = f"{_wrap(sample.question, 38)}\nanswer: {sample.answer}"
+        axis.set_title(title, fontsize=9, loc="left", parse_math=False)  # a $ is a dollar
     figure.tight_layout()
     return figure
 
@@ -75,7 +76,8 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
         "groups without spread": "frac_reward_zero_std",
     }  # fmt: skip
     for (name, key), colour in zip(curves.items(), (BLUE, GREEN, RED, GREY), strict=True):
-        axes[1].plot(steps, [row.get(key, np.nan) for row in rows], color=colour, label=name)
+        if any(key in row for row in rows):  # no target without boxes, no area without regions
+            axes[1].plot(steps, [row.get(key, np.nan) for row in rows], color=colour, label=name)
     axes[1].set(title="where it looks", ylabel="share", ylim=(-0.03, 1.03))
     axes[2].plot([r["step"] for r in looks], [100 * r["accuracy"] for r in looks], "o-", color=BLUE)
     n = looks[0]["samples"] if looks else 0
@@ -168,7 +170,8 @@ def show_looks(samples: list[Sample], folder: str | Path, policy, magnifier, pix
             axis.imshow(picture)
             axis.set_title(title, fontsize=9, loc="left")
             axis.axis("off")
-        whole.text(0, -0.04, f"{sample.question} ({sample.answer})", transform=whole.transAxes, fontsize=9, va="top")
+        text = f"{sample.question} ({sample.answer})"
+        whole.text(0, -0.04, text, transform=whole.transAxes, fontsize=9, va="top", parse_math=False)
     figure.tight_layout()
     return figure
 
@@ -197,7 +200,7 @@ def show_trajectory(t: Trajectory, folder: str | Path, cache_dir=None):
     views = [draw_view(image, view, t.magnifier, cache_dir) for view in t.views]
     figure, axes = plt.subplots(1, 2 + max(1, len(views)), figsize=(4.2 + 3 * max(1, len(views)) + 4.6, 4.2))
     axes[0].imshow(image)
-    axes[0].set_title(_wrap(t.sample.question, 44), fontsize=9, loc="left")
+    axes[0].set_title(_wrap(t.sample.question, 44), fontsize=9, loc="left", parse_math=False)
     for i, region in enumerate(t.regions):
         x0, y0, x1, y1 = region.box
         colour = BLUE if region.usable else RED
@@ -214,7 +217,8 @@ def show_trajectory(t: Trajectory, folder: str | Path, cache_dir=None):
     verdict = evaluation.change(t)
     lines = [f"round {i + 1}:\n{_wrap(reply, 52)}" for i, reply in enumerate(t.replies)]
     text = "\n\n".join([*lines, f"draft: {t.draft}   answer: {t.answer}   truth: {t.sample.answer}"])
-    axes[-1].text(0, 1, text, va="top", fontsize=9, family="monospace", transform=axes[-1].transAxes)
+    style = {"va": "top", "fontsize": 9, "family": "monospace", "parse_math": False}
+    axes[-1].text(0, 1, text, transform=axes[-1].transAxes, **style)
     right = evaluation.right([t])[0]
     axes[-1].set_title(
         f"{'right' if right else 'wrong'} ({verdict}{'' if t.outcome == 'answered' else ', ' + t.outcome})",

@@ -114,7 +114,8 @@ def _left_out(manifest: dict) -> str:
     if not rows:
         return ""
     used = sum(facts.get("used", 0) for facts in read)
-    names = "".join(f"<li>row {html.escape(str(row['row']))}: {html.escape(row['reason'])}</li>" for row in rows)
+    names = (f"{row['row']} ({row['image']}): {row['reason']}" for row in rows)
+    names = "".join(f"<li>{html.escape(name)}</li>" for name in names)
     return f"<h2>Rows left out</h2><p>{used} rows used, {len(rows)} left out.</p><ul>{names}</ul>"
 
 

@@ -76,5 +76,5 @@ def test_the_report_names_the_rows_left_out():
     row = {"row": "a/b.jsonl, row 3", "image": "x.jpg", "reason": "not a <picture>"}
     steps = {"own data": {"used": 2, "skipped": []}, "benchmarks": {"used": 5, "skipped": [row]}}
     text = pipeline._left_out({"steps": steps})
-    assert "7 rows used, 1 left out." in text and "<li>row a/b.jsonl, row 3: not a &lt;picture&gt;</li>" in text
+    assert "7 rows used, 1 left out." in text and "<li>a/b.jsonl, row 3 (x.jpg): not a &lt;picture&gt;</li>" in text
     assert pipeline._left_out({"steps": {"benchmarks": {"used": 5, "skipped": []}}}) == ""

@@ -40,7 +40,7 @@ def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     text = plan.table(load_config("paper-7b", GIVEN))
     assert "8.29 billion parameters" in text and "cache of keys and values" in text and "not measured" in text
-    assert "embedded: 0.00 billion" in plan.table(load_config("cpu"))
+    assert "embedded: 2.7 million parameters" in plan.table(load_config("cpu"))
 
 
 def test_the_command_prints_a_table_and_a_wrong_one_a_sentence():
