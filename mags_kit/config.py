@@ -63,7 +63,7 @@ class Config:
     learning_rate: float = 2e-4
     temperature: float = 1.0
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
-    beta: float = 0.0  # weight of the KL penalty against the base
+    beta: float = 0.0  # weight of the KL penalty against what the stage began with
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.1, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
     # what the reference results and the ablations repeat

@@ -57,7 +57,7 @@ def show_pool(pool: list[Sample], rates: dict[str, float], chosen: list[Sample])
         axis.set(title=family, xlabel="solve rate of the base")
         axis.set_xticks(range(len(levels)), [f"{level:.2g}" for level in levels])
     axes[0, 0].set_ylabel("samples")
-    axes[0, -1].legend(frameon=False)
+    axes[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure
 

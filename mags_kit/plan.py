@@ -49,11 +49,14 @@ def disk(config: Config, shape: Shape) -> dict[str, float]:
     """Bytes on disk: the download, and what the run folder will hold at most."""
     local = config.model == "embedded" or Path(config.model).is_dir()
     views = sum(_rounds(config)[n] for n in ("curation", "training", "validation")) / 2 + 2 * config.test
-    folders = 2 * len(config.stage_steps) + 1  # adapter and last checkpoint of each stage, the best
+    stages = len(config.stage_steps)  # each leaves its adapter and its last checkpoint, which holds the KL's reference
+    adapters = (3 if config.beta else 2) * stages + 1  # and the best
     return {
         "model": 0 if local else shape.parameters * 2,
         "magnified views": views * config.max_regions * config.view_pixels * 2,  # PNG, about 2 bytes a pixel
-        "adapters and checkpoints": shape.lora * config.lora_rank * (folders * 4 + OPTIMIZERS[config.optimizer]),
+        "adapters and checkpoints": shape.lora
+        * config.lora_rank
+        * (adapters * 4 + stages * OPTIMIZERS[config.optimizer]),
         "images": (config.pool + config.validation + config.test) * 2e5,
     }
 

@@ -45,7 +45,7 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
         trainer = build_trainer(run, policy, stage, number, state, validation)
         last = _last_checkpoint(Path(trainer.args.output_dir))
         trainer.train(resume_from_checkpoint=last)
-        policy.model.save_pretrained(run.file("training", stage.name, "adapter"))
+        save_adapter(policy, run.file("training", stage.name, "adapter"))
         offset = sum(s.steps for s in plan[:number])
         state["log"] += [
             {**row, "step": row["step"] + offset, "stage": stage.name} for row in trainer.state.log_history
@@ -56,6 +56,11 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
         del trainer, policy  # or two models would be in memory while the next stage loads its own
         _free_memory()
     return run.file("training", "best")
+
+
+def save_adapter(policy: Policy, folder: Path) -> None:
+    """The adapter that is trained, without the copy of its start that TRL keeps beside it for the KL penalty."""
+    policy.model.save_pretrained(folder, selected_adapters=["default"])
 
 
 def _free_memory() -> None:
@@ -240,7 +245,7 @@ def _validation_looks(run: Run, policy: Policy, magnifier, validation, state, st
             best = max((row["accuracy"] for row in state["validation"] + self.rows), default=-1)
             self.rows.append({"step": offset + step, "accuracy": right, "samples": len(made), **behaviour(made)})
             if right > best:
-                policy.model.save_pretrained(folder)
+                save_adapter(policy, folder)
                 write_json(folder / "chosen.json", self.rows[-1])
 
         def on_train_begin(self, args, trainer_state, control, **_):
