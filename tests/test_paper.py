@@ -24,14 +24,13 @@ SIZES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
-def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
+def test_the_paper_profile_runs_from_curation_to_the_report(tmp_path):
     mirror = write_mirror(tmp_path / "mirror")
     pictures = mirror / "images" / "VG_100K"
     pictures.mkdir(parents=True)
     for number in (*range(300, 330), *range(400, 445), *TEST_VG):  # Visual Genome's; COCO's come from the server
         pictures.joinpath(f"{number}.jpg").write_bytes(jpeg(number))
-    model = save_tiny(kind, tmp_path / "model")
+    model = save_tiny("qwen2_5_vl", tmp_path / "Qwen2.5-VL")
     teach(model, pictures / "300.jpg")
     for part in ("mags_kit", "notebooks"):  # a kit in a folder of its own, with its own `runs`
         tmp_path.joinpath(part).symlink_to(ROOT / part)
@@ -57,10 +56,9 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     report = (run / "report.html").read_text()
     assert "vsr_val.jsonl, row 1 (coco-000000000800.jpg): images.cocodataset.org: status 404</li>" in report
     assert "vsr_val.jsonl, row 2 (coco-000000000801.jpg): not a whole picture" in report
-    assert "11 rows" not in report and str(model) in report and "tiny" not in report.replace(str(model), "")
+    assert "20 rows used, 2 left out." in report and f"The policy is {model}." in report
     state = read_json(run / "training" / "state.json")
     assert state["stages"] == ["stage 1", "stage 2"] and [row["step"] for row in state["validation"]] == [0, 1, 2]
-    ends = [load_file(run / "training" / stage / "adapter" / "adapter_model.safetensors") for stage in state["stages"]]
-    for end in ends:  # B starts at zero
-        assert any(values.any() for name, values in end.items() if "lora_B" in name)
+    adapter = load_file(run / "training" / "stage 2" / "adapter" / "adapter_model.safetensors")
+    assert any(values.any() for name, values in adapter.items() if "lora_B" in name)  # B starts at zero
     assert not run.joinpath("training", "best", "ref").exists()
