@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from mags_kit import rewards
-from mags_kit.config import Run
 from mags_kit.magnifier import Magnifier
 from mags_kit.policy import Policy
 from mags_kit.records import Sample, Trajectory, read_trajectories, write_jsonl
 from mags_kit.rollout import magnifier_for, rollout
+from mags_kit.runs import Run
 
 # The rows of the result table: name -> (rounds, network; None is the config's super-resolution)
 CONDITIONS = {

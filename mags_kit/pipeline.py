@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from mags_kit import benchmarks, plan
-from mags_kit.config import PROFILES, Run, load_config, open_run, parse_settings, run_folder
+from mags_kit.config import PROFILES, load_config, parse_settings
 from mags_kit.records import read_json, write_text
+from mags_kit.runs import Run, open_run, run_folder
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")

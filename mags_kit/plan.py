@@ -9,8 +9,9 @@ import os
 import shutil
 from pathlib import Path
 
-from mags_kit.config import OPTIMIZERS, PROFILES, PROJECT, Config, load_config
+from mags_kit.config import OPTIMIZERS, PROFILES, Config, load_config
 from mags_kit.memory import GB, RESERVE, Shape, lengths, memory, peak, shape_of
+from mags_kit.runs import PROJECT
 
 BIG = 5e8  # parameters from which on a model wants a GPU
 # seconds a decoding step, FLOP/s, share of `round_tokens` that a reply takes, seconds an enlarged view

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from mags_kit import rewards
-from mags_kit.config import Config, Run, branch
+from mags_kit.config import Config
 from mags_kit.curriculum import Stage, choose, stages
 from mags_kit.evaluation import grounding
 from mags_kit.policy import Policy, load_policy
 from mags_kit.records import Sample, read_json, read_samples, to_json, write_json, write_jsonl
 from mags_kit.rollout import MagnifyingGlass, magnifier_for, rollout
+from mags_kit.runs import Run, branch
 
 
 def completion_budget(config: Config, factor: int) -> int:

@@ -8,8 +8,9 @@ import pytest
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, photo_server, write_mirror
 
 from mags_kit import benchmarks, data, hub
-from mags_kit.config import PROFILES, open_run
+from mags_kit.config import PROFILES
 from mags_kit.records import read_json
+from mags_kit.runs import open_run
 
 
 @pytest.fixture
