@@ -47,9 +47,12 @@ def stored(run: Run, moment: str, condition: str = MAIN) -> Path:
 
 
 def pick(trajectories: list[Trajectory]) -> list[Trajectory]:
-    """Six to look at, where there are: three that round 2 repaired, one that it broke, one kept right, one wrong."""
+    """Six to look at, where there are: three that round 2 repaired, one that it broke, one kept right, one wrong.
+
+    Where none has both a draft and a second round, the first.
+    """
     wanted = (("repaired", 3), ("broke", 1), ("kept right", 1), ("kept wrong", 1))
-    return [t for kind, n in wanted for t in [t for t in trajectories if change(t) == kind][:n]]
+    return [t for kind, n in wanted for t in [t for t in trajectories if change(t) == kind][:n]] or trajectories[:1]
 
 
 def _scored(trajectory: Trajectory, weights) -> Trajectory:
