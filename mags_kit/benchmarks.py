@@ -57,12 +57,12 @@ def sources(config) -> dict[str, dict[str, Source]]:
         "validation": (vsr("dev.jsonl"), tallyqa, gqa("val_balanced_instructions/*.parquet")),
         "pool": (vsr("train.jsonl"), tallyqa, gqa("train_balanced_instructions/*.parquet")),
     }
-    return {part: dict(zip(FAMILIES, group, strict=True)) for part, group in sets.items()}
+    return {part: dict(zip(DATASETS, group, strict=True)) for part, group in sets.items()}
 
 
 COCO = "http://images.cocodataset.org"  # its certificate does not fit its name, so not https
 VISUAL_GENOME = "https://cs.stanford.edu/people/rak248"
-FAMILIES = {"VSR": "relation", "TallyQA": "count", "GQA": "attribute"}
+DATASETS = ("VSR", "TallyQA", "GQA")  # the families of their questions, too
 SAME = 30  # bits of 256: copies of a photo differ by up to 9, different photos by 99 and more (27 photos of COCO)
 
 
@@ -168,7 +168,7 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
                 continue
             own.add(picture.name)
             name = f"{dataset.lower()}-{part}-{number:06d}-{turn}"
-            sample = Sample(name, "", question, str(answer), FAMILIES[dataset], dataset, boxes, {"source": row})
+            sample = Sample(name, "", question, str(answer), dataset, dataset, boxes, {"source": row})
             yield sample, picture, size
 
 

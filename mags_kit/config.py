@@ -1,20 +1,13 @@
-"""Settings, profiles, and the run folder that belongs to one set of settings."""
+"""Settings and profiles."""
 
 import difflib
-import importlib.metadata
 import importlib.util
-import json
-import os
-import platform
-import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from mags_kit.magnifier import check_network
-from mags_kit.records import read_json, write_json
 from mags_kit.rewards import REWARDS
 
-PROJECT = Path(__file__).parents[1]
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
@@ -64,7 +57,7 @@ class Config:
     temperature: float = 1.0
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
-    beta: float = 0.0  # weight of the KL penalty against the base
+    beta: float = 0.0  # weight of the KL penalty against what the stage began with
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
     # what the reference results and the ablations repeat
@@ -82,6 +75,11 @@ class Config:
         """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step."""
         sampled = self.rollout_batch or self.samples_per_step * self.num_generations
         return sampled, self.micro_batch or sampled
+
+    @property
+    def model_name(self) -> str:
+        """The model as figures name it."""
+        return "tiny model" if self.model == "embedded" else Path(self.model).name
 
     def __post_init__(self):
         check_network(self.magnifier)
@@ -202,82 +200,3 @@ def _typed(name, value, default):
     if isinstance(default, dict):
         return {**default, **value}
     return value
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder and the settings that made it: the one place for paths."""
-
-    path: Path
-    config: Config
-
-    @property
-    def cache(self) -> Path:
-        """Magnified views, shared by all runs beside this one."""
-        return self.path.parent / ".views"
-
-    def file(self, *parts: str) -> Path:
-        return self.path.joinpath(*parts)
-
-    def done(self, step: str, **facts) -> None:
-        """Note in the manifest that a step is done, with what was made."""
-        manifest = read_json(self.file("manifest.json"))
-        manifest["steps"][step] = facts
-        write_json(self.file("manifest.json"), manifest)
-
-
-def run_folder(name: str, root: str | Path = "") -> Path:
-    """Where a run lies, relative, so that no record names this machine."""
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only")
-    return Path(os.path.relpath(root or PROJECT / "runs")) / name
-
-
-def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "") -> Run:
-    """The run folder `root/name` (by default named as the profile), made if need be.
-
-    A folder that was made with other settings is an error: its results would mix with this run's.
-    """
-    config, path = load_config(profile, settings), run_folder(name or profile, root)
-    wanted = json.loads(json.dumps(asdict(config)))
-    if path.joinpath("config.json").exists():
-        made = read_json(path / "config.json")
-        differ = [
-            f"{k}={made.get(k)!r} (now {wanted.get(k)!r})" for k in {**made, **wanted} if made.get(k) != wanted.get(k)
-        ]
-        if differ:
-            raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
-    else:
-        write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
-        write_json(path / "config.json", wanted)
-    return Run(path, config)
-
-
-def branch(run: Run, name: str, **changes) -> Run:
-    """A run inside `run` with some settings changed. It shares the data and the views, and trains anew."""
-    profile = read_json(run.file("manifest.json"))["profile"]
-    inside = open_run(profile, name, asdict(run.config) | changes, run.file("branches"))
-    for folder, target in (("data", run.file("data")), ("../.views", run.cache)):
-        link = inside.file(folder)
-        if not link.is_symlink():
-            link.symlink_to(os.path.relpath(target, link.parent))
-    return inside
-
-
-def environment() -> dict:
-    """Versions, machine and commit, for the manifest."""
-    import subprocess
-
-    import torch
-
-    names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return {
-        "versions": {name: importlib.metadata.version(name) for name in names},
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
-        "commit": git.stdout.strip() or "unknown",
-    }

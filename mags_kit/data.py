@@ -59,7 +59,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
         try:
             load_image(path.parent / row["image"])
         except ValueError as error:
-            skipped.append({"row": number, "image": row["image"], "reason": str(error)})
+            skipped.append({"row": f"{path.name}, row {number}", "image": row["image"], "reason": str(error)})
             continue
         image = os.path.relpath(path.parent / row["image"], folder)
         boxes = tuple(tuple(round(v) for v in box) for box in row.get("boxes", ()))

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from mags_kit import processes, rewards
-from mags_kit.config import Run
 from mags_kit.magnifier import Magnifier
 from mags_kit.policy import Policy
 from mags_kit.records import Sample, Trajectory, read_trajectories, write_jsonl
 from mags_kit.rollout import magnifier_for, shared_rollout
+from mags_kit.runs import Run
 
 # The rows of the result table: name -> (rounds, network; None is the config's super-resolution)
 CONDITIONS = {
@@ -52,9 +52,12 @@ def stored(run: Run, moment: str, condition: str = MAIN) -> Path:
 
 
 def pick(trajectories: list[Trajectory]) -> list[Trajectory]:
-    """Six to look at, where there are: three that round 2 repaired, one that it broke, one kept right, one wrong."""
+    """Six to look at, where there are: three that round 2 repaired, one that it broke, one kept right, one wrong.
+
+    Where none has both a draft and a second round, the first.
+    """
     wanted = (("repaired", 3), ("broke", 1), ("kept right", 1), ("kept wrong", 1))
-    return [t for kind, n in wanted for t in [t for t in trajectories if change(t) == kind][:n]]
+    return [t for kind, n in wanted for t in [t for t in trajectories if change(t) == kind][:n]] or trajectories[:1]
 
 
 def _scored(trajectory: Trajectory, weights) -> Trajectory:
@@ -194,8 +197,10 @@ def table(found: dict) -> pd.DataFrame:
 
 
 def family_table(found: dict, condition: str = MAIN) -> pd.DataFrame:
-    """Accuracy in percent by question family, for one condition."""
-    rows = {
+    """Accuracy in percent by question family, for one condition, and how many questions each has."""
+    results = next(iter(found["conditions"].values()))[condition]["families"]
+    rows = {"questions": {family: value["n"] for family, value in results.items()}}
+    rows |= {
         f"{moment} RL": {family: _percent(value) for family, value in results[condition]["families"].items()}
         for moment, results in found["conditions"].items()
     }

@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from mags_kit import evaluation
-from mags_kit.config import PROJECT, Config, Run, open_run
+from mags_kit.config import Config
 from mags_kit.policy import load_policy, model_path
 from mags_kit.records import read_json, write_text
+from mags_kit.runs import PROJECT, Run, open_run
 
 
 def merge(run: Run) -> Path:

@@ -36,7 +36,8 @@ def show_samples(samples: list[Sample], folder: str | Path, columns: int = 3):
         axis.imshow(load_image(Path(folder) / sample.image))
         for x0, y0, x1, y1 in sample.boxes:
             axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="black", ls="--", lw=1.2))
-        axis.set_title(f"{_wrap(sample.question, 38)}\nanswer: {sample.answer}", fontsize=9, loc="left")
+        title = f"{_wrap(sample.question, 38)}\nanswer: {sample.answer}"
+        axis.set_title(title, fontsize=9, loc="left", parse_math=False)  # a $ is a dollar
     figure.tight_layout()
     return figure
 
@@ -56,7 +57,7 @@ def show_pool(pool: list[Sample], rates: dict[str, float], chosen: list[Sample])
         axis.set(title=family, xlabel="solve rate of the base")
         axis.set_xticks(range(len(levels)), [f"{level:.2g}" for level in levels])
     axes[0, 0].set_ylabel("samples")
-    axes[0, -1].legend(frameon=False)
+    axes[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure
 
@@ -75,13 +76,15 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
         "groups without spread": "frac_reward_zero_std",
     }  # fmt: skip
     for (name, key), colour in zip(curves.items(), (BLUE, GREEN, RED, GREY), strict=True):
-        axes[1].plot(steps, [row.get(key, np.nan) for row in rows], color=colour, label=name)
+        if any(key in row for row in rows):  # no target without boxes, no area without regions
+            axes[1].plot(steps, [row.get(key, np.nan) for row in rows], color=colour, label=name)
     axes[1].set(title="where it looks", ylabel="share", ylim=(-0.03, 1.03))
     axes[2].plot([r["step"] for r in looks], [100 * r["accuracy"] for r in looks], "o-", color=BLUE)
     n = looks[0]["samples"] if looks else 0
     axes[2].set(title=f"validation (greedy, {n} questions)", ylabel="accuracy, %", ylim=(0, 100))
     for axis in axes:
         axis.set_xlabel("optimisation step")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         for boundary in boundaries[:-1]:
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
     axes[0].legend(frameon=False, fontsize=8)
@@ -128,7 +131,7 @@ def show_results(found: dict, title: str):
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})", title=title)
-    axis.legend(frameon=False, loc="lower right")
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure
 
@@ -160,15 +163,15 @@ def show_looks(samples: list[Sample], folder: str | Path, policy, magnifier, pix
         first, (magnified, record) = policy.first_view(image, pixels), magnifier.view(image, box)
         scale = first.width / image.width
         small = first.crop([round(v * scale) for v in record.box])
+        asked = _wrap(f"{sample.question} ({sample.answer})", 44)
         for axis, picture, title in (
-            (whole, first, f"first view, {first.width}x{first.height} px"),
+            (whole, first, f"{asked}\nfirst view, {first.width}x{first.height} px"),
             (before, small, f"there the {what} has {small.width}x{small.height} px"),
             (after, magnified, f"magnified: {magnified.width}x{magnified.height} px"),
         ):
             axis.imshow(picture)
-            axis.set_title(title, fontsize=9, loc="left")
+            axis.set_title(title, fontsize=9, loc="left", parse_math=False)
             axis.axis("off")
-        whole.text(0, -0.04, f"{sample.question} ({sample.answer})", transform=whole.transAxes, fontsize=9, va="top")
     figure.tight_layout()
     return figure
 
@@ -195,14 +198,20 @@ def show_trajectory(t: Trajectory, folder: str | Path, cache_dir=None):
     """One trajectory: the image with its regions, the views as the policy saw them, both replies and the verdict."""
     image = load_image(Path(folder) / t.sample.image)
     views = [draw_view(image, view, t.magnifier, cache_dir) for view in t.views]
-    figure, axes = plt.subplots(1, 2 + max(1, len(views)), figsize=(4.2 + 3 * max(1, len(views)) + 4.6, 4.2))
+    replies = [f"round {i + 1}:\n{_wrap(reply, 60)}" for i, reply in enumerate(t.replies)]
+    text = "\n\n".join([*replies, f"draft: {t.draft}   answer: {t.answer}   truth: {t.sample.answer}"])
+    widths = [4.2, *[3] * max(1, len(views)), 4.8]  # inches, as is the height: the text decides where it is long
+    size = sum(widths), max(4.2, 0.165 * text.count("\n") + 0.8)
+    figure, axes = plt.subplots(1, len(widths), figsize=size, width_ratios=widths)
     axes[0].imshow(image)
-    axes[0].set_title(_wrap(t.sample.question, 44), fontsize=9, loc="left")
+    axes[0].set_title(_wrap(t.sample.question, 44), fontsize=9, loc="left", parse_math=False)
     for i, region in enumerate(t.regions):
         x0, y0, x1, y1 = region.box
         colour = BLUE if region.usable else RED
         axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=2))
-        axes[0].text(x0, y0 - 6, f"{i + 1} {region.outcome}", color="white", fontsize=8, backgroundcolor=colour)
+        x, y = min(max(x0, 0), image.width), min(max(y0, 0), image.height)  # its name stays on the image
+        side = "top" if y < image.height / 8 else "bottom"
+        axes[0].text(x, y, f"{i + 1} {region.outcome}", color="white", fontsize=8, backgroundcolor=colour, va=side)
     for x0, y0, x1, y1 in t.sample.boxes:
         axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="black", ls="--", lw=1))
     for i, axis in enumerate(axes[1:-1]):
@@ -212,16 +221,14 @@ def show_trajectory(t: Trajectory, folder: str | Path, cache_dir=None):
         else:
             axis.text(0.5, 0.5, "no view", ha="center", va="center", color=GREY)
     verdict = evaluation.change(t)
-    lines = [f"round {i + 1}:\n{_wrap(reply, 52)}" for i, reply in enumerate(t.replies)]
-    text = "\n\n".join([*lines, f"draft: {t.draft}   answer: {t.answer}   truth: {t.sample.answer}"])
-    axes[-1].text(0, 1, text, va="top", fontsize=9, family="monospace", transform=axes[-1].transAxes)
-    right = evaluation.right([t])[0]
-    axes[-1].set_title(
-        f"{'right' if right else 'wrong'} ({verdict}{'' if t.outcome == 'answered' else ', ' + t.outcome})",
-        color=VERDICTS[verdict], fontsize=10, loc="left",
-    )  # fmt: skip
+    style = {"va": "top", "fontsize": 9, "family": "monospace", "parse_math": False}
+    axes[-1].text(0, 1, text, transform=axes[-1].transAxes, **style)
+    why = "" if t.outcome == "answered" else f", {t.outcome.replace('_', ' ')}"
+    title = f"{'right' if evaluation.right([t])[0] else 'wrong'} ({verdict}{why})"
+    axes[-1].set_title(title, color=VERDICTS[verdict], fontsize=10, loc="left")
     for axis in axes:
         axis.axis("off")
+        axis.set_anchor("N")
     figure.tight_layout()
     return figure
 

@@ -9,8 +9,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from mags_kit import rewards, scoring
-from mags_kit.config import Run
 from mags_kit.records import Trajectory, read_jsonl
+from mags_kit.runs import Run
 
 PROMPT = (
     "Question about an image: {question}\nReference answer: {truth}\nGiven answer: {answer}\n"

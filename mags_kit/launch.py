@@ -6,10 +6,11 @@ What the cells of notebooks 02 and 03 that take long do in one process. The note
 import argparse
 
 from mags_kit import evaluation, processes, training
-from mags_kit.config import PROFILES, Run, open_run, parse_settings, run_folder
+from mags_kit.config import PROFILES, parse_settings
 from mags_kit.curriculum import stages
 from mags_kit.policy import load_policy
 from mags_kit.records import read_samples
+from mags_kit.runs import Run, open_run, run_folder
 
 
 def train(run: Run) -> None:

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from mags_kit import benchmarks, plan
-from mags_kit.config import PROFILES, Run, load_config, open_run, parse_settings, run_folder
+from mags_kit.config import PROFILES, load_config, parse_settings
 from mags_kit.records import read_json, write_text
+from mags_kit.runs import Run, open_run, run_folder
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
@@ -115,7 +116,8 @@ def _left_out(manifest: dict) -> str:
     if not rows:
         return ""
     used = sum(facts.get("used", 0) for facts in read)
-    names = "".join(f"<li>row {html.escape(str(row['row']))}: {html.escape(row['reason'])}</li>" for row in rows)
+    names = (f"{row['row']} ({row['image']}): {row['reason']}" for row in rows)
+    names = "".join(f"<li>{html.escape(name)}</li>" for name in names)
     return f"<h2>Rows left out</h2><p>{used} rows used, {len(rows)} left out.</p><ul>{names}</ul>"
 
 

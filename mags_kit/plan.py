@@ -9,8 +9,9 @@ import os
 import shutil
 from pathlib import Path
 
-from mags_kit.config import OPTIMIZERS, PROFILES, PROJECT, Config, load_config
+from mags_kit.config import OPTIMIZERS, PROFILES, Config, load_config
 from mags_kit.memory import GB, RESERVE, Shape, lengths, memory, peak, shape_of
+from mags_kit.runs import PROJECT
 
 BIG = 5e8  # parameters from which on a model wants a GPU
 # seconds a decoding step, FLOP/s, share of `round_tokens` that a reply takes, seconds an enlarged view
@@ -49,11 +50,14 @@ def disk(config: Config, shape: Shape) -> dict[str, float]:
     """Bytes on disk: the download, and what the run folder will hold at most."""
     local = config.model == "embedded" or Path(config.model).is_dir()
     views = sum(_rounds(config)[n] for n in ("curation", "training", "validation")) / 2 + 2 * config.test
-    folders = 2 * len(config.stage_steps) + 1  # adapter and last checkpoint of each stage, the best
+    stages = len(config.stage_steps)  # each leaves its adapter and its last checkpoint, which holds the KL's reference
+    adapters = (3 if config.beta else 2) * stages + 1  # and the best
     return {
         "model": 0 if local else shape.parameters * 2,
         "magnified views": views * config.max_regions * config.view_pixels * 2,  # PNG, about 2 bytes a pixel
-        "adapters and checkpoints": shape.lora * config.lora_rank * (folders * 4 + OPTIMIZERS[config.optimizer]),
+        "adapters and checkpoints": shape.lora
+        * config.lora_rank
+        * (adapters * 4 + stages * OPTIMIZERS[config.optimizer]),
         "images": (config.pool + config.validation + config.test) * 2e5,
     }
 
@@ -93,23 +97,29 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
             )
 
 
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.1f} million"
+
+
 def table(config: Config) -> str:
     """The plan as text: what it will need beside what there is."""
     shape, here = shape_of(config.model), machine()
     parts, space = memory(config, shape), disk(config, shape)
     found = f"{here['memory'] / GB:.1f} GB, {here['gpu']}" if here["gpu"] else "no GPU"
-    rows = [(f"{config.model}: {shape.parameters / 1e9:.2f} billion parameters", "needed", "here")]
+    found += "" if here["gpu"] or shape.parameters >= BIG else ", and none is needed"
+    rows = [(f"{config.model}: {_count(shape.parameters)} parameters", "needed", "here")]
     rows += [("GPU memory at its peak", f"{peak(parts) / GB:.1f} GB", found)]
     for phase, values in parts.items():
-        rows += [(f"  {phase}", f"{sum(values.values()) / GB:.1f} GB", "")]
-        rows += [(f"    {name}", f"{size / GB:.2f}", "") for name, size in values.items()]
+        name = "standing, all the time" if phase == "standing" else f"phase: {phase}"
+        rows += [(f"  {name}", f"{sum(values.values()) / GB:.1f} GB", "")]
+        rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in values.items()]
     rows += [("  reserve", f"{RESERVE / GB:.1f} GB", "")]
     rows += [("Disk for the model", f"{space.pop('model') / GB:.1f} GB", f"{here['models'] / GB:.0f} GB free")]
     rows += [("Disk for the run, at most", f"{sum(space.values()) / GB:.1f} GB", f"{here['runs'] / GB:.0f} GB free")]
-    rows += [(f"    {name}", f"{size / GB:.2f}", "") for name, size in space.items()]
+    rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in space.items()]
     low, high = hours(config, shape)
-    rows += [("Hours on one GPU, not measured", f"{low:.0f} to {high:.0f}" if high >= 1 else "under 1", "")]
-    text = "\n".join(f"{name:<58}{need:>12}   {there}".rstrip() for name, need, there in rows)
+    rows += [("Hours on one GPU, not measured", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
+    text = "\n".join(f"{name:<58}{need:>10}   {there}".rstrip() for name, need, there in rows)
     return f"""{text}
 
 Peak: what stands, the largest of the phases, and the reserve; every reply at its full {config.round_tokens} tokens.

@@ -18,7 +18,7 @@ class Sample:
     image: str  # path, relative to the file that lists the sample
     question: str
     answer: str
-    family: str = "open"  # relation, count, attribute, or what the data set calls it
+    family: str = "open"  # of a kind: relation, count, attribute; VSR, TallyQA, GQA; or what the file calls it
     dataset: str = "own"
     boxes: tuple[Box, ...] = ()
     meta: dict = field(default_factory=dict)

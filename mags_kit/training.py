@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from mags_kit import processes, rewards
-from mags_kit.config import Config, Run, branch
+from mags_kit.config import Config
 from mags_kit.curriculum import Stage, choose, stages
 from mags_kit.evaluation import grounding
 from mags_kit.policy import Policy, load_policy
 from mags_kit.records import Sample, read_json, read_samples, to_json, write_json, write_jsonl
 from mags_kit.rollout import MagnifyingGlass, magnifier_for, shared_rollout
+from mags_kit.runs import Run, branch
 
 
 def completion_budget(config: Config, factor: int) -> int:
@@ -65,11 +66,14 @@ def train(run: Run, samples: list[Sample], validation: list[Sample], plan: list[
 
 
 def save_adapter(policy: Policy, folder: Path, note: dict | None = None) -> None:
-    """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this."""
+    """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this.
+
+    TRL keeps a copy of the adapter's start beside it for the KL penalty; that is not saved.
+    """
     named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
     whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
     if processes.here().is_main_process:
-        policy.model.save_pretrained(folder, state_dict=whole)
+        policy.model.save_pretrained(folder, state_dict=whole, selected_adapters=["default"])
         if note:
             write_json(folder / "chosen.json", note)
     processes.here().wait_for_everyone()

@@ -24,10 +24,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from tiny_qwen import save_tiny  # noqa: E402
 
 from mags_kit import data, memory, plan, protocol, training  # noqa: E402
-from mags_kit.config import load_config, open_run  # noqa: E402
+from mags_kit.config import load_config  # noqa: E402
 from mags_kit.curriculum import Stage  # noqa: E402
 from mags_kit.policy import load_policy  # noqa: E402
 from mags_kit.rollout import magnifier_for  # noqa: E402
+from mags_kit.runs import open_run  # noqa: E402
 
 SMALL = {"pool": 8, "curated": 8, "validation": 1, "test": 1, "data": "scenes", "validate_every": 10**6}
 TINY = memory._qwen(64, 128, 2, 4, 2, 2000, True)

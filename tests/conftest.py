@@ -12,7 +12,7 @@ REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "real_photos"
 def smoke_run(tmp_path_factory):
     """A run of the smoke profile with its data made."""
     from mags_kit import data
-    from mags_kit.config import open_run
+    from mags_kit.runs import open_run
 
     run = open_run("smoke", "smoke", root=tmp_path_factory.mktemp("runs"))
     data.prepare(run)

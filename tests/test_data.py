@@ -42,7 +42,7 @@ def test_broken_images_are_left_out_and_named(own, tmp_path):
     samples, skipped = data.read_own(path, tmp_path / "run" / "data")
     assert [s.answer for s in samples] == ["2"]
     assert data.load_image(tmp_path / "run" / "data" / samples[0].image).size == (64, 48)
-    assert [(s["row"], s["image"]) for s in skipped] == list(enumerate(names[1:], 2))
+    assert [(s["row"], s["image"]) for s in skipped] == [(f"own.jsonl, row {n}", names[n - 1]) for n in (2, 3, 4)]
     assert "no such image" in skipped[-1]["reason"] and "not a readable image" in skipped[0]["reason"]
 
 

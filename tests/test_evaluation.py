@@ -43,6 +43,12 @@ def test_draft_changes_by_hand():
     assert found == {"repaired": 0.25, "broke": 0.25, "kept right": 0.25, "kept wrong": 0.25, "no draft": 0.0}
 
 
+def test_there_is_something_to_look_at_even_without_drafts():
+    made = batch(["3", "1", "1"], ["1", "3", "1"])
+    assert [evaluation.change(t) for t in evaluation.pick(made)] == ["repaired", "broke", "kept wrong"]
+    assert evaluation.pick([replace(t, draft=None) for t in made]) == [replace(made[0], draft=None)]
+
+
 @pytest.mark.parametrize(
     "regions, coverage, iou",
     [

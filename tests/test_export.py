@@ -3,10 +3,10 @@ import torch
 from PIL import Image
 
 from mags_kit import export
-from mags_kit.config import open_run
 from mags_kit.policy import load_policy, model_path
 from mags_kit.records import write_json
 from mags_kit.rollout import prompt_ids
+from mags_kit.runs import open_run
 
 
 @pytest.fixture(scope="module")

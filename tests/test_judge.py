@@ -7,7 +7,7 @@ import pytest
 from test_records import make_trajectory
 
 from mags_kit import judge
-from mags_kit.config import open_run
+from mags_kit.runs import open_run
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mags_kit import config, pipeline
-from mags_kit.config import open_run
+from mags_kit import pipeline, runs
+from mags_kit.runs import open_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 def notebooks(tmp_path, monkeypatch):
     """Two small notebooks in place of the real ones: `01_a` writes a file, `02_b` runs the code it is given."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "PROJECT", tmp_path)
+    monkeypatch.setattr(runs, "PROJECT", tmp_path)
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.setattr(pipeline, "NOTEBOOKS", folder)
@@ -66,7 +66,7 @@ def test_a_wrong_command_is_one_sentence_and_makes_nothing(arguments, said):
 
 
 def test_other_settings_do_not_enter_a_run_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "PROJECT", tmp_path)
+    monkeypatch.setattr(runs, "PROJECT", tmp_path)
     open_run("smoke", "r")
     with pytest.raises(ValueError, match="choose another NAME="):
         pipeline.reproduce("smoke", "r", {"seed": 5})
@@ -76,5 +76,5 @@ def test_the_report_names_the_rows_left_out():
     row = {"row": "a/b.jsonl, row 3", "image": "x.jpg", "reason": "not a <picture>"}
     steps = {"own data": {"used": 2, "skipped": []}, "benchmarks": {"used": 5, "skipped": [row]}}
     text = pipeline._left_out({"steps": steps})
-    assert "7 rows used, 1 left out." in text and "<li>row a/b.jsonl, row 3: not a &lt;picture&gt;</li>" in text
+    assert "7 rows used, 1 left out." in text and "<li>a/b.jsonl, row 3 (x.jpg): not a &lt;picture&gt;</li>" in text
     assert pipeline._left_out({"steps": {"benchmarks": {"used": 5, "skipped": []}}}) == ""

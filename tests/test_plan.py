@@ -21,7 +21,7 @@ HERE = {"gpu": "A card", "memory": 25.4e9, "runs": 1e12, "models": 1e12}
 )
 def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, tmp_path, lacks, said):
     monkeypatch.setattr(plan, "machine", lambda *_: HERE | lacks)
-    monkeypatch.setattr("mags_kit.config.PROJECT", tmp_path)
+    monkeypatch.setattr("mags_kit.runs.PROJECT", tmp_path)
     monkeypatch.setattr("mags_kit.benchmarks.check", lambda config: None)  # as if the hub answered
     with pytest.raises(ValueError) as error:
         pipeline.reproduce("paper", "r", GIVEN)
@@ -40,7 +40,7 @@ def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     text = plan.table(load_config("paper-7b", GIVEN))
     assert "8.29 billion parameters" in text and "cache of keys and values" in text and "not measured" in text
-    assert "embedded: 0.00 billion" in plan.table(load_config("cpu"))
+    assert "embedded: 2.7 million parameters" in plan.table(load_config("cpu"))
 
 
 def test_the_command_prints_a_table_and_a_wrong_one_a_sentence():

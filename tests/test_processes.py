@@ -12,9 +12,10 @@ import pytest
 from safetensors.torch import load_file
 
 from mags_kit import curriculum, launch, processes, training
-from mags_kit.config import load_config, open_run
+from mags_kit.config import load_config
 from mags_kit.evaluation import stored
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
+from mags_kit.runs import open_run
 
 SETTINGS = {  # two processes share the second of three groups; in batches of one, padding is the same
     "samples_per_step": 3, "num_generations": 4, "micro_batch": 4, "stage_steps": [1, 2], "batch_size": 1,

@@ -10,11 +10,11 @@ from PIL import Image
 from tiny_qwen import save_tiny
 
 from mags_kit import curriculum, data, protocol, training
-from mags_kit.config import open_run
 from mags_kit.magnifier import Magnifier
 from mags_kit.policy import load_policy
 from mags_kit.records import Sample, read_json, read_samples, to_json
 from mags_kit.rollout import MagnifyingGlass, magnifier_for, rollout
+from mags_kit.runs import open_run
 
 KINDS = ("qwen2_5_vl", "qwen3_vl")
 FRAME_WORDS = {"qwen2_5_vl": "in pixels of the image", "qwen3_vl": "in thousandths"}

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mags_kit import curriculum, training
-from mags_kit.config import open_run
 from mags_kit.policy import load_policy
 from mags_kit.records import read_json, read_samples
 from mags_kit.rollout import MagnifyingGlass, prompt_ids, suffix_ids
+from mags_kit.runs import open_run
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,64 @@
+"""The `paper` profile whole, as `make reproduce` runs it: only the model's path, the data's path and sizes differ."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from safetensors.numpy import load_file
+from tiny_benchmarks import TEST_VG, jpeg, photo_server, write_mirror
+from tiny_qwen import save_tiny, teach
+
+from mags_kit import pipeline
+from mags_kit.records import read_json
+
+ROOT = Path(__file__).parents[1]
+SIZES = {
+    "pool": 6, "solve_rollouts": 2, "curated": 6, "validation": 3, "test": 99, "stage_steps": [1, 1],
+    "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": 2, "round_tokens": 56,
+    "view_pixels": 64 * 64, "validate_every": 1,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_paper_profile_runs_from_curation_to_the_report(tmp_path):
+    mirror = write_mirror(tmp_path / "mirror")
+    pictures = mirror / "images" / "VG_100K"
+    pictures.mkdir(parents=True)
+    for number in (*range(300, 330), *range(400, 445), *TEST_VG):  # Visual Genome's; COCO's come from the server
+        pictures.joinpath(f"{number}.jpg").write_bytes(jpeg(number))
+    model = save_tiny("qwen2_5_vl", tmp_path / "Qwen2.5-VL")
+    teach(model, pictures / "300.jpg")
+    for part in ("mags_kit", "notebooks"):  # a kit in a folder of its own, with its own `runs`
+        tmp_path.joinpath(part).symlink_to(ROOT / part)
+    settings = {"model": str(model), "mirror": str(mirror), **SIZES}
+    command = [sys.executable, "-m", "mags_kit.pipeline", "--profile", "paper", "--set", json.dumps(settings)]
+    with photo_server() as web:
+        web.how = {800: "gone", 801: "cut", 802: "drop once", 803: "drip"}
+        environ = {k: v for k, v in os.environ.items() if k not in ("OFFLINE", "JUDGE_URL", "no_proxy", "NO_PROXY")}
+        environ |= {"MAGS_CACHE": str(tmp_path / "cache"), "http_proxy": web.url, "https_proxy": web.url}
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.stdout.splitlines()[-1] == "runs/paper/report.html"
+    assert not [name for name in web.asked if isinstance(name, str)]  # nothing but photos of COCO from the network
+
+    run = tmp_path / "runs" / "paper"
+    for step in pipeline.STEPS:
+        cells = nbformat.read(run / "notebooks" / f"{step}.ipynb", as_version=4).cells
+        assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+    found = read_json(run / "metrics.json")["conditions"]
+    for moment in ("before", "after"):
+        families = found[moment]["two rounds, super-resolution"]["families"]
+        assert {name: family["n"] for name, family in families.items()} == {"VSR": 2, "TallyQA": 6, "GQA": 3}
+    report = (run / "report.html").read_text()
+    assert "vsr_val.jsonl, row 1 (coco-000000000800.jpg): images.cocodataset.org: status 404</li>" in report
+    assert "vsr_val.jsonl, row 2 (coco-000000000801.jpg): not a whole picture" in report
+    assert "20 rows used, 2 left out." in report and f"The policy is {model}." in report
+    state = read_json(run / "training" / "state.json")
+    assert state["stages"] == ["stage 1", "stage 2"] and [row["step"] for row in state["validation"]] == [0, 1, 2]
+    adapter = load_file(run / "training" / "stage 2" / "adapter" / "adapter_model.safetensors")
+    assert any(values.any() for name, values in adapter.items() if "lora_B" in name)  # B starts at zero
+    assert not run.joinpath("training", "best", "ref").exists()
