@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 # Each module may import only those before it.
 ORDER = (
     "records compat processes hub scenes magnifier scoring rewards config runs protocol benchmarks data policy "
-    "rollout curriculum evaluation judge training launch memory plan export figures inspector seeing lessons embedded "
-    "pipeline"
+    "rollout curriculum evaluation signals judge training launch memory plan export figures inspector seeing lessons "
+    "embedded pipeline"
 ).split()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

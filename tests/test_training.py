@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mags_kit import curriculum, training
+from mags_kit import curriculum, signals, training
 from mags_kit.policy import load_policy
 from mags_kit.records import read_json, read_samples
 from mags_kit.rollout import MagnifyingGlass, prompt_ids, suffix_ids
@@ -72,7 +72,7 @@ def test_a_dropped_view_is_an_error(sampled):
     policy, trainer, rows, batch = sampled
     index = next(i for i, glass in enumerate(trainer.environments) if glass._views)
     with pytest.raises(RuntimeError, match="max_completion_length is too small"):
-        training.check_images(policy, trainer.environments[index], [{"role": "assistant", "content": ""}], [])
+        signals.check_images(policy, trainer.environments[index], [{"role": "assistant", "content": ""}], [])
 
 
 def test_the_budget_holds_two_full_rounds_and_all_views(smoke_run, policy):
