@@ -10,7 +10,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from mags_kit import compat, config, launch, processes, protocol
+from mags_kit import compat, launch, processes, protocol, runs
 from mags_kit.records import write_json
 
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
@@ -55,6 +55,6 @@ def give(project: Path, put=setattr) -> None:
 
 
 if __name__ == "__main__":
-    config.PROJECT = Path(sys.argv[1])
-    give(config.PROJECT)
+    runs.PROJECT = Path(sys.argv[1])
+    give(runs.PROJECT)
     launch.main(["train", "evaluate", *sys.argv[2:]])

@@ -43,7 +43,7 @@ def test_labels_cover_the_assistants_words_only(processor):
     batch = Lessons("answer", 1, processor)[0]
     for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
         said = processor.tokenizer.decode(ids[labels >= 0])
-        assert said.startswith(("<think>", "<tool_call>")) and "user\n" not in said and said.endswith("<|im_end|>")
+        assert said.startswith(("<think>", "<tool_call>", "<rethink>")) and "user\n" not in said and said.endswith("<|im_end|>")
 
 
 def test_grid_boxes_hold_their_object():
@@ -53,20 +53,20 @@ def test_grid_boxes_hold_their_object():
 
 @pytest.mark.slow
 def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
-    """Forty steps of the first phase at its real size, interrupted after 25: it goes on from step 20, and learns."""
+    """Thirty steps of the first phase at its real size, interrupted after 12: it goes on from step 10, and learns."""
     real, calls = embedded.seeing.loss_and_scores, []
 
     def interrupted(*batch):
         calls.append(1)
-        if len(calls) == 25:
+        if len(calls) == 12:
             raise KeyboardInterrupt
         return real(*batch)
 
     monkeypatch.setattr(embedded.seeing, "loss_and_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        embedded.train(tmp_path, {"see": 40}, every=10)
-    log = embedded.train(tmp_path, {"see": 40}, every=10)
-    assert len(calls) == 25 + 20
+        embedded.train(tmp_path, {"see": 30}, every=10)
+    log = embedded.train(tmp_path, {"see": 30}, every=10)
+    assert len(calls) == 12 + 20
     losses = {row["step"]: row["loss"] for row in log}
-    assert sorted(losses) == [20, 40] and losses[40] < losses[20] - 0.3
+    assert sorted(losses) == [20, 30] and losses[30] < losses[20] - 0.3
     assert (tmp_path / "model.safetensors").exists() and (tmp_path / "chat_template.jinja").exists()
