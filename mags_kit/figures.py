@@ -87,8 +87,8 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
         axis.xaxis.get_major_locator().set_params(integer=True)
         for boundary in boundaries[:-1]:
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
-    axes[0].legend(frameon=False, fontsize=8)
-    axes[1].legend(frameon=False, fontsize=8)
+    axes[0].legend(framealpha=0.85, edgecolor="none", fontsize=8)
+    axes[1].legend(framealpha=0.85, edgecolor="none", fontsize=8)
     figure.suptitle(title, fontsize=11)
     figure.tight_layout()
     return figure
