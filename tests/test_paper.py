@@ -24,13 +24,14 @@ SIZES = {
 
 
 @pytest.mark.slow
-def test_the_paper_profile_runs_from_curation_to_the_report(tmp_path):
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", pytest.param("qwen3_vl", marks=pytest.mark.long)])
+def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     mirror = write_mirror(tmp_path / "mirror")
     pictures = mirror / "images" / "VG_100K"
     pictures.mkdir(parents=True)
     for number in (*range(300, 330), *range(400, 445), *TEST_VG):  # Visual Genome's; COCO's come from the server
         pictures.joinpath(f"{number}.jpg").write_bytes(jpeg(number))
-    model = save_tiny("qwen2_5_vl", tmp_path / "Qwen2.5-VL")
+    model = save_tiny(kind, tmp_path / "Qwen")
     teach(model, pictures / "300.jpg")
     for part in ("mags_kit", "notebooks"):  # a kit in a folder of its own, with its own `runs`
         tmp_path.joinpath(part).symlink_to(ROOT / part)
