@@ -43,7 +43,11 @@ def test_labels_cover_the_assistants_words_only(processor):
     batch = Lessons("answer", 1, processor)[0]
     for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
         said = processor.tokenizer.decode(ids[labels >= 0])
-        assert said.startswith(("<think>", "<tool_call>", "<rethink>")) and "user\n" not in said and said.endswith("<|im_end|>")
+        assert (
+            said.startswith(("<think>", "<tool_call>", "<rethink>"))
+            and "user\n" not in said
+            and said.endswith("<|im_end|>")
+        )
 
 
 def test_grid_boxes_hold_their_object():
