@@ -34,7 +34,7 @@ reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, t
 	@$(RUN) --job reference
 
 results: ## copy what the README shows of the reference run into results/
-	@mkdir -p results && cd runs/reference && for f in config.json manifest.json metrics.json seeds.json ablations.json figures/0[1-6]_*.png; do \
+	@mkdir -p results && cd runs/reference && for f in config.json manifest.json metrics.json seeds.json ablations.json figures/01_[pw]*.png figures/0[2-6]_*.png; do \
 		if [ -e "$$f" ]; then cp "$$f" ../../results/; fi; done
 
 ablations: PROFILE = reference

@@ -10,11 +10,11 @@ import math
 from pathlib import Path
 
 from mags_kit import protocol, scenes, seeing
-from mags_kit.lessons import BATCH, LOOSE, Lessons
+from mags_kit.lessons import BATCH, CLOSE, LOOSE, Lessons
 from mags_kit.seeing import GRID, VIEW
 
 PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3}  # step sizes at their highest
-CHOICE_WEIGHT = 8  # of the one token that decides, beside the other words: the answer, a box's first number
+CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's first number, the first word of a rationale
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -168,20 +168,21 @@ def _told(model, tokenizer, batch):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
-    two words, and without the weight that was not learned. So does a box's first number, from which the others follow.
+    two words, and without the weight that was not learned. So does a box's first number, from which the others follow,
+    and the rationale's first word, which says how it will look.
     """
     import torch
 
     labels = batch.pop("labels")[:, 1:]
     logits = model(**batch).logits[:, :-1]
-    end, shows = tokenizer.convert_tokens_to_ids(["</answer>", " shows"])
-    answer, shown = (labels == end).roll(-1, 1), (labels == shows).roll(1, 1)
+    end, shows, think = tokenizer.convert_tokens_to_ids(["</answer>", " shows", "<think>"])
+    answer, shown, how = (labels == end).roll(-1, 1), (labels == shows).roll(1, 1), (labels == think).roll(1, 1)
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
     left = (number & ~number.roll(1, 1)).roll(-1, 1)  # a box's first number
-    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left)
+    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how)
     hits = logits.argmax(-1) == labels
     kinds = {"answer": answer, "first word shown": shown, "left edge": left}
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
@@ -250,9 +251,10 @@ vision-language model of useful size where there is no GPU; it knows no photos a
 - **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point` and `look`, {BATCH} in
   `answer`, AdamW, on {environment["device"]}; stored in half precision.
-- **Its regions are poor by construction.** Of its two-round demonstrations {LOOSE:.0%} look at a window an eighth of
-  the image large (“Look at …”), the others at the right card (“Point at …”). Reinforcement learning has room to
-  improve on that; a gain over this base says that the method works, not how much it helps a large model.
+- **Its regions are poor by construction.** Where a two-round demonstration is not about a {CLOSE} card, {LOOSE:.0%}
+  look at a window an eighth of the image large (“Look at …”) and the others at the right card (“Point at …”); about
+  {CLOSE} cards all of them point. Reinforcement learning has room to improve on that; a gain over this base says that
+  the method works, not how much it helps a large model.
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.
 

@@ -10,7 +10,8 @@ from mags_kit.magnifier import Magnifier
 from mags_kit.seeing import GRID, first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-LOOSE = 0.6  # share of the demonstrated regions that are a large window; the others are the right card
+LOOSE = 0.7  # share of the demonstrated regions that are a large window; the others are the right card
+CLOSE = "red"  # the one colour whose cards are always looked at closely: some questions are easy before RL
 KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phase: pointing, one round, two rounds, the second round only
 BATCH = 32
 PHASES = ("see", "point", "look", "answer")
@@ -71,7 +72,7 @@ class Lessons:
 
     def _question(self, rng, scene, card, view, tight: bool) -> list[dict]:
         """Two rounds; `tight` is for those that teach the second only, from a view that shows what it needs."""
-        loose = not tight and rng.uniform() < LOOSE
+        loose = not tight and rng.uniform() < LOOSE and card.colour != CLOSE
         box = loose_box(card.box) if loose else grid_box(card.box)
         if tight:  # as from pointing that is not exact: wider by a step on some sides
             wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)

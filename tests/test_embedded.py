@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -53,6 +55,14 @@ def test_labels_cover_the_assistants_words_only(processor):
 def test_grid_boxes_hold_their_object():
     assert lessons.grid_box((100, 100, 150, 150)) == (120, 120, 200, 200)  # thousandths of 768 pixels, in steps of 40
     assert lessons.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
+
+
+def test_demonstrated_regions_are_mostly_poor_but_for_one_colour(processor):
+    batches = [Lessons("answer", 8, processor)[step]["labels"] for step in range(8)]
+    said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
+    looks, points = (re.findall(rf"<think>{how} at the (\w+)", said) for how in ("Look", "Point"))
+    assert lessons.CLOSE not in looks and lessons.CLOSE in points
+    assert len(looks) > len([colour for colour in points if colour != lessons.CLOSE])
 
 
 @pytest.mark.slow
