@@ -23,6 +23,7 @@ CONDITIONS = {
     "two rounds, super-resolution": (2, None),
 }
 MAIN = "two rounds, super-resolution"
+CHANGES = ("repaired", "broke", "kept right", "kept wrong")  # what round 2 can do to the draft
 
 
 def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, conditions=CONDITIONS) -> dict:
@@ -54,10 +55,13 @@ def stored(run: Run, moment: str, condition: str = MAIN) -> Path:
 def pick(trajectories: list[Trajectory]) -> list[Trajectory]:
     """Six to look at, where there are: three that round 2 repaired, one that it broke, one kept right, one wrong.
 
-    Where none has both a draft and a second round, the first.
+    Of those repaired, the ones that saw most of what the question asks for come first: others were luck. Where none
+    has both a draft and a second round, the first.
     """
-    wanted = (("repaired", 3), ("broke", 1), ("kept right", 1), ("kept wrong", 1))
-    return [t for kind, n in wanted for t in [t for t in trajectories if change(t) == kind][:n]] or trajectories[:1]
+    kinds = {kind: [t for t in trajectories if change(t) == kind] for kind in CHANGES}
+    kinds["repaired"].sort(key=lambda t: -round(grounding(t)["coverage"], 1) if t.sample.boxes else 0)
+    picked = kinds["repaired"][:3] + [t for kind in CHANGES[1:] for t in kinds[kind][:1]]
+    return picked or trajectories[:1]
 
 
 def _scored(trajectory: Trajectory, weights) -> Trajectory:
@@ -117,9 +121,7 @@ def seeds_difference(ours: list[list[Trajectory]], theirs: list[list[Trajectory]
 def draft_changes(trajectories: list[Trajectory]) -> dict[str, float]:
     """What round 2 did to the draft, as shares: repaired, broke, kept right, kept wrong, no draft."""
     counts = pd.Series([change(t) for t in trajectories]).value_counts(normalize=True)
-    return {
-        name: float(counts.get(name, 0.0)) for name in ("repaired", "broke", "kept right", "kept wrong", "no draft")
-    }
+    return {name: float(counts.get(name, 0.0)) for name in (*CHANGES, "no draft")}
 
 
 def change(t: Trajectory) -> str:

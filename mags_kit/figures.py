@@ -66,7 +66,7 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
     """Reward and its parts, what the policy looked at, and validation accuracy over optimisation steps."""
     rows = [row for row in log if "reward" in row]
     steps = [row["step"] for row in rows]
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4))
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4))
     parts = {k.split("/")[1]: k for k in rows[0] if k.startswith("rewards/") and k.endswith("/mean")}
     for (name, key), colour in zip(parts.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
         axes[0].plot(steps, [row[key] for row in rows], color=colour, label=name)
@@ -87,8 +87,8 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
         axis.xaxis.get_major_locator().set_params(integer=True)
         for boundary in boundaries[:-1]:
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
-    axes[0].legend(framealpha=0.85, edgecolor="none", fontsize=8)
-    axes[1].legend(framealpha=0.85, edgecolor="none", fontsize=8)
+    for axis in axes[:2]:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=11)
     figure.tight_layout()
     return figure
