@@ -33,9 +33,12 @@ reference: PROFILE = reference
 reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (an estimated hour on two cores)
 	@$(RUN) --job reference
 
-results: ## copy what the README shows of the reference run into results/
-	@mkdir -p results && cd runs/reference && for f in config.json manifest.json metrics.json seeds.json ablations.json figures/01_[pw]*.png figures/0[2-6]_*.png; do \
+results: ## copy what the README shows of the reference run into results/, pictures as WebP
+	@mkdir -p results && cd runs/reference && for f in config.json manifest.json metrics.json seeds.json ablations.json; do \
 		if [ -e "$$f" ]; then cp "$$f" ../../results/; fi; done
+	@$(PY) -c 'import pathlib; from PIL import Image; \
+		[Image.open(p).convert("RGB").save(f"results/{p.stem}.webp", quality=90) \
+		for p in pathlib.Path("runs/reference/figures").glob("*.png")]'
 
 ablations: PROFILE = reference
 ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (an estimated two hours on two cores)
