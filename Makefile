@@ -33,7 +33,7 @@ reference: PROFILE = reference
 reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (an estimated hour on two cores)
 	@$(RUN) --job reference
 
-results: ## copy what the README shows of the reference run into results/, pictures as WebP
+results: $(READY) ## copy what the README shows of the reference run into results/, pictures as WebP
 	@mkdir -p results && cd runs/reference && for f in config.json manifest.json metrics.json seeds.json ablations.json; do \
 		if [ -e "$$f" ]; then cp "$$f" ../../results/; fi; done
 	@$(PY) -c 'import pathlib; from PIL import Image; \
