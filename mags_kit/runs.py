@@ -69,6 +69,7 @@ def branch(run: Run, name: str, **changes) -> Run:
     inside = open_run(profile, name, asdict(run.config) | changes, run.file("branches"))
     for folder, target in (("data", run.file("data")), ("../.views", run.cache)):
         link = inside.file(folder)
+        target.mkdir(exist_ok=True)  # views there may be none yet
         if not link.is_symlink():
             link.symlink_to(os.path.relpath(target, link.parent))
     return inside
