@@ -133,9 +133,8 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     frozen = {n for n, p in loaded[0][0].named_parameters() if not p.requires_grad}
     assert frozen and not frozen & changed
     state = read_json(run.file("training", "state.json"))
-    assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2] and read_json(best / "chosen.json")[
-        "samples"
-    ] == 6
+    assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2]
+    assert read_json(best / "chosen.json")["samples"] == len(validation)
     json.dumps(state, allow_nan=False)
     count = len(loaded)
     training.train(run, stages[-1].samples, validation, stages)
