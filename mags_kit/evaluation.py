@@ -55,8 +55,8 @@ def stored(run: Run, moment: str, condition: str = MAIN) -> Path:
 def pick(trajectories: list[Trajectory]) -> list[Trajectory]:
     """Six to look at, where there are: three that round 2 repaired, one that it broke, one kept right, one wrong.
 
-    Of those repaired, the ones that saw most of what the question asks for come first: others were luck. Where none
-    has both a draft and a second round, the first.
+    Of those repaired, the ones that saw most of what the question asks for come first: the others may be luck. Where
+    none has both a draft and a second round, the first.
     """
     kinds = {kind: [t for t in trajectories if change(t) == kind] for kind in CHANGES}
     kinds["repaired"].sort(key=lambda t: -round(grounding(t)["coverage"], 1) if t.sample.boxes else 0)

@@ -10,8 +10,8 @@ from mags_kit.magnifier import Magnifier
 from mags_kit.seeing import GRID, first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-LOOSE = 0.7  # share of the demonstrated regions that are a large window; the others are the right card
-CLOSE = "red"  # the one colour whose cards are always looked at closely: some questions are easy before RL
+LOOSE = 0.7  # share of the demonstrated regions that are a large window, not the right card; but for cards of
+CLOSE = "red"  # this colour, always looked at closely, so that some questions are easy before RL
 KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phase: pointing, one round, two rounds, the second round only
 BATCH = 32
 PHASES = ("see", "point", "look", "answer")

@@ -67,9 +67,9 @@ def branch(run: Run, name: str, **changes) -> Run:
     """A run inside `run` with some settings changed. It shares the data and the views, and trains anew."""
     profile = read_json(run.file("manifest.json"))["profile"]
     inside = open_run(profile, name, asdict(run.config) | changes, run.file("branches"))
+    run.cache.mkdir(exist_ok=True)  # there may be no views yet, and nothing can be written through a dangling link
     for folder, target in (("data", run.file("data")), ("../.views", run.cache)):
         link = inside.file(folder)
-        target.mkdir(exist_ok=True)  # views there may be none yet
         if not link.is_symlink():
             link.symlink_to(os.path.relpath(target, link.parent))
     return inside

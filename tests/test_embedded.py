@@ -67,20 +67,21 @@ def test_demonstrated_regions_are_mostly_poor_but_for_one_colour(processor):
 
 @pytest.mark.slow
 def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
-    """Twenty steps of the first phase at its real size, interrupted after 7: it goes on from step 5, and learns."""
-    real, losses = embedded.seeing.loss_and_scores, []
+    """Thirty steps of the first phase at its real size, interrupted after 12: it goes on from step 10, and learns."""
+    real, seen = embedded.seeing.loss_and_scores, []
 
     def interrupted(*batch):
         loss, scores = real(*batch)
-        losses.append(loss.item())
-        if len(losses) == 7:
+        seen.append(loss.item())
+        if len(seen) == 12:
             raise KeyboardInterrupt
         return loss, scores
 
     monkeypatch.setattr(embedded.seeing, "loss_and_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        embedded.train(tmp_path, {"see": 20}, every=5)
-    [last] = embedded.train(tmp_path, {"see": 20}, every=5)
-    assert len(losses) == 7 + 15 and losses[7] == pytest.approx(losses[5])  # the sixth step, made again
-    assert last["step"] == 20 and losses[-1] < losses[0] - 0.3
+        embedded.train(tmp_path, {"see": 30}, every=10)
+    log = embedded.train(tmp_path, {"see": 30}, every=10)
+    assert len(seen) == 12 + 20 and seen[12] == pytest.approx(seen[10])  # the eleventh step, made again
+    losses = {row["step"]: row["loss"] for row in log}
+    assert sorted(losses) == [20, 30] and losses[30] < losses[20] - 0.3
     assert (tmp_path / "model.safetensors").exists() and (tmp_path / "chat_template.jinja").exists()

@@ -49,6 +49,12 @@ def test_there_is_something_to_look_at_even_without_drafts():
     assert evaluation.pick([replace(t, draft=None) for t in made]) == [replace(made[0], draft=None)]
 
 
+def test_repairs_that_saw_the_target_are_shown_first():
+    missed, saw = batch(["3", "3"], ["1", "1"])
+    missed = replace(missed, regions=(Region((100, 100, 140, 140), "ok"),))
+    assert evaluation.pick([missed, saw]) == [saw, missed]
+
+
 @pytest.mark.parametrize(
     "regions, coverage, iou",
     [
