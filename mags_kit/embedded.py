@@ -14,7 +14,7 @@ from mags_kit.lessons import BATCH, CLOSE, LOOSE, Lessons
 from mags_kit.seeing import GRID, VIEW
 
 PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3}  # step sizes at their highest
-CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's first number, the first word of a rationale
+CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's first number, a rationale's first word, the verdict
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
     "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
@@ -168,23 +168,23 @@ def _told(model, tokenizer, batch):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
-    two words, and without the weight that was not learned. So does a box's first number, from which the others follow,
-    and the rationale's first word, which says how it will look.
+    two words, and without the weight that was not learned. So do a box's first number, from which the others follow,
+    the rationale's first word, which says how it will look, and the verdict on the draft.
     """
     import torch
 
     labels = batch.pop("labels")[:, 1:]
     logits = model(**batch).logits[:, :-1]
-    end, shows, think = tokenizer.convert_tokens_to_ids(["</answer>", " shows", "<think>"])
-    answer, shown, how = (labels == end).roll(-1, 1), (labels == shows).roll(1, 1), (labels == think).roll(1, 1)
+    end, *leads = tokenizer.convert_tokens_to_ids(["</answer>", " shows", "<think>", " was"])
+    answer, (shown, how, verdict) = (labels == end).roll(-1, 1), ((labels == lead).roll(1, 1) for lead in leads)
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
     left = (number & ~number.roll(1, 1)).roll(-1, 1)  # a box's first number
-    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how)
+    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how | verdict)
     hits = logits.argmax(-1) == labels
-    kinds = {"answer": answer, "first word shown": shown, "left edge": left}
+    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "verdict": verdict}
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores
 
@@ -249,7 +249,7 @@ on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedd
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
 - **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
-  with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point` and `look`, {BATCH} in
+  with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`, {BATCH} in
   `answer`, AdamW, on {environment["device"]}; stored in half precision.
 - **Its regions are poor by construction.** Where a two-round demonstration is not about a {CLOSE} card, {LOOSE:.0%}
   look at a window an eighth of the image large (“Look at …”) and the others at the right card (“Point at …”); about

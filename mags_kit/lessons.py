@@ -46,8 +46,8 @@ class Lessons:
             late = max(0, step / self.steps - 1 / 3)  # it begins to point where there are one or two cards
             return encode(self.processor, _pointings(rng, 2 * BATCH, min(9, 2 + int(18 * late))))
         if self.phase == "look":
-            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 4)]
-            return encode(self.processor, talks + _pointings(rng, 5 * BATCH // 4, 9))
+            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
+            return encode(self.processor, talks + _pointings(rng, BATCH, 9))
         talks, second = [], []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
@@ -100,10 +100,11 @@ def _scene(rng, count: int = 0):
 
 
 def _cards(rng, count: int) -> list:
+    """`count` cards with their scenes; half of them ask for a number, which takes the most practice to read."""
     pairs = []
     while len(pairs) < count:
         scene = _scene(rng)
-        pairs += [(scene, card) for card in scene.cards]
+        pairs += [(scene, card) for card in scene.cards if card.family == "count" or rng.uniform() < 0.5]
     return pairs[:count]
 
 
