@@ -117,6 +117,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     from tqdm import tqdm
 
     folder, device = Path(folder), "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # the loader wants a core: two cores, half the time
     processor = build_processor()
     model = build_model(processor, seed).to(device)
     heads = seeing.build_heads(model.config.text_config.hidden_size).to(device)
