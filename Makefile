@@ -25,9 +25,12 @@ reproduce: $(READY) ## the main job: notebooks 01 to 04 into runs/, ends with th
 curate: $(READY) ## notebook 01 alone: the data that training in several processes starts from (see README)
 	@$(RUN) --job curate
 
+# Notebook 00 needs none of the others, so it runs beside them; what it says is shown where it fails.
 smoke: PROFILE = smoke
 smoke: $(READY) ## every cell of every notebook, with tiny sizes
-	@$(RUN) --job smoke
+	@export OMP_NUM_THREADS=1; log=$$(mktemp); \
+	$(PY) -m mags_kit.pipeline --profile smoke --name "$(or $(NAME),smoke)-base" --set '$(SET)' --job base >$$log 2>&1 & \
+	$(RUN) --job smoke; rest=$$?; wait $$!; base=$$?; [ $$base = 0 ] || tail -n 5 $$log; rm $$log; exit $$((rest + base))
 
 reference: PROFILE = reference
 reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (an estimated hour on two cores)
@@ -45,7 +48,7 @@ ablations: $(READY) ## does the curriculum matter? orders and numbers of samples
 	@$(RUN) --job ablations
 
 base: NAME = base
-base: $(READY) ## train the embedded base model again from nothing (notebook 00, about an hour on two cores)
+base: $(READY) ## train the embedded base model again from nothing (notebook 00, about TIME on two cores)
 	@$(RUN) --job base
 
 plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing
@@ -55,7 +58,7 @@ merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME
 	@$(PY) -m mags_kit.export --name "$(or $(NAME),$(PROFILE))"
 
 test: $(READY) ## the tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses auto --dist loadfile
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks

@@ -18,7 +18,7 @@ JOBS = {
     "reproduce": STEPS,
     "curate": STEPS[:1],
     "base": ("00_embedded_base",),
-    "smoke": ("00_embedded_base", *STEPS, "05_seeds", "06_ablations"),
+    "smoke": (*STEPS, "05_seeds", "06_ablations"),
     "reference": (*STEPS, "05_seeds"),
     "ablations": (*STEPS, "06_ablations"),
 }

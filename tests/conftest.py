@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in a process a core, and threads wait for each other
 REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "real_photos"
 
 
