@@ -43,11 +43,12 @@ class Lessons:
         if self.phase == "see":
             return seeing.lesson(rng, _scene, self.magnifiers, self.processor)
         if self.phase == "point":
-            late = max(0, step / self.steps - 1 / 3)  # it begins to point where there are one or two cards
-            return encode(self.processor, _pointings(rng, 2 * BATCH, min(9, 2 + int(18 * late))))
+            # It learns what a box is where there are one or two cards, and names where there are many: with few for
+            # longer, or their number growing slowly, it never learned which card is meant.
+            return encode(self.processor, _pointings(rng, 2 * BATCH, *((1, 2) if step < self.steps // 6 else (3, 9))))
         if self.phase == "look":
             talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
-            return encode(self.processor, talks + _pointings(rng, BATCH, 9))
+            return encode(self.processor, talks + _pointings(rng, BATCH, 3, 9))
         talks, second = [], []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
@@ -108,11 +109,11 @@ def _cards(rng, count: int) -> list:
     return pairs[:count]
 
 
-def _pointings(rng, count: int, most: int) -> list:
-    """`count` questions for one card each, up to four to a scene, whose number of cards is 1 to `most`."""
+def _pointings(rng, count: int, least: int, most: int) -> list:
+    """`count` questions for one card each, up to four to a scene, whose number of cards is `least` to `most`."""
     talks = []
     while len(talks) < count:
-        scene = _scene(rng, int(rng.integers(1, most + 1)))
+        scene = _scene(rng, int(rng.integers(least, most + 1)))
         view = first_view(scene)
         talks += [_pointing(view, scene.cards[i]) for i in rng.permutation(len(scene.cards))[:4]]
     return talks[:count]
