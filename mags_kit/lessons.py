@@ -14,6 +14,7 @@ LOOSE = 0.7  # share of the demonstrated regions that are a large window, not th
 CLOSE = "red"  # this colour, always looked at closely, so that some questions are easy before RL
 KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phase: pointing, one round, two rounds, the second round only
 BATCH = 32
+FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
 PHASES = ("see", "point", "look", "answer")
 
 
@@ -43,12 +44,12 @@ class Lessons:
         if self.phase == "see":
             return seeing.lesson(rng, _scene, self.magnifiers, self.processor)
         if self.phase == "point":
-            # It learns what a box is where there are one or two cards, and names where there are many: with few for
-            # longer, or their number growing slowly, it never learned which card is meant.
-            return encode(self.processor, _pointings(rng, 2 * BATCH, *((1, 2) if step < self.steps // 6 else (3, 9))))
+            # It learns what a box is where there are one or two cards, and names where there are many, from scenes that
+            # come back: with ever new ones, or few cards for longer, it did not learn in time which card is meant.
+            return encode(self.processor, _pointings(rng, 2 * BATCH, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
             talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
-            return encode(self.processor, talks + _pointings(rng, BATCH, 3, 9))
+            return encode(self.processor, talks + _pointings(rng, BATCH, 0.1))
         talks, second = [], []
         for _ in range(BATCH // 4):
             scene = _scene(rng)
@@ -96,8 +97,10 @@ class Lessons:
         ]
 
 
-def _scene(rng, count: int = 0):
-    return scenes.make_scene(int(rng.integers(10_000_000, 2**40)), "train", count=count)
+def _scene(rng, least: int = 0, most: int = 0, among: int = 2**40 - FIRST):
+    """A scene of the train split, out of `among`, with `least` to `most` cards; 0: as many as its seed says."""
+    seed = int(rng.integers(FIRST, FIRST + among))
+    return scenes.make_scene(seed, "train", count=least + seed % (most - least + 1) if most else 0)
 
 
 def _cards(rng, count: int) -> list:
@@ -109,11 +112,11 @@ def _cards(rng, count: int) -> list:
     return pairs[:count]
 
 
-def _pointings(rng, count: int, least: int, most: int) -> list:
-    """`count` questions for one card each, up to four to a scene, whose number of cards is `least` to `most`."""
+def _pointings(rng, count: int, few: float, among: int = 2**40 - FIRST) -> list:
+    """`count` questions for one card each, up to four to a scene; a share `few` of the scenes has one or two cards."""
     talks = []
     while len(talks) < count:
-        scene = _scene(rng, int(rng.integers(least, most + 1)))
+        scene = _scene(rng, *((1, 2) if rng.uniform() < few else (3, 9)), among)
         view = first_view(scene)
         talks += [_pointing(view, scene.cards[i]) for i in rng.permutation(len(scene.cards))[:4]]
     return talks[:count]
