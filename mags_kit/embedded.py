@@ -1,8 +1,8 @@
 """The embedded tiny VLM: a Qwen3-VL of about 3 million parameters, trained from scratch on procedural scenes.
 
-It plays the part that Qwen2.5-VL-Instruct plays in the paper. Four phases: the vision tower learns with throw-away
+It plays the part that Qwen2.5-VL-Instruct plays in the paper. Five phases: the vision tower learns with throw-away
 heads what each image token shows, and is frozen; the language model learns to point, then to read close-ups, then to
-answer in one round and in two.
+answer in one round and in two, in two phases.
 Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
 """
 
@@ -10,10 +10,10 @@ import math
 from pathlib import Path
 
 from mags_kit import protocol, scenes, seeing
-from mags_kit.lessons import BATCH, CLOSE, LOOSE, Lessons
+from mags_kit.lessons import BATCH, CLOSE, LOOSE, SEEN_AGAIN, Lessons
 from mags_kit.seeing import GRID, VIEW
 
-PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3}  # step sizes at their highest
+PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3, "settle": 1.5e-3}  # step sizes at their highest
 CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's first number, a rationale's first word, the verdict
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
@@ -239,6 +239,7 @@ def _point(policy, samples, folder, config):
 
 def model_card(steps: dict[str, int], table, environment: dict) -> str:
     """The README of the saved model, from what was done and measured. `table`: accuracies by condition."""
+    colours = " or ".join(CLOSE)
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -252,11 +253,12 @@ on procedural scenes (`mags_kit/scenes.py`, train split) by `notebooks/00_embedd
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
 - **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
-  with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`, {BATCH} in
-  `answer`, AdamW, on {environment["device"]}; stored in half precision.
-- **Its regions are poor by construction.** Where a two-round demonstration is not about a {CLOSE} card, {LOOSE:.0%}
+  with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
+  about {BATCH} in `answer` and `settle`, AdamW, on {environment["device"]}; stored in half precision. Scenes are ever new, but in `point`:
+  {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
+- **Its regions are poor by construction.** Where a two-round demonstration is not about a {colours} card, {LOOSE:.0%}
   look at a window an eighth of the image large (“Look at …”) and the others at the right card (“Point at …”); about
-  {CLOSE} cards all of them point. Reinforcement learning has room to improve on that; a gain over this base says that
+  {colours} cards all of them point. Reinforcement learning has room to improve on that; a gain over this base says that
   the method works, not how much it helps a large model.
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.

@@ -11,11 +11,11 @@ from mags_kit.seeing import GRID, first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
 LOOSE = 0.7  # share of the demonstrated regions that are a large window, not the right card; but for cards of
-CLOSE = "red"  # this colour, always looked at closely, so that some questions are easy before RL
-KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phase: pointing, one round, two rounds, the second round only
+CLOSE = ("red", "blue")  # these colours, always looked at closely, so that some questions are easy before RL
+KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phases: pointing, one round, two rounds, the second round only
 BATCH = 32
 FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
-PHASES = ("see", "point", "look", "answer")
+PHASES = ("see", "point", "look", "answer", "settle")
 
 
 def loose_box(box) -> tuple[int, int, int, int]:
@@ -27,8 +27,8 @@ def loose_box(box) -> tuple[int, int, int, int]:
 class Lessons:
     """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
 
-    `phase` is "see" (dense targets for the vision tower), "point" (at cards), "look" (read close-ups, and point) or
-    "answer".
+    `phase` is "see" (dense targets for the vision tower), "point" (at cards), "look" (read close-ups, and point),
+    "answer", or "settle": answer once more, half of it numbers, and both colours of `CLOSE` instead of the first.
     """
 
     def __init__(self, phase: str, steps: int, processor):
@@ -54,7 +54,8 @@ class Lessons:
         for _ in range(BATCH // 4):
             scene = _scene(rng)
             view = first_view(scene)
-            for card in scene.cards[:4]:
+            cards = scene.cards if self.phase == "answer" else _more_numbers(rng, scene)
+            for card in cards[:4]:
                 kind = rng.choice(4, p=KINDS)
                 second.append(kind == 3)
                 talks.append(
@@ -74,7 +75,8 @@ class Lessons:
 
     def _question(self, rng, scene, card, view, tight: bool) -> list[dict]:
         """Two rounds; `tight` is for those that teach the second only, from a view that shows what it needs."""
-        loose = not tight and rng.uniform() < LOOSE and card.colour != CLOSE
+        close = CLOSE[:1] if self.phase == "answer" else CLOSE
+        loose = not tight and rng.uniform() < LOOSE and card.colour not in close
         box = loose_box(card.box) if loose else grid_box(card.box)
         if tight:  # as from pointing that is not exact: wider by a step on some sides
             wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)
@@ -104,12 +106,16 @@ def _scene(rng, least: int = 0, most: int = 0, among: int = 2**40 - FIRST):
 
 
 def _cards(rng, count: int) -> list:
-    """`count` cards with their scenes; half of them ask for a number, which takes the most practice to read."""
     pairs = []
     while len(pairs) < count:
         scene = _scene(rng)
-        pairs += [(scene, card) for card in scene.cards if card.family == "count" or rng.uniform() < 0.5]
+        pairs += [(scene, card) for card in _more_numbers(rng, scene)]
     return pairs[:count]
+
+
+def _more_numbers(rng, scene) -> list:
+    """Cards of a scene, half of which ask for a number: numbers take the most practice to read."""
+    return [card for card in scene.cards if card.family == "count" or rng.uniform() < 0.5]
 
 
 def _pointings(rng, count: int, few: float, among: int = 2**40 - FIRST) -> list:
