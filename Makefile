@@ -48,7 +48,7 @@ ablations: $(READY) ## does the curriculum matter? orders and numbers of samples
 	@$(RUN) --job ablations
 
 base: NAME = base
-base: $(READY) ## train the embedded base model again from nothing (notebook 00, about TIME on two cores)
+base: $(READY) ## train the embedded base model again from nothing (notebook 00, about 40 minutes on two cores)
 	@$(RUN) --job base
 
 plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing

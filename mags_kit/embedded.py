@@ -254,8 +254,8 @@ vision-language model of useful size where there is no GPU; it knows no photos a
 
 - **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
-  about {BATCH} in `answer` and `settle`, AdamW, on {environment["device"]}; stored in half precision. Scenes are ever new, but in `point`:
-  {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
+  about {BATCH} in `answer` and `settle`, AdamW, on {environment["device"]}; stored in half precision.
+  Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
 - **Its regions are poor by construction.** Where a two-round demonstration is not about a {colours} card, {LOOSE:.0%}
   look at a window an eighth of the image large (“Look at …”) and the others at the right card (“Point at …”); about
   {colours} cards all of them point. Reinforcement learning has room to improve on that; a gain over this base says that

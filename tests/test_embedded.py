@@ -28,7 +28,7 @@ def test_the_shipped_model_is_small_and_of_the_real_class(policy):
 
 def test_every_lesson_is_in_the_vocabulary_and_reads_back(processor):
     unknown = processor.tokenizer.unk_token_id
-    for phase in ("point", "look", "answer"):
+    for phase in ("point", "look", "answer", "settle"):
         batch = Lessons(phase, 2, processor)[0]
         assert not (batch["input_ids"] == unknown).any()
     text = protocol.tool_call_text([(0, 40, 960, 1000)]) + "<rethink>the view shows 3, so the draft was wrong</rethink>"
@@ -57,7 +57,7 @@ def test_grid_boxes_hold_their_object():
     assert lessons.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
 
 
-def test_demonstrated_regions_are_mostly_poor_but_for_one_colour(processor):
+def test_demonstrated_regions_are_mostly_poor_but_for_two_colours(processor):
     batches = [Lessons("settle", 8, processor)[step]["labels"] for step in range(8)]
     said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
     looks, points = (re.findall(rf"<think>{how} at the (\w+)", said) for how in ("Look", "Point"))
