@@ -3,7 +3,7 @@
 It plays the part that Qwen2.5-VL-Instruct plays in the paper. Five phases: the vision tower learns with throw-away
 heads what each image token shows, and is frozen; the language model learns to point, then to read close-ups, then to
 answer in one round and in two, in two phases.
-Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
+Its two-round demonstrations often choose a poor region, on purpose, so that RL has something to bring out.
 """
 
 import math
@@ -239,7 +239,7 @@ def _point(policy, samples, folder, config):
 
 def model_card(steps: dict[str, int], table, environment: dict) -> str:
     """The README of the saved model, from what was done and measured. `table`: accuracies by condition."""
-    colours = " or ".join(CLOSE)
+    colours, first = (" or ".join(CLOSE[phase]) for phase in ("settle", "answer"))
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -256,10 +256,11 @@ vision-language model of useful size where there is no GPU; it knows no photos a
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
   about {BATCH} in `answer` and `settle`, AdamW, on {environment["device"]}; stored in half precision.
   Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
-- **Its regions are poor by construction.** Where a two-round demonstration is not about a {colours} card, {LOOSE:.0%}
-  look at a window an eighth of the image large (“Look at …”) and the others at the right card (“Point at …”); about
-  {colours} cards all of them point. Reinforcement learning has room to improve on that; a gain over this base says that
-  the method works, not how much it helps a large model.
+- **Its regions are poor by construction.** Where a two-round demonstration is not about a {colours} card,
+  {LOOSE["settle"]:.0%} look at a window an eighth of the image large (“Look at …”) and the others at the right card
+  (“Point at …”); about {colours} cards all of them point. (In `answer`, before: {LOOSE["answer"]:.0%}, and {first} cards
+  alone.) Reinforcement learning has room to improve on that; a gain over this base says that the method works, not how
+  much it helps a large model.
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.
 

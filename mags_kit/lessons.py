@@ -1,6 +1,6 @@
 """The lessons that the embedded tiny VLM learns from: procedural scenes as supervised conversations.
 
-Its two-round demonstrations choose a poor region most of the time on purpose, so that RL has something to bring out.
+Its two-round demonstrations often choose a poor region, on purpose, so that RL has something to bring out.
 """
 
 import numpy as np
@@ -10,8 +10,10 @@ from mags_kit.magnifier import Magnifier
 from mags_kit.seeing import GRID, first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-LOOSE = 0.7  # share of the demonstrated regions that are a large window, not the right card; but for cards of
-CLOSE = ("red", "blue")  # these colours, always looked at closely, so that some questions are easy before RL
+# Share of the demonstrated regions that are a large window, not the right card, by phase; but for cards of the colours
+# in CLOSE, always looked at closely, so that some questions are easy before RL.
+LOOSE = {"answer": 0.7, "settle": 0.55}
+CLOSE = {"answer": ("red",), "settle": ("red", "blue")}
 KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phases: pointing, one round, two rounds, the second round only
 BATCH = 32
 FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
@@ -28,7 +30,7 @@ class Lessons:
     """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
 
     `phase` is "see" (dense targets for the vision tower), "point" (at cards), "look" (read close-ups, and point),
-    "answer", or "settle": answer once more, half of it numbers, and both colours of `CLOSE` instead of the first.
+    "answer", or "settle": answer once more, half of it numbers, and more of it pointing.
     """
 
     def __init__(self, phase: str, steps: int, processor):
@@ -75,8 +77,7 @@ class Lessons:
 
     def _question(self, rng, scene, card, view, tight: bool) -> list[dict]:
         """Two rounds; `tight` is for those that teach the second only, from a view that shows what it needs."""
-        close = CLOSE[:1] if self.phase == "answer" else CLOSE
-        loose = not tight and rng.uniform() < LOOSE and card.colour not in close
+        loose = not tight and rng.uniform() < LOOSE[self.phase] and card.colour not in CLOSE[self.phase]
         box = loose_box(card.box) if loose else grid_box(card.box)
         if tight:  # as from pointing that is not exact: wider by a step on some sides
             wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)

@@ -57,12 +57,14 @@ def test_grid_boxes_hold_their_object():
     assert lessons.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
 
 
-def test_demonstrated_regions_are_mostly_poor_but_for_two_colours(processor):
-    batches = [Lessons("settle", 8, processor)[step]["labels"] for step in range(8)]
+def test_demonstrated_regions_are_often_poor_but_for_two_colours(processor):
+    batches = [Lessons("settle", 24, processor)[step]["labels"] for step in range(24)]
     said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
     looks, points = (re.findall(rf"<think>{how} at the (\w+)", said) for how in ("Look", "Point"))
-    assert not set(lessons.CLOSE) & set(looks) and set(lessons.CLOSE) <= set(points)
-    assert len(looks) > len([colour for colour in points if colour not in lessons.CLOSE])
+    close = set(lessons.CLOSE["settle"])
+    assert not close & set(looks) and close <= set(points)
+    others = len(looks) + len([colour for colour in points if colour not in close])
+    assert others > 100 and abs(len(looks) / others - lessons.LOOSE["settle"]) < 0.1
 
 
 @pytest.mark.slow
