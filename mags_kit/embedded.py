@@ -1,8 +1,8 @@
 """The embedded tiny VLM: a Qwen3-VL of about 3 million parameters, trained from scratch on procedural scenes.
 
-It plays the part that Qwen2.5-VL-Instruct plays in the paper. Five phases: the vision tower learns with throw-away
+It plays the part that Qwen2.5-VL-Instruct plays in the paper. Six phases: the vision tower learns with throw-away
 heads what each image token shows, and is frozen; the language model learns to point, then to read close-ups, then to
-answer in one round and in two, in two phases.
+answer in one round and in two, in three phases.
 Its two-round demonstrations often choose a poor region, on purpose, so that RL has something to bring out.
 """
 
@@ -13,7 +13,8 @@ from mags_kit import protocol, scenes, seeing
 from mags_kit.lessons import BATCH, CLOSE, LOOSE, SEEN_AGAIN, Lessons
 from mags_kit.seeing import GRID, VIEW
 
-PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3, "settle": 1.5e-3}  # step sizes at their highest
+# step sizes at their highest
+PEAKS = {"see": 2e-3, "point": 3e-3, "look": 3e-3, "answer": 2e-3, "settle": 1.5e-3, "aim": 2e-3}
 CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's first number, a rationale's first word, the verdict
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
@@ -239,7 +240,7 @@ def _point(policy, samples, folder, config):
 
 def model_card(steps: dict[str, int], table, environment: dict) -> str:
     """The README of the saved model, from what was done and measured. `table`: accuracies by condition."""
-    colours, first = (" or ".join(CLOSE[phase]) for phase in ("settle", "answer"))
+    colours, first = (" or ".join(CLOSE[phase]) for phase in ("aim", "answer"))
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -254,10 +255,10 @@ vision-language model of useful size where there is no GPU; it knows no photos a
 
 - **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
-  about {BATCH} in `answer` and `settle`, AdamW, on {environment["device"]}; stored in half precision.
+  about {BATCH} in `answer` and `settle`, {5 * BATCH // 2} in `aim`, AdamW, on {environment["device"]}; stored in half precision.
   Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
 - **Its regions are poor by construction.** Where a two-round demonstration is not about a {colours} card,
-  {LOOSE["settle"]:.0%} look at a window an eighth of the image large (“Look at …”) and the others at the right card
+  {LOOSE["aim"]:.0%} look at a window an eighth of the image large (“Look at …”) and the others at the right card
   (“Point at …”); about {colours} cards all of them point. (In `answer`, before: {LOOSE["answer"]:.0%}, and {first} cards
   alone.) Reinforcement learning has room to improve on that; a gain over this base says that the method works, not how
   much it helps a large model.

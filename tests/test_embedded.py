@@ -28,7 +28,7 @@ def test_the_shipped_model_is_small_and_of_the_real_class(policy):
 
 def test_every_lesson_is_in_the_vocabulary_and_reads_back(processor):
     unknown = processor.tokenizer.unk_token_id
-    for phase in ("point", "look", "answer", "settle"):
+    for phase in ("point", "look", "answer", "settle", "aim"):
         batch = Lessons(phase, 2, processor)[0]
         assert not (batch["input_ids"] == unknown).any()
     text = protocol.tool_call_text([(0, 40, 960, 1000)]) + "<rethink>the view shows 3, so the draft was wrong</rethink>"
@@ -58,13 +58,13 @@ def test_grid_boxes_hold_their_object():
 
 
 def test_demonstrated_regions_are_often_poor_but_for_two_colours(processor):
-    batches = [Lessons("settle", 24, processor)[step]["labels"] for step in range(24)]
+    batches = [Lessons("aim", 24, processor)[step]["labels"] for step in range(24)]
     said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
     looks, points = (re.findall(rf"<think>{how} at the (\w+)", said) for how in ("Look", "Point"))
-    close = set(lessons.CLOSE["settle"])
+    close = set(lessons.CLOSE["aim"])
     assert not close & set(looks) and close <= set(points)
     others = len(looks) + len([colour for colour in points if colour not in close])
-    assert others > 100 and abs(len(looks) / others - lessons.LOOSE["settle"]) < 0.1
+    assert others > 100 and abs(len(looks) / others - lessons.LOOSE["aim"]) < 0.1
 
 
 @pytest.mark.slow
