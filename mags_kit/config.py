@@ -64,7 +64,7 @@ class Config:
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 300)  # steps of its phases, see lessons.PHASES
+    base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 240)  # steps of its phases, see lessons.PHASES
     # all
     batch_size: int = 48  # trajectories sampled at once outside training
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
