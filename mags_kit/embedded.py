@@ -256,11 +256,12 @@ vision-language model of useful size where there is no GPU; it knows no photos a
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
   about {BATCH} in `answer` and `settle`, {5 * BATCH // 2} in `aim`, AdamW, on {environment["device"]}; stored in half precision.
   Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
-- **Its regions are poor by construction.** {LOOSE["aim"]:.0%} of the two-round demonstrations in `aim`, the last phase,
-  look at a window an eighth of the image large (“Look at …”), the others at the right card (“Point at …”). (In `answer`
-  and `settle`, before: {LOOSE["answer"]:.0%} and {LOOSE["settle"]:.0%}, but none for cards that are
-  {" or ".join(CLOSE["settle"])}, at first {CLOSE["answer"][0]} alone.) Reinforcement learning has room to improve on
-  that; a gain over this base says that the method works, not how much it helps a large model.
+- **Its regions are poor by construction.** Where a two-round demonstration of the last phase, `aim`, is not about a
+  {CLOSE["aim"][0]} card, {LOOSE["aim"]:.0%} look at a window an eighth of the image large (“Look at …”) and the others at
+  the right card (“Point at …”); about {CLOSE["aim"][0]} cards all of them point. (In `answer` and `settle`, before:
+  {LOOSE["answer"]:.0%} and {LOOSE["settle"]:.0%}, in `settle` but for {" and ".join(CLOSE["settle"])} cards.) Reinforcement
+  learning has room to improve on that; a gain over this base says that the method works, not how much it helps a large
+  model.
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.
 

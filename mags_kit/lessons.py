@@ -11,9 +11,9 @@ from mags_kit.seeing import GRID, first_view, grid_box, written
 
 MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
 # Share of the demonstrated regions that are a large window, not the right card, by phase; but for cards of the colours
-# in CLOSE, always looked at closely.
+# in CLOSE, always looked at closely, so that some questions are easy before RL.
 LOOSE = {"answer": 0.7, "settle": 0.55, "aim": 0.55}
-CLOSE = {"answer": ("red",), "settle": ("red", "blue"), "aim": ()}
+CLOSE = {"answer": ("red",), "settle": ("red", "blue"), "aim": ("red",)}
 KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phases: pointing, one round, two rounds, the second round only
 BATCH = 32
 FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
@@ -30,8 +30,8 @@ class Lessons:
     """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
 
     `phase` is "see" (dense targets for the vision tower), "point" (at cards), "look" (read close-ups, and point),
-    "answer", "settle" (answer once more, half of it numbers, and more of it pointing), or "aim": the same for all
-    colours alike, with much pointing beside it.
+    "answer", "settle" (answer once more, half of it numbers, and more of it pointing), or "aim": the same, with much
+    pointing beside it.
     """
 
     def __init__(self, phase: str, steps: int, processor):
