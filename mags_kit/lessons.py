@@ -30,8 +30,8 @@ class Lessons:
     """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
 
     `phase` is "see" (dense targets for the vision tower), "point" (at cards), "look" (read close-ups, and point),
-    "answer", "settle" (answer once more, half of it numbers, and more of it pointing), or "aim": the same, with much
-    pointing beside it.
+    "answer", "settle" (once more, half of it numbers), or "aim" (as "settle", with much pointing beside it).
+    `LOOSE` and `CLOSE` say how the regions of the last three are chosen.
     """
 
     def __init__(self, phase: str, steps: int, processor):

@@ -57,14 +57,15 @@ def test_grid_boxes_hold_their_object():
     assert lessons.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
 
 
-def test_demonstrated_regions_are_often_poor_but_for_one_colour(processor):
-    batches = [Lessons("aim", 24, processor)[step]["labels"] for step in range(24)]
+@pytest.mark.parametrize("phase", lessons.LOOSE)
+def test_demonstrated_regions_are_often_poor_but_for_some_colours(processor, phase):
+    batches = [Lessons(phase, 16, processor)[step]["labels"] for step in range(16)]
     said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
     looks, points = (re.findall(rf"<think>{how} at the (\w+)", said) for how in ("Look", "Point"))
-    close = set(lessons.CLOSE["aim"])
+    close = set(lessons.CLOSE[phase])
     assert not close & set(looks) and set(points) == set(scenes.COLOURS)
     others = len(looks) + len([colour for colour in points if colour not in close])
-    assert others > 100 and abs(len(looks) / others - lessons.LOOSE["aim"]) < 0.1
+    assert others > 80 and abs(len(looks) / others - lessons.LOOSE[phase]) < 0.1
 
 
 @pytest.mark.slow
