@@ -47,7 +47,7 @@ class Config:
     test: int = 300  # questions that the result is measured on
     # curriculum RL
     curriculum: str = "easy_first"  # order of the samples over the stages; `shuffled` and `hard_first` for ablation
-    stage_steps: tuple[int, ...] = (10, 20)  # optimisation steps of each stage; 0 steps in all: no training
+    stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
     rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
@@ -57,7 +57,7 @@ class Config:
     temperature: float = 1.0
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
-    beta: float = 0.0  # weight of the KL penalty against what the stage began with
+    beta: float = 0.05  # weight of the KL penalty against what the stage began with
     rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1})
     validate_every: int = 10  # steps between two looks at the validation set
     # what the reference results and the ablations repeat
