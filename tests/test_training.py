@@ -127,9 +127,14 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
         n
         for model, before in loaded
         for n, p in model.named_parameters()
-        if not torch.equal(p.float(), before[n].float())
+        if n in before and not torch.equal(p.float(), before[n].float())
     }
     assert changed and all("lora_" in n for n in changed)
+    for model, before in loaded:  # the start of the stage, which the KL penalty is measured against, stays
+        copies = {n: p for n, p in model.named_parameters() if n not in before}
+        assert copies and all(".ref." in n for n in copies)
+        for name, copy in copies.items():
+            torch.testing.assert_close(copy.float(), before[name.replace(".ref.", ".default.")], rtol=0.01, atol=0)
     frozen = {n for n, p in loaded[0][0].named_parameters() if not p.requires_grad}
     assert frozen and not frozen & changed
     state = read_json(run.file("training", "state.json"))
