@@ -254,7 +254,8 @@ vision-language model of useful size where there is no GPU; it knows no photos a
 
 - **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {seeing.SCENES} scenes
   with {seeing.CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
-  about {BATCH} in `answer` and `settle`, {5 * BATCH // 2} in `aim`, AdamW, on {environment["device"]}; stored in half precision.
+  about {BATCH} in `answer` and `settle`, {5 * BATCH // 2} in `aim`, AdamW; stored in half precision.
+  Finished and measured on {environment["device"]}.
   Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
 - **Its regions are poor by construction.** Where a two-round demonstration of the last phase, `aim`, is not about a
   {CLOSE["aim"][0]} card, {LOOSE["aim"]:.0%} look at a window an eighth of the image large (“Look at …”) and the others at
