@@ -30,6 +30,7 @@ smoke: PROFILE = smoke
 smoke: $(READY) ## every cell of every notebook, with tiny sizes
 	@export OMP_NUM_THREADS=1; log=$$(mktemp); \
 	$(PY) -m mags_kit.pipeline --profile smoke --name "$(or $(NAME),smoke)-base" --set '$(SET)' --job base >$$log 2>&1 & \
+	trap "kill $$!" INT TERM; \
 	$(RUN) --job smoke; rest=$$?; wait $$!; base=$$?; [ $$base = 0 ] || tail -n 5 $$log; rm $$log; exit $$((rest + base))
 
 reference: PROFILE = reference
