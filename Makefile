@@ -45,7 +45,7 @@ results: $(READY) ## copy what the README shows of the reference run into result
 		for p in pathlib.Path("runs/reference/figures").glob("*.png")]'
 
 ablations: PROFILE = reference
-ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (an estimated two hours on two cores)
+ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (an estimated hour and a half on two cores)
 	@$(RUN) --job ablations
 
 base: NAME = base
