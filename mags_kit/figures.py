@@ -100,7 +100,7 @@ def show_base_training(log):
     `log` is a table with phase, step, loss and a column per target.
     """
     phases = list(log.phase.unique())
-    figure, axes = plt.subplots(2, len(phases), figsize=(3.6 * len(phases), 5.4), squeeze=False, sharex="col")
+    figure, axes = plt.subplots(2, len(phases), figsize=(3.6 * len(phases), 6), squeeze=False, sharex="col")
     for (top, bottom), phase in zip(axes.T, phases, strict=True):
         rows = log[log.phase == phase].dropna(axis=1, how="all").set_index("step")
         top.plot(rows.loss, color=BLUE)
@@ -108,7 +108,7 @@ def show_base_training(log):
         for name in rows.columns.difference(["phase", "loss", "offset_px", "uneven"]):
             bottom.plot(rows[name], label=name, lw=1.2)
         bottom.set(xlabel="optimisation step", ylim=(-0.03, 1.03))
-        bottom.legend(framealpha=0.85, edgecolor="none", fontsize=7)
+        bottom.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False, fontsize=7)
     axes[0, 0].set_ylabel("loss, nats")
     axes[1, 0].set_ylabel("share right, one batch")
     figure.suptitle("Training of the embedded base (tiny model)", fontsize=11)
