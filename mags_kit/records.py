@@ -2,12 +2,44 @@
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 Box = tuple[int, int, int, int]  # (x0, y0, x1, y1) in pixels of the original image, half-open
+
+
+def area(box) -> float:
+    """Of a box, in the square of its unit; 0 where it is empty or reversed."""
+    return max(0, box[2] - box[0]) * max(0, box[3] - box[1])
+
+
+class Outcome(StrEnum):
+    """How a rollout ended."""
+
+    ANSWERED = "answered"
+    NO_ANSWER = "no_answer"
+    NO_CALL = "no_call"  # two rounds were asked for, and round 1 opened no tool call
+    BAD_CALL = "bad_call"  # it opened one that could not be read
+
+
+class Looked(StrEnum):
+    """What became of a region that a policy wrote."""
+
+    OK = "ok"
+    CLIPPED = "clipped"  # it reached over the border
+    TINY = "tiny"  # grown by the magnifier
+    WHOLE = "whole"  # over 90% of the image
+    REVERSED = "reversed"
+    OUTSIDE = "outside"
+    DUPLICATE = "duplicate"
+    SURPLUS = "surplus"  # more than may be asked for
+    NOT_A_BOX = "not_a_box"
+
+
+USABLE = (Looked.OK, Looked.CLIPPED, Looked.TINY, Looked.WHOLE)  # these are magnified
 
 
 @dataclass(frozen=True)
@@ -15,7 +47,7 @@ class Sample:
     """One image with one question. `boxes` (where the answer is to be seen) serve measuring only, never training."""
 
     id: str
-    image: str  # path, relative to the file that lists the sample
+    image: str  # path, relative to the run's data folder
     question: str
     answer: str
     family: str = "open"  # of a kind: relation, count, attribute; VSR, TallyQA, GQA; or what the file calls it
@@ -29,11 +61,11 @@ class Region:
     """A region of interest that a policy wrote, and what became of it (see `protocol.read_regions`)."""
 
     box: Box
-    outcome: str
+    outcome: str  # one of `Looked`
 
     @property
     def usable(self) -> bool:
-        return self.outcome in ("ok", "clipped", "tiny", "whole")
+        return self.outcome in USABLE
 
 
 @dataclass(frozen=True)
@@ -58,7 +90,7 @@ class Trajectory:
     magnifier: str = "none"
     draft: str | None = None
     answer: str | None = None
-    outcome: str = "answered"  # or why there is no answer: "no_answer", "bad_call" (and "no_call" in two rounds)
+    outcome: str = Outcome.ANSWERED
     rewards: dict = field(default_factory=dict)
 
 
@@ -82,13 +114,13 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file or nothing: into a temporary file beside it, then rename."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:  # unlike tempfile's, with the mode that the user's umask gives
             file.write(content)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 

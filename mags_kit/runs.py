@@ -5,35 +5,98 @@ import json
 import os
 import platform
 import re
-from dataclasses import asdict, dataclass
+import subprocess
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mags_kit.config import Config, load_config
 from mags_kit.records import read_json, write_json
 
-PROJECT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[1]
+PROJECT = CHECKOUT if CHECKOUT.joinpath("pyproject.toml").exists() else Path.cwd()  # the kit may be installed by pip
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the settings that made it: the one place for paths."""
+    """A run folder and the settings that made it: the one place for paths.
+
+    A branch is a run inside another, its `parent`: it shares the parent's data, its folder of views, and trains anew.
+    """
 
     path: Path
     config: Config
+    parent: "Run | None" = None
 
     @property
-    def cache(self) -> Path:
-        """Magnified views, shared by all runs beside this one."""
-        return self.path.parent / ".views"
+    def data(self) -> Path:
+        """The folder of images and lists of samples; a sample's image path is relative to it."""
+        return self.parent.data if self.parent else self.path / "data"
 
-    def file(self, *parts: str) -> Path:
-        return self.path.joinpath(*parts)
+    @property
+    def views(self) -> Path:
+        """Magnified views, shared by all runs beside this one."""
+        return self.parent.views if self.parent else self.path.parent / ".views"
+
+    def samples(self, name: str) -> Path:
+        """The list `pool`, `validation`, `test`, or `curated`, which a branch chooses anew."""
+        return (self.path if self.parent and name == "curated" else self.data) / f"{name}.jsonl"
+
+    def trajectories(self, moment: str, condition: str = "") -> Path:
+        """Those of a condition (see report.evaluation) `before` or `after` RL; those that measured the `pool`."""
+        label = condition.replace(", ", "-").replace(" ", "_")
+        return self.path / "trajectories" / f"{moment}{'-' * bool(label)}{label}.jsonl"
+
+    def stage(self, name: str) -> Path:
+        """The trainer's folder of a stage: checkpoints, and the validation set's answers on the way."""
+        return self.path / "training" / name
+
+    def adapter(self, stage: str) -> Path:
+        """The LoRA adapter with which a stage ended."""
+        return self.stage(stage) / "adapter"
+
+    @property
+    def best(self) -> Path:
+        """The adapter that did best on the validation set, of all stages."""
+        return self.path / "training" / "best"
+
+    @property
+    def training_log(self) -> Path:
+        """Stages done, the trainer's log, and accuracy on the validation set by step."""
+        return self.path / "training" / "state.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def manifest(self) -> Path:
+        """The profile, what the run was made with, and what each step made."""
+        return self.path / "manifest.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def notebooks(self) -> Path:
+        """Executed copies, and the same as HTML."""
+        return self.path / "notebooks"
+
+    @property
+    def scope(self) -> str:
+        """One sentence on what the numbers of this run are about."""
+        if self.config.model == "embedded":
+            return (
+                "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training "
+                "data: these numbers are about that model, and say nothing about large ones."
+            )
+        return f"The policy is {self.config.model}."
 
     def done(self, step: str, **facts) -> None:
         """Note in the manifest that a step is done, with what was made."""
-        manifest = read_json(self.file("manifest.json"))
+        manifest = read_json(self.manifest)
         manifest["steps"][step] = facts
-        write_json(self.file("manifest.json"), manifest)
+        write_json(self.manifest, manifest)
 
 
 def run_folder(name: str, root: str | Path = "") -> Path:
@@ -51,10 +114,9 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
     config, path = load_config(profile, settings), run_folder(name or profile, root)
     wanted = json.loads(json.dumps(asdict(config)))
     if path.joinpath("config.json").exists():
-        made = read_json(path / "config.json")
-        differ = [
-            f"{k}={made.get(k)!r} (now {wanted.get(k)!r})" for k in {**made, **wanted} if made.get(k) != wanted.get(k)
-        ]
+        stored = read_json(path / "config.json")
+        names = [k for k in {**stored, **wanted} if stored.get(k) != wanted.get(k)]
+        differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
         if differ:
             raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
     else:
@@ -65,26 +127,27 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
 
 def branch(run: Run, name: str, **changes) -> Run:
     """A run inside `run` with some settings changed. It shares the data and the views, and trains anew."""
-    profile = read_json(run.file("manifest.json"))["profile"]
-    inside = open_run(profile, name, asdict(run.config) | changes, run.file("branches"))
-    run.cache.mkdir(exist_ok=True)  # there may be no views yet, and nothing can be written through a dangling link
-    for folder, target in (("data", run.file("data")), ("../.views", run.cache)):
-        link = inside.file(folder)
-        if not link.is_symlink():
-            link.symlink_to(os.path.relpath(target, link.parent))
-    return inside
+    profile = read_json(run.manifest)["profile"]
+    inside = open_run(profile, name, asdict(run.config) | changes, run.path / "branches")
+    return replace(inside, parent=run)
+
+
+def reopen(name: str, root: str | Path = "") -> Run:
+    """A run that was made before, by its name alone."""
+    path = Path(root or PROJECT / "runs") / name
+    if not name or not path.joinpath("config.json").exists():
+        raise ValueError(f"NAME={name!r}: expected the name of a folder under runs/ with a config.json")
+    return open_run(read_json(path / "manifest.json")["profile"], name, read_json(path / "config.json"), root)
 
 
 def environment() -> dict:
     """Versions, machine and commit, for the manifest."""
-    import subprocess
-
     import torch
 
     names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
     git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return {
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "versions": {name: _version(name) for name in names},
         "python": platform.python_version(),
         "machine": platform.platform(),
         "device": torch.cuda.get_device_name()
@@ -92,3 +155,10 @@ def environment() -> dict:
         else f"CPU, {torch.get_num_threads()} threads",
         "commit": git.stdout.strip() or "unknown",
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"

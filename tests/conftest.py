@@ -12,18 +12,18 @@ REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "real_photos"
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
     """A run of the smoke profile with its data made."""
-    from mags_kit import data
+    from mags_kit.data import sets
     from mags_kit.runs import open_run
 
     run = open_run("smoke", "smoke", root=tmp_path_factory.mktemp("runs"))
-    data.prepare(run)
+    sets.prepare(run)
     return run
 
 
 @pytest.fixture(scope="session")
 def policy(smoke_run):
     """The embedded model as every profile loads a model: NF4, no adapter."""
-    from mags_kit.policy import load_policy
+    from mags_kit.method.policy import load_policy
 
     return load_policy(smoke_run.config)
 

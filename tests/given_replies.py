@@ -1,16 +1,16 @@
-"""A process of tests/test_processes.py: `mags_kit.launch` with the replies of training given instead of sampled.
+"""A process of tests/test_processes.py: `mags_kit train evaluate` with training's replies given, not sampled.
 
 Processes sample with random numbers of their own, so only given replies let two of them be compared with one.
 `given_replies.py PROJECT …` trains and evaluates, and notes in PROJECT/seen-INDEX-of-COUNT.json which samples each
 rollout began with.
 """
 
-import json
 import sys
 import zlib
 from pathlib import Path
 
-from mags_kit import compat, launch, processes, protocol, runs
+from mags_kit import __main__, compat, runs
+from mags_kit.method import processes, protocol
 from mags_kit.records import write_json
 
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
@@ -30,7 +30,7 @@ def first_reply(number: int, place: int) -> str:
 
 def give(project: Path, put=setattr) -> None:
     """Put the given replies in the place of TRL's sampling, and note the samples."""
-    compat.import_torchvision()
+    compat.transformers()
     from trl import GRPOTrainer
 
     seen, score = [], GRPOTrainer._generate_and_score_completions
@@ -45,7 +45,7 @@ def give(project: Path, put=setattr) -> None:
         return [[*tokenizer.encode(text), tokenizer.eos_token_id] for text in texts], None
 
     def spy(trainer, rows):
-        seen.append([json.loads(row["sample"])["id"] for row in rows])
+        seen.append([trainer.environments[0].samples[row["sample"]].id for row in rows])
         here = processes.here()
         write_json(project / f"seen-{here.process_index}-of-{here.num_processes}.json", seen)
         return score(trainer, rows)
@@ -57,4 +57,4 @@ def give(project: Path, put=setattr) -> None:
 if __name__ == "__main__":
     runs.PROJECT = Path(sys.argv[1])
     give(runs.PROJECT)
-    launch.main(["train", "evaluate", *sys.argv[2:]])
+    __main__.main(["train", "evaluate", *sys.argv[2:]])

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, photo_server, write_mirror
 
-from mags_kit import benchmarks, data, hub
+from mags_kit import hub
 from mags_kit.config import PROFILES
+from mags_kit.data import benchmarks, pictures, sets
+from mags_kit.images import open_image
 from mags_kit.records import read_json
 from mags_kit.runs import open_run
 
@@ -17,8 +19,8 @@ from mags_kit.runs import open_run
 def web(monkeypatch):
     """The server of photos under the addresses of COCO and Visual Genome."""
     with photo_server() as server:
-        monkeypatch.setattr(benchmarks, "COCO", server.url)
-        monkeypatch.setattr(benchmarks, "VISUAL_GENOME", server.url)
+        monkeypatch.setattr(pictures, "COCO", server.url)
+        monkeypatch.setattr(pictures, "VISUAL_GENOME", server.url)
         monkeypatch.setattr(hub, "BACKOFF", 0.01)
         monkeypatch.setattr(hub, "DEADLINE", 0.3)
         monkeypatch.setattr(hub, "LIMIT", 2**20)
@@ -41,7 +43,7 @@ def make(mirror, tmp_path):
     def run(name="r", **settings):
         settings = {"data": "benchmarks", "mirror": str(mirror), "test": 99, "pool": 12, "validation": 6} | settings
         run = open_run("smoke", name, settings, root=tmp_path / "runs")
-        return run, data.prepare(run), read_json(run.file("manifest.json"))["steps"]["benchmarks"]
+        return run, sets.prepare(run), read_json(run.manifest)["steps"]["benchmarks"]
 
     return run
 
@@ -51,31 +53,31 @@ def numbers(samples) -> set[int]:
 
 
 def test_every_set_becomes_samples_and_no_photo_of_the_test_is_in_another(web, make):
-    run, sets, facts = make()
-    kinds = {name: Counter((s.dataset, s.family) for s in samples) for name, samples in sets.items()}
+    run, samples, facts = make()
+    kinds = {name: Counter((s.dataset, s.family) for s in each) for name, each in samples.items()}
     families = ("VSR", "VSR"), ("TallyQA", "TallyQA"), ("GQA", "GQA")
     assert kinds["pool"] == dict.fromkeys(families, 4) and kinds["validation"] == dict.fromkeys(families, 2)
     assert kinds["test"] == dict(zip(families, (4, 6, 3), strict=True))  # all of GRIT's
-    images = {name: {s.image for s in samples} for name, samples in sets.items()}
+    images = {name: {s.image for s in each} for name, each in samples.items()}
     assert not images["test"] & (images["pool"] | images["validation"]) and not images["pool"] & images["validation"]
-    assert numbers(sets["test"]) == {*TEST_VG, *TEST_COCO}
-    assert not (numbers(sets["pool"]) | numbers(sets["validation"])) & {*TEST_VG, *TEST_COCO}
+    assert numbers(samples["test"]) == {*TEST_VG, *TEST_COCO}
+    assert not (numbers(samples["pool"]) | numbers(samples["validation"])) & {*TEST_VG, *TEST_COCO}
     assert len(images["pool"]) == 12 and facts["skipped"] == [] and facts["used"] == 31
-    for s in sets["test"]:
+    for s in samples["test"]:
         assert s.boxes == ((0, 2, 16, 20),)  # halved with the picture, inside it, the empty one gone
-        assert data.load_image(run.file("data", s.image)).size == (64, 48)
-    for s in sets["pool"]:
+        assert open_image(run.data / s.image).size == (64, 48)
+    for s in samples["pool"]:
         number = int(s.image.rsplit("-", 1)[-1].removesuffix(".jpg"))
         expected = {"VSR": ("no", "yes")[number % 2], "TallyQA": str(number % 4), "GQA": "red"}
         assert s.answer == expected[s.dataset] and ", row " in s.meta["source"]
-    assert any("The cat is on it." in s.question for s in sets["pool"])
+    assert any("The cat is on it." in s.question for s in samples["pool"])
 
 
 def test_the_full_test_sets(web, make):
-    _, sets, _ = make(test_sets="full", vsr="zeroshot")
-    assert Counter(s.dataset for s in sets["test"]) == {"VSR": 6, "TallyQA": 8, "GQA": 5}
-    assert {s.answer for s in sets["test"]} == {"yes", "no", "2", "red"}
-    assert len({s.id for group in sets.values() for s in group}) == sum(map(len, sets.values()))
+    _, samples, _ = make(test_sets="full", vsr="zeroshot")
+    assert Counter(s.dataset for s in samples["test"]) == {"VSR": 6, "TallyQA": 8, "GQA": 5}
+    assert {s.answer for s in samples["test"]} == {"yes", "no", "2", "red"}
+    assert len({s.id for group in samples.values() for s in group}) == sum(map(len, samples.values()))
 
 
 def test_the_seed_chooses_and_the_size_balances(web, make):
@@ -89,7 +91,7 @@ def test_the_seed_chooses_and_the_size_balances(web, make):
 def test_what_can_not_be_had_is_named_and_what_was_had_is_not_fetched_again(web, make, tmp_path):
     web.how = {800: "gone", 801: "drop", 802: "drop once", 900: "cut", 901: "text", 902: "busy once"}
     web.how |= {903: "drip", 904: "huge"}
-    _, sets, facts = make("a")
+    _, samples, facts = make("a")
     reasons = {int(s["image"].rsplit("-", 1)[-1].removesuffix(".jpg")): s["reason"] for s in facts["skipped"]}
     host = web.url.removeprefix("http://")
     assert reasons == {
@@ -100,12 +102,12 @@ def test_what_can_not_be_had_is_named_and_what_was_had_is_not_fetched_again(web,
     assert "truncated" in reasons[900] and "yfan1997/GRIT_data/vsr_val.jsonl, row 1" in {
         s["row"] for s in facts["skipped"]
     }
-    assert numbers(sets["test"]) == {802, 803, 902, 905}
-    assert facts["used"] == sum(map(len, sets.values()))
+    assert numbers(samples["test"]) == {802, 803, 902, 905}
+    assert facts["used"] == sum(map(len, samples.values()))
     assert not list(tmp_path.rglob("*.part")) and len(list((tmp_path / "cache/images").iterdir())) == 22
 
     web.how, web.asked = {}, Counter()
-    _, sets, facts = make("b")  # another run, the same cache: only what was missing
+    _, samples, facts = make("b")  # another run, the same cache: only what was missing
     assert facts["skipped"] == [] and set(web.asked) == {800, 801, 900, 901, 903, 904}
     for path in (tmp_path / "cache/images").glob("vg-905.jpg"):
         path.write_bytes(path.read_bytes()[:500])
@@ -122,8 +124,8 @@ def test_offline_uses_the_cache_and_the_mirror_and_says_what_is_missing(web, mak
     mirror.joinpath("images/VG_100K").mkdir(parents=True)
     mirror.joinpath("images/VG_100K/900.jpg").write_bytes(jpeg(900))
     web.asked.clear()
-    _, sets, facts = make("b")
-    assert not web.asked and 900 in numbers(sets["test"]) and 901 not in numbers(sets["test"])
+    _, samples, facts = make("b")
+    assert not web.asked and 900 in numbers(samples["test"]) and 901 not in numbers(samples["test"])
     assert {s["reason"] for s in facts["skipped"]} == {"OFFLINE=1, and no whole picture in the cache or the mirror"}
     assert capsys.readouterr().out.startswith(
         "2 rows were left out; the first, yfan1997/GRIT_data/tallyqa_val.jsonl, row "
@@ -168,7 +170,7 @@ def test_a_wrong_file_is_one_sentence(web, make, mirror, content, said):
 def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypatch):
     monkeypatch.setattr(hub, "GIVE_UP", 6)
     web.how = dict.fromkeys(range(200), "drop")
-    found, missing = hub.fetch([benchmarks.photo(f"VG_100K/{n}.jpg") for n in range(200)])
+    found, missing = pictures.fetch([pictures.photo(f"VG_100K/{n}.jpg") for n in range(200)])
     assert not found and len(missing) == 200 and sum(web.asked.values()) < 30
     assert sum("does not answer" in reason for reason in missing.values()) > 180
 
@@ -192,7 +194,7 @@ def test_revisions_are_settable():
     asked = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub, "files", lambda *arguments: asked.append(arguments[:3]))
-        benchmarks._files(benchmarks.sources(config)["test"]["VSR"], config)
+        benchmarks.files(benchmarks.sources(config)["test"]["VSR"], config)
     assert asked == [("yfan1997/GRIT_data", "vsr_val.jsonl", "abc")]
 
 

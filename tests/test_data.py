@@ -4,22 +4,25 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from mags_kit import data
+from mags_kit.data import sets
+from mags_kit.data.own import read_own
+from mags_kit.images import open_image
+from mags_kit.tiny import scenes
 
 
 def test_samples_are_balanced_and_their_images_are_there(tmp_path):
-    samples = data.scene_samples("test", 36, tmp_path)
+    samples = sets.scene_samples("test", 36, tmp_path)
     assert set(Counter(s.family for s in samples).values()) == {12}
-    for family, answers in data.scenes.ANSWERS.items():
+    for family, answers in scenes.ANSWERS.items():
         assert set(Counter(s.answer for s in samples if s.family == family).values()) == {12 // len(answers)}
-    assert data.load_image(tmp_path / samples[0].image).size == (768, 768)
+    assert open_image(tmp_path / samples[0].image).size == (768, 768)
 
 
 def test_prepared_data_is_not_made_again(smoke_run):
-    listing = smoke_run.file("data", "test.jsonl")
+    listing = smoke_run.samples("test")
     before = listing.stat().st_mtime_ns
-    sets = data.prepare(smoke_run)
-    assert listing.stat().st_mtime_ns == before and len(sets["test"]) == smoke_run.config.test
+    samples = sets.prepare(smoke_run)
+    assert listing.stat().st_mtime_ns == before and len(samples["test"]) == smoke_run.config.test
 
 
 @pytest.fixture
@@ -39,9 +42,9 @@ def own(tmp_path):
 def test_broken_images_are_left_out_and_named(own, tmp_path):
     names = ("good.jpg", "cut.jpg", "text.jpg", "gone.jpg")
     path = own(*({"image": name, "question": "How many?", "answer": 2} for name in names))
-    samples, skipped = data.read_own(path, tmp_path / "run" / "data")
+    samples, skipped = read_own(path, tmp_path / "run" / "data")
     assert [s.answer for s in samples] == ["2"]
-    assert data.load_image(tmp_path / "run" / "data" / samples[0].image).size == (64, 48)
+    assert open_image(tmp_path / "run" / "data" / samples[0].image).size == (64, 48)
     assert [(s["row"], s["image"]) for s in skipped] == [(f"own.jsonl, row {n}", names[n - 1]) for n in (2, 3, 4)]
     assert "no such image" in skipped[-1]["reason"] and "not a readable image" in skipped[0]["reason"]
 
@@ -49,16 +52,16 @@ def test_broken_images_are_left_out_and_named(own, tmp_path):
 def test_a_missing_column_is_an_error_that_names_row_and_column(own, tmp_path):
     path = own({"image": "good.jpg", "question": "?", "answer": "1"}, {"image": "good.jpg", "answer": "1"})
     with pytest.raises(ValueError, match="row 2: no question; expected image, question and answer"):
-        data.read_own(path, tmp_path)
+        read_own(path, tmp_path)
 
 
 def test_a_file_without_a_usable_row_is_an_error(own, tmp_path):
     with pytest.raises(ValueError, match="none of its 1 rows"):
-        data.read_own(own({"image": "gone.jpg", "question": "?", "answer": "1"}), tmp_path)
+        read_own(own({"image": "gone.jpg", "question": "?", "answer": "1"}), tmp_path)
 
 
 def test_images_stand_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.new("RGB", (40, 20)).save(tmp_path / "turned.jpg", exif=exif)
-    assert data.load_image(tmp_path / "turned.jpg").size == (20, 40)
+    assert open_image(tmp_path / "turned.jpg").size == (20, 40)

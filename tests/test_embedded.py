@@ -3,14 +3,16 @@ import re
 import pytest
 import torch
 
-from mags_kit import embedded, lessons, protocol, scenes
-from mags_kit.lessons import Lessons
-from mags_kit.policy import model_path
+from mags_kit.method import protocol
+from mags_kit.method.policy import model_path
+from mags_kit.tiny import lessons, pretraining, scenes, vision
+from mags_kit.tiny.lessons import PHASES, Lessons
+from mags_kit.tiny.model import build_model, build_processor
 
 
 @pytest.fixture(scope="module")
 def processor():
-    return embedded.build_processor()
+    return build_processor()
 
 
 def test_the_shipped_model_is_small_and_of_the_real_class(policy):
@@ -22,7 +24,7 @@ def test_the_shipped_model_is_small_and_of_the_real_class(policy):
     assert isinstance(policy.model, Qwen3VLForConditionalGeneration)
     assert sum(p.stat().st_size for p in folder.glob("*.safetensors")) < 15e6
     assert not list(folder.glob("*.bin")) and folder.joinpath("README.md").exists()
-    sizes = [p.numel() for p in embedded.build_model(embedded.build_processor()).parameters()]
+    sizes = [p.numel() for p in build_model(build_processor()).parameters()]
     assert 2e6 < sum(sizes) < 5e6
 
 
@@ -53,25 +55,25 @@ def test_labels_cover_the_assistants_words_only(processor):
 
 
 def test_grid_boxes_hold_their_object():
-    assert lessons.grid_box((100, 100, 150, 150)) == (120, 120, 200, 200)  # thousandths of 768 pixels, in steps of 40
+    assert vision.grid_box((100, 100, 150, 150)) == (120, 120, 200, 200)  # thousandths of 768 pixels, in steps of 40
     assert lessons.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
 
 
-@pytest.mark.parametrize("phase", lessons.LOOSE)
+@pytest.mark.parametrize("phase", [name for name, phase in PHASES.items() if phase.loose])
 def test_demonstrated_regions_are_often_poor_but_for_some_colours(processor, phase):
     batches = [Lessons(phase, 16, processor)[step]["labels"] for step in range(16)]
     said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
     looks, points = (re.findall(rf"<think>{how} at the (\w+)", said) for how in ("Look", "Point"))
-    close = set(lessons.CLOSE[phase])
+    close = set(PHASES[phase].close)
     assert not close & set(looks) and set(points) == set(scenes.COLOURS)
     others = len(looks) + len([colour for colour in points if colour not in close])
-    assert others > 80 and abs(len(looks) / others - lessons.LOOSE[phase]) < 0.1
+    assert others > 80 and abs(len(looks) / others - PHASES[phase].loose) < 0.1
 
 
 @pytest.mark.slow
 def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
     """Thirty steps of the first phase at its real size, interrupted after 12: it goes on from step 10, and learns."""
-    real, seen = embedded.seeing.loss_and_scores, []
+    real, seen = vision.loss_and_scores, []
 
     def interrupted(*batch):
         loss, scores = real(*batch)
@@ -80,10 +82,10 @@ def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return loss, scores
 
-    monkeypatch.setattr(embedded.seeing, "loss_and_scores", interrupted)
+    monkeypatch.setattr(vision, "loss_and_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        embedded.train(tmp_path, {"see": 30}, every=10)
-    log = embedded.train(tmp_path, {"see": 30}, every=10)
+        pretraining.train(tmp_path, {"see": 30}, every=10)
+    log = pretraining.train(tmp_path, {"see": 30}, every=10)
     assert len(seen) == 12 + 20 and seen[12] == pytest.approx(seen[10])  # the eleventh step, made again
     losses = {row["step"]: row["loss"] for row in log}
     assert sorted(losses) == [20, 30] and losses[30] < losses[20] - 0.3

@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from mags_kit import export, scenes
-from mags_kit.policy import load_policy, model_path
+from mags_kit.method.policy import load_policy, model_path
+from mags_kit.method.rollout import prompt_ids
 from mags_kit.records import write_json
-from mags_kit.rollout import prompt_ids
-from mags_kit.runs import open_run
-from mags_kit.seeing import first_view
+from mags_kit.report import export
+from mags_kit.runs import open_run, reopen
+from mags_kit.tiny import scenes
+from mags_kit.tiny.vision import first_view
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,9 @@ def trained(tmp_path_factory):
     for name, parameter in policy.model.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(0, 0.02)
-    policy.model.save_pretrained(run.file("training", "best"))
+    policy.model.save_pretrained(run.best)
     result = {"accuracy": 0.5, "low": 0.25, "high": 0.75, "n": 12}
-    write_json(run.file("metrics.json"), {"conditions": {"after": {"two rounds, super-resolution": result}}})
+    write_json(run.metrics, {"conditions": {"after": {"two rounds, super-resolution": result}}})
     return run
 
 
@@ -70,5 +71,5 @@ def test_a_run_without_an_adapter_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="expected an adapter in training/best, came none"):
         export.merge(run)
     with pytest.raises(ValueError, match="expected the name of a folder under runs/"):
-        export.open_made("gone", tmp_path)
-    assert export.open_made("empty", tmp_path).config == run.config
+        reopen("gone", tmp_path)
+    assert reopen("empty", tmp_path).config == run.config

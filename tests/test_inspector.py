@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import pytest
 from test_evaluation import batch
 
-from mags_kit.inspector import Inspector
+from mags_kit.report.inspector import Inspector
 
 
 @pytest.fixture
@@ -29,23 +29,23 @@ def test_previous_and_next_go_round(inspector):
     press(inspector, "previous")
     press(inspector, "previous")
     assert inspector.current.sample.id == "s3" == inspector.drawn[-1]
-    assert bytes(inspector._picture.value).startswith(b"\x89PNG")
+    assert bytes(inspector.picture.value).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind, ids", [("right", "s0 s2"), ("wrong", "s1 s3"), ("repaired", "s0"), ("broken", "s1")])
 def test_filters(inspector, kind, ids):
-    inspector._filter.value = kind  # as a user does
+    inspector.kinds.value = kind  # as a user does
     assert [t.sample.id for t in inspector.shown] == ids.split() and inspector.drawn[-1] == ids.split()[0]
     inspector.select("all")
-    assert len(inspector.shown) == 4 and inspector._filter.value == "all"
+    assert len(inspector.shown) == 4 and inspector.kinds.value == "all"
 
 
 def test_an_empty_filter_says_so():
     inspector = Inspector(batch(["3"], ["3"]), lambda t: plt.figure())
     inspector.select("broken")
     inspector.next()
-    assert inspector.current is None and "none" in inspector._label.value
+    assert inspector.current is None and "none" in inspector.label.value
 
 
 def test_counts_stand_beside_the_filters(inspector):
-    assert dict((value, label) for label, value in inspector._filter.options)["repaired"] == "repaired (1)"
+    assert dict((value, label) for label, value in inspector.kinds.options)["repaired"] == "repaired (1)"

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from test_records import make_trajectory
 
-from mags_kit import judge
+from mags_kit.report import judge
 from mags_kit.runs import open_run
 
 
@@ -63,13 +63,13 @@ def test_agreement_by_hand_and_verdicts_are_asked_for_once(run, endpoint):
     assert found["low"] == pytest.approx(0.301, abs=1e-3) and found["high"] == pytest.approx(0.954, abs=1e-3)
     path, key, body = endpoint.got[0]
     assert path == "/v1/chat/completions" and key == "Bearer secret" and body["model"] == "some-model"
-    assert len(endpoint.got) == 4 and "secret" not in run.file("judge.jsonl").read_text()
+    assert len(endpoint.got) == 4 and "secret" not in (run.path / "judge.jsonl").read_text()
     assert judge.agreement(run, trajectories()) == found and len(endpoint.got) == 4
 
 
 def test_it_is_off_by_default(run, monkeypatch):
     monkeypatch.delenv("JUDGE_URL", raising=False)
-    assert judge.agreement(run, trajectories()) is None and not run.file("judge.jsonl").exists()
+    assert judge.agreement(run, trajectories()) is None and not (run.path / "judge.jsonl").exists()
 
 
 def test_a_broken_judge_is_one_sentence(run, endpoint, monkeypatch):

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mags_kit import magnifier
-from mags_kit.magnifier import Magnifier, draw_view, load_network, super_resolve
+from mags_kit.method import networks
+from mags_kit.method.magnifier import Magnifier, draw_view
+from mags_kit.method.networks import load_network, super_resolve
 
 sides = st.integers(1, 700)
 
@@ -72,10 +73,10 @@ def test_views_are_cached_by_content_and_network(tmp_path):
 
 
 def test_weights_are_checked(monkeypatch):
-    name, expected, blocks = magnifier.PACKAGED["realesr-animevideov3"]
-    monkeypatch.setitem(magnifier.PACKAGED, "realesr-animevideov3", (name, hashlib.sha256(b"").hexdigest(), blocks))
+    name, expected, blocks = networks.PACKAGED["realesr-animevideov3"]
+    monkeypatch.setitem(networks.PACKAGED, "realesr-animevideov3", (name, hashlib.sha256(b"").hexdigest(), blocks))
     with pytest.raises(ValueError, match="sha256"):
-        magnifier._packaged_bytes("realesr-animevideov3")
+        networks.packaged_bytes("realesr-animevideov3")
 
 
 def test_an_unknown_magnifier_is_named():

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_qwen import save_tiny
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mags_kit import memory
 from mags_kit.config import load_config
-from mags_kit.policy import load_policy
+from mags_kit.hardware import memory
+from mags_kit.hardware.random_model import save_random
+from mags_kit.method.policy import load_policy
 
 GIVEN = {"data": "scenes"}
 TOLERANCE = 0.25
@@ -41,7 +41,7 @@ class Live(TorchDispatchMode):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return save_tiny("qwen2_5_vl", tmp_path_factory.mktemp("tiny"), hidden=128, layers=4)
+    return save_random("qwen2_5_vl", tmp_path_factory.mktemp("tiny"), hidden=128, layers=4)
 
 
 @pytest.fixture

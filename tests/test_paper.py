@@ -10,9 +10,10 @@ import nbformat
 import pytest
 from safetensors.numpy import load_file
 from tiny_benchmarks import TEST_VG, jpeg, photo_server, write_mirror
-from tiny_qwen import save_tiny, teach
+from tiny_qwen import teach
 
 from mags_kit import pipeline
+from mags_kit.hardware.random_model import save_random
 from mags_kit.records import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -31,12 +32,12 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     pictures.mkdir(parents=True)
     for number in (*range(300, 330), *range(400, 445), *TEST_VG):  # Visual Genome's; COCO's come from the server
         pictures.joinpath(f"{number}.jpg").write_bytes(jpeg(number))
-    model = save_tiny(kind, tmp_path / "Qwen")
+    model = save_random(kind, tmp_path / "Qwen")
     teach(model, pictures / "300.jpg")
     for part in ("mags_kit", "notebooks"):  # a kit in a folder of its own, with its own `runs`
         tmp_path.joinpath(part).symlink_to(ROOT / part)
     settings = {"model": str(model), "mirror": str(mirror), **SIZES}
-    command = [sys.executable, "-m", "mags_kit.pipeline", "--profile", "paper", "--set", json.dumps(settings)]
+    command = [sys.executable, "-m", "mags_kit", "run", "--profile", "paper", "--set", json.dumps(settings)]
     with photo_server() as web:
         web.how = {800: "gone", 801: "cut", 802: "drop once", 803: "drip"}
         environ = {k: v for k, v in os.environ.items() if k not in ("OFFLINE", "JUDGE_URL", "no_proxy", "NO_PROXY")}

@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from mags_kit import pipeline, runs
+from mags_kit.report import page
 from mags_kit.runs import open_run
 
 ROOT = Path(__file__).parents[1]
@@ -21,14 +22,14 @@ def notebooks(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(pipeline, "NOTEBOOKS", folder)
     monkeypatch.setattr(pipeline, "STEPS", ("01_a", "02_b"))
-    monkeypatch.setattr(pipeline, "write_report", lambda run, steps: run.file("report.html"))
+    monkeypatch.setattr(page, "write", lambda run, steps: run.path / "report.html")
 
     def write(name, code):
         cell = nbformat.v4.new_code_cell('profile = name = settings = ""')
         cell.metadata["tags"] = ["parameters"]
         kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-        made = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(code)], metadata=kernel)
-        nbformat.write(made, folder / f"{name}.ipynb")
+        notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(code)], metadata=kernel)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
 
     write("01_a", "open('log', 'a').write('a')")
     return write
@@ -59,7 +60,7 @@ def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, 
 )
 def test_a_wrong_command_is_one_sentence_and_makes_nothing(arguments, said):
     environ = {k: v for k, v in os.environ.items() if k != "OFFLINE"} | {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    command = [sys.executable, "-m", "mags_kit.pipeline", "--name", "never-made", *arguments]
+    command = [sys.executable, "-m", "mags_kit", "run", "--name", "never-made", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30)
     assert done.returncode == 1 and done.stderr.strip().startswith(said)
     assert len(done.stderr.strip().splitlines()) == 1 and not (ROOT / "runs" / "never-made").exists()
@@ -70,11 +71,3 @@ def test_other_settings_do_not_enter_a_run_folder(tmp_path, monkeypatch):
     open_run("smoke", "r")
     with pytest.raises(ValueError, match="choose another NAME="):
         pipeline.reproduce("smoke", "r", {"seed": 5})
-
-
-def test_the_report_names_the_rows_left_out():
-    row = {"row": "a/b.jsonl, row 3", "image": "x.jpg", "reason": "not a <picture>"}
-    steps = {"own data": {"used": 2, "skipped": []}, "benchmarks": {"used": 5, "skipped": [row]}}
-    text = pipeline._left_out({"steps": steps})
-    assert "7 rows used, 1 left out." in text and "<li>a/b.jsonl, row 3 (x.jpg): not a &lt;picture&gt;</li>" in text
-    assert pipeline._left_out({"steps": {"benchmarks": {"used": 5, "skipped": []}}}) == ""

@@ -3,8 +3,9 @@ import sys
 
 import pytest
 
-from mags_kit import pipeline, plan
+from mags_kit import pipeline
 from mags_kit.config import load_config
+from mags_kit.hardware import plan
 
 GIVEN = {"data": "scenes"}
 HERE = {"gpu": "A card", "memory": 25.4e9, "runs": 1e12, "models": 1e12}
@@ -22,7 +23,7 @@ HERE = {"gpu": "A card", "memory": 25.4e9, "runs": 1e12, "models": 1e12}
 def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, tmp_path, lacks, said):
     monkeypatch.setattr(plan, "machine", lambda *_: HERE | lacks)
     monkeypatch.setattr("mags_kit.runs.PROJECT", tmp_path)
-    monkeypatch.setattr("mags_kit.benchmarks.check", lambda config: None)  # as if the hub answered
+    monkeypatch.setattr("mags_kit.data.benchmarks.check", lambda config: None)  # as if the hub answered
     with pytest.raises(ValueError) as error:
         pipeline.reproduce("paper", "r", GIVEN)
     assert said in str(error.value) and "\n" not in str(error.value)
@@ -44,7 +45,7 @@ def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
 
 
 def test_the_command_prints_a_table_and_a_wrong_one_a_sentence():
-    command = [sys.executable, "-m", "mags_kit.plan", "--profile"]
+    command = [sys.executable, "-m", "mags_kit", "plan", "--profile"]
     done = subprocess.run([*command, "cpu"], capture_output=True, text=True, check=True)
     assert "GPU memory at its peak" in done.stdout
     done = subprocess.run([*command, "huge"], capture_output=True, text=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mags_kit.config import load_config
-from mags_kit.policy import load_policy
+from mags_kit.method.policy import load_policy
 
 
 def test_language_layers_are_nf4_and_the_vision_tower_is_not(policy):
@@ -40,7 +40,7 @@ def test_what_cannot_be_loaded_is_one_sentence(settings, said, monkeypatch):
 def test_a_sampled_reply_never_holds_vision_tokens(policy):
     from PIL import Image
 
-    from mags_kit.rollout import prompt_ids
+    from mags_kit.method.rollout import prompt_ids
 
     content = [{"type": "image", "image": Image.new("RGB", (64, 64))}, {"type": "text", "text": "?"}]
     torch.manual_seed(0)
@@ -50,12 +50,12 @@ def test_a_sampled_reply_never_holds_vision_tokens(policy):
 
 
 def test_batching_and_padding_do_not_change_a_greedy_reply(policy, smoke_run):
-    from mags_kit.data import load_image
-    from mags_kit.protocol import prompt
-    from mags_kit.rollout import prompt_ids
+    from mags_kit.images import open_image
+    from mags_kit.method.protocol import prompt
+    from mags_kit.method.rollout import prompt_ids
 
-    names = sorted(smoke_run.file("data", "images").glob("*.jpg"))[:3]
-    views = [policy.first_view(load_image(name), 192 * 192) for name in names]
+    names = sorted((smoke_run.data / "images").glob("*.jpg"))[:3]
+    views = [policy.first_view(open_image(name), 192 * 192) for name in names]
     texts = ["How many dots are on the red disc?", "True?", "What symbol is on the teal triangle?"]
     prompts = [
         prompt_ids(policy, prompt(t, v, 2, "compact", "thousand", 2)[0]["content"])
@@ -69,7 +69,7 @@ def test_batching_and_padding_do_not_change_a_greedy_reply(policy, smoke_run):
 def test_a_wrong_number_of_images_is_an_error(policy):
     from PIL import Image
 
-    from mags_kit.rollout import prompt_ids
+    from mags_kit.method.rollout import prompt_ids
 
     image = Image.new("RGB", (64, 64))
     ids = prompt_ids(policy, [{"type": "image", "image": image}, {"type": "text", "text": "?"}])

@@ -11,10 +11,11 @@ import given_replies
 import pytest
 from safetensors.torch import load_file
 
-from mags_kit import curriculum, launch, processes, training
+from mags_kit import experiments
 from mags_kit.config import load_config
-from mags_kit.evaluation import stored
+from mags_kit.method import curriculum, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
+from mags_kit.report.evaluation import MAIN
 from mags_kit.runs import open_run
 
 SETTINGS = {  # two processes share the second of three groups; in batches of one, padding is the same
@@ -22,7 +23,7 @@ SETTINGS = {  # two processes share the second of three groups; in batches of on
     "validate_every": 3, "magnifier": "bicubic", "learning_rate": 1e-3,
 }  # fmt: skip
 ROOT = Path(__file__).parents[1]
-LAUNCH = f"-m accelerate.commands.launch --config_file {ROOT}/scripts/launch/ddp.yaml --num_processes 2".split()
+LAUNCH = f"-m accelerate.commands.launch --config_file {ROOT}/mags_kit/launch/ddp.yaml --num_processes 2".split()
 LAUNCH += ["--main_process_port", "0"]  # any that is free
 
 
@@ -33,17 +34,17 @@ def runs(smoke_run, tmp_path_factory):
     for count in (1, 2):
         project = tmp_path_factory.mktemp(f"processes-{count}")
         run = open_run("smoke", settings=SETTINGS, root=project / "runs")
-        shutil.copytree(smoke_run.file("data"), run.file("data"))
-        pool = read_samples(run.file("data", "pool.jsonl"))
+        shutil.copytree(smoke_run.data, run.data)
+        pool = read_samples(run.samples("pool"))
         chosen = curriculum.choose(pool, {s.id: 0.5 for s in pool}, run.config.curated, seed=0)
-        write_jsonl(run.file("data", "curated.jsonl"), chosen)
+        write_jsonl(run.samples("curated"), chosen)
         for name in ("validation", "test"):
-            write_jsonl(run.file("data", f"{name}.jsonl"), read_samples(run.file("data", f"{name}.jsonl"))[:3])
+            write_jsonl(run.samples(name), read_samples(run.samples(name))[:3])
         made.append(run)
     with pytest.MonkeyPatch.context() as patch:
         given_replies.give(made[0].path.parents[1], patch.setattr)
-        launch.train(made[0])
-        launch.evaluate(made[0])
+        experiments.train(made[0])
+        experiments.before_and_after(made[0])
     command = [sys.executable, *LAUNCH, given_replies.__file__, str(made[1].path.parents[1]), "--profile", "smoke"]
     command += ["--set", json.dumps(SETTINGS)]
     environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -63,14 +64,14 @@ def test_a_step_holds_the_same_samples(runs):
 
 @pytest.mark.slow
 def test_losses_gradients_and_adapters_are_the_same(runs):
-    logs = [[row for row in read_json(run.file("training", "state.json"))["log"] if "reward" in row] for run in runs]
+    logs = [[row for row in read_json(run.training_log)["log"] if "reward" in row] for run in runs]
     for one, two in zip(*logs, strict=True):
         for name in ("step", "loss", "grad_norm", "reward", "reward_std", "look/call_rate", "tools/call_frequency"):
             assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-6), name
         assert one["grad_norm"] > 1e-3 and one["reward_std"] > 0
     assert [row["step"] for row in logs[0]] == [1, 2, 3]
     for stage in ("stage 1", "stage 2"):
-        one, two = (load_file(run.file("training", stage, "adapter", "adapter_model.safetensors")) for run in runs)
+        one, two = (load_file(run.adapter(stage) / "adapter_model.safetensors") for run in runs)
         assert one.keys() == two.keys()
         moved, apart = (
             sum(float((a - b).square().sum()) for a, b in pairs) ** 0.5
@@ -81,18 +82,18 @@ def test_losses_gradients_and_adapters_are_the_same(runs):
 
 @pytest.mark.slow
 def test_the_main_process_writes_once_and_all_agree_on_the_best(runs):
-    states = [read_json(run.file("training", "state.json")) for run in runs]
+    states = [read_json(run.training_log) for run in runs]
     assert [s["stages"] for s in states] == [["stage 1", "stage 2"]] * 2
     looks = [[(row["step"], row["samples"], row["accuracy"]) for row in s["validation"]] for s in states]
     assert looks[0] == looks[1] and [look[0] for look in looks[0]] == [0, 1, 3]
-    best = [read_json(run.file("training", "best", "chosen.json")) for run in runs]
+    best = [read_json(run.best / "chosen.json") for run in runs]
     assert best[0] == pytest.approx(best[1])
 
 
 @pytest.mark.slow
 def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
     for moment in ("before", "after"):
-        one, two = (read_trajectories(stored(run, moment)) for run in runs)
+        one, two = (read_trajectories(run.trajectories(moment, MAIN)) for run in runs)
         assert [t.sample.id for t in two] == [t.sample.id for t in one] and len(two) == 3
         assert [t.replies for t in two] == [t.replies for t in one]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mags_kit import protocol
-from mags_kit.protocol import parse_reply, read_regions, to_model, to_source
+from mags_kit.method import protocol
+from mags_kit.method.protocol import parse_reply, read_regions, to_model, to_source
 
 SOURCE, VIEW = (640, 480), (320, 224)
 
@@ -13,19 +13,19 @@ SOURCE, VIEW = (640, 480), (320, 224)
 @pytest.mark.parametrize(
     "text, parts",
     [
-        ("<think>a</think><draft>2</draft><tool_call>x</tool_call>", ("a", "2", None, True)),
-        ("<rethink>b</rethink><answer> yes </answer>", ("b", None, "yes", False)),
-        ("<think>cut off", (None, None, None, False)),
-        ("<answer>1</answer><answer>2</answer>", (None, None, "1", False)),
-        ("<answer>two\nlines</answer>", (None, None, "two\nlines", False)),
-        ("</answer>3<answer>", (None, None, None, False)),
-        ("<tool_call>{", (None, None, None, True)),
-        ("", (None, None, None, False)),
+        ("<think>a</think><draft>2</draft><tool_call>x</tool_call>", ("2", None, True)),
+        ("<rethink>b</rethink><answer> yes </answer>", (None, "yes", False)),
+        ("<think>cut off", (None, None, False)),
+        ("<answer>1</answer><answer>2</answer>", (None, "1", False)),
+        ("<answer>two\nlines</answer>", (None, "two\nlines", False)),
+        ("</answer>3<answer>", (None, None, False)),
+        ("<tool_call>{", (None, None, True)),
+        ("", (None, None, False)),
     ],
 )
 def test_replies(text, parts):
     reply = parse_reply(text)
-    assert (reply.rationale, reply.draft, reply.answer, reply.called) == parts
+    assert (reply.draft, reply.answer, reply.called) == parts
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ json_values = st.recursive(
 )
 
 
-@given(json_values, st.sampled_from(["thousand", "pixels", "source"]))
+@given(json_values, st.sampled_from(["thousand", "pixels"]))
 def test_no_value_raises_and_usable_regions_lie_inside(raw, frame):
     regions = read_regions(raw, frame, VIEW, SOURCE, max_regions=3)
     assert sum(r.usable for r in regions) <= 3
@@ -77,12 +77,12 @@ def test_no_value_raises_and_usable_regions_lie_inside(raw, frame):
 boxes = st.tuples(st.integers(0, 600), st.integers(0, 440), st.integers(8, 40), st.integers(8, 40))
 
 
-@given(boxes, st.sampled_from(["thousand", "pixels", "source"]))
+@given(boxes, st.sampled_from(["thousand", "pixels"]))
 def test_a_box_survives_the_way_to_the_model_and_back(box, frame):
     x, y, w, h = box
     box = (x, y, x + w, y + h)
     back = to_source(to_model(box, frame, VIEW, SOURCE), frame, VIEW, SOURCE)
-    unit = {"thousand": 0.64, "pixels": 480 / 224, "source": 1}[frame]
+    unit = {"thousand": 0.64, "pixels": 480 / 224}[frame]
     assert all(abs(a - b) <= unit / 2 + 1e-9 for a, b in zip(box, back, strict=True))
 
 

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_qwen import save_tiny
 
-from mags_kit import curriculum, data, protocol, training
-from mags_kit.magnifier import Magnifier
-from mags_kit.policy import load_policy
-from mags_kit.records import Sample, read_json, read_samples, to_json
-from mags_kit.rollout import MagnifyingGlass, magnifier_for, rollout
+from mags_kit.data import sets
+from mags_kit.hardware.random_model import save_random
+from mags_kit.method import curriculum, protocol, training
+from mags_kit.method.look import Agent, Look
+from mags_kit.method.magnifier import Magnifier
+from mags_kit.method.policy import load_policy
+from mags_kit.method.rollout import rollout
+from mags_kit.records import Sample, read_json, read_samples
 from mags_kit.runs import open_run
 
 KINDS = ("qwen2_5_vl", "qwen3_vl")
@@ -29,9 +31,9 @@ SIZES = {  # what differs from `paper`: the model, the data, sizes
 def run(request, tmp_path_factory):
     """A run of the `paper` profile with a tiny checkpoint of each kind."""
     folder = tmp_path_factory.mktemp(request.param)
-    model = save_tiny(request.param, folder / "model")
+    model = save_random(request.param, folder / "model")
     run = open_run("paper", "tiny", {"model": str(model), **SIZES}, root=folder / "runs")
-    data.prepare(run)
+    sets.prepare(run)
     return run
 
 
@@ -57,11 +59,10 @@ def test_the_models_own_sampling_settings_do_not_leak_in(tiny, run):
 
 
 def test_greedy_rollouts_in_two_rounds(tiny, run):
-    samples = read_samples(run.file("data", "test.jsonl"))
-    magnifier = magnifier_for(run.config, tiny, run.cache, "bicubic")
+    samples = read_samples(run.samples("test"))
+    agent = Agent.of(run, tiny, "bicubic")
     made = [
-        rollout(tiny, samples, run.file("data"), run.config, magnifier, progress=False, regions=regions)
-        for regions in (None, [[(100, 100, 300, 260)]] * 2)
+        rollout(agent, samples, progress=False, regions=regions) for regions in (None, [[(100, 100, 300, 260)]] * 2)
     ]
     assert all(len(t.replies[0]) > 0 for t in made[0])
     for t in made[1]:  # a forced region takes them into round 2
@@ -76,17 +77,18 @@ def test_a_box_in_the_models_frame_ends_at_the_right_source_pixels(tiny, run, tm
     box = (int(size[0] * 0.6), int(size[1] * 0.3), int(size[0] * 0.6) + 24, int(size[1] * 0.3) + 16)
     image.paste((255, 0, 0), box)
     image.save(tmp_path / "mark.png")
-    glass = MagnifyingGlass(tiny, Magnifier("bicubic", 112 * 112, tiny.factor, 0.0), run.config, tmp_path)
-    [picture, text] = glass.reset(to_json(Sample("1", "mark.png", "Where is it?", "here")))
+    agent = Agent(tiny, Magnifier("bicubic", 112 * 112, tiny.factor, 0.0), run.config, tmp_path)
+    look = Look(agent, Sample("1", "mark.png", "Where is it?", "here"))
+    [picture, text] = look.prompt()
     seen = tiny.processor.image_processor([picture["image"]], return_tensors="pt")["image_grid_thw"][0]
     resized = [int(n) * tiny.processor.image_processor.patch_size for n in (seen[2], seen[1])]
     units = resized if kind == "qwen2_5_vl" else (1000, 1000)  # what each model's documentation says
     written = [round(v * u / s) for v, u, s in zip(box, (*units, *units), (*size, *size), strict=True)]
     arguments = re.search(r'"arguments": (\{.*\})\}', protocol.tool_call_text([written])).group(1)
-    [view] = glass.magnify(**json.loads(arguments))
+    [view] = look.magnify(**json.loads(arguments))
     pixels = np.asarray(view["image"]).astype(int)
     red = (pixels[..., 0] > 200) & (pixels[..., 1] < 80)
-    crop = glass._views[0].box
+    crop = look.views[0].box
     step = max(s / u for s, u in zip(size, units, strict=True)) + 1  # a number in the frame covers that many pixels
     assert all(abs(c - b) <= max(step, 12) for c, b in zip(crop, box, strict=True))
     assert red.mean() > 0.5 * (box[2] - box[0]) * (box[3] - box[1]) / ((crop[2] - crop[0]) * (crop[3] - crop[1]))
@@ -96,7 +98,7 @@ def test_a_box_in_the_models_frame_ends_at_the_right_source_pixels(tiny, run, tm
 @pytest.mark.slow
 def test_training_goes_through_both_rounds(run, monkeypatch):
     """Half of the first replies are written for the model, so that both rounds, views and no call share a batch."""
-    samples = read_samples(run.file("data", "pool.jsonl"))
+    samples = read_samples(run.samples("pool"))
     trained, real = [], training.load_policy
     reply = "<think>the red disc</think><draft>1</draft>" + protocol.tool_call_text([(20, 20, 60, 60)])
 
@@ -121,8 +123,8 @@ def test_training_goes_through_both_rounds(run, monkeypatch):
 
     monkeypatch.setattr(training, "load_policy", loaded)
     stages = [curriculum.Stage("all", samples, 1)]
-    best = training.train(run, samples, samples[:1], stages)
-    row = next(r for r in read_json(run.file("training", "state.json"))["log"] if "reward" in r)
+    best = training.train(run, samples[:1], stages)
+    row = next(r for r in read_json(run.training_log)["log"] if "reward" in r)
     assert row["look/call_rate"] == 0.5 and row["step"] == 1 and row["tools/failure_frequency"] == 0
     assert np.isfinite(row["grad_norm"]) and np.isfinite(row["kl"]) and (best / "adapter_config.json").exists()
     tower = trained[0].model.get_base_model().model.visual

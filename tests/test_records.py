@@ -1,9 +1,14 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from mags_kit import records
 from mags_kit.records import Region, Sample, Trajectory, View
+
+ROOT = Path(__file__).parents[1]
 
 
 def make_trajectory(**changes):
@@ -35,6 +40,22 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError):
         records.write_jsonl(path, broken())
     assert path.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["t.jsonl"]
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_written_file_has_the_mode_that_the_umask_gives(tmp_path, umask, mode):
+    code = "import sys; from mags_kit.records import write_json; write_json(sys.argv[1], 1)"
+    for _ in range(2):  # a new file, and one in the place of another
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], cwd=ROOT, umask=umask, check=True)
+        assert oct(tmp_path.joinpath("a").stat().st_mode & 0o777) == oct(mode)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_write_that_cannot_be_renamed_leaves_nothing(tmp_path):
+    tmp_path.joinpath("a").mkdir()  # a folder where the file is to be
+    with pytest.raises(OSError):
+        records.write_bytes(tmp_path / "a", b"1")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from test_records import make_trajectory
 
-from mags_kit import rewards
+from mags_kit.method import rewards
 from mags_kit.records import Region, View
 
 
@@ -26,12 +26,10 @@ GOOD = (
 
 
 def test_format_is_graded():
-    assert rewards.format(make_trajectory(replies=GOOD)) == 1.0
-    assert rewards.format(make_trajectory(replies=(GOOD[0],))) == pytest.approx(0.6)
-    assert rewards.format(make_trajectory(replies=("<think>t</think><draft>2</draft><tool_call>",))) == pytest.approx(
-        0.4
-    )
-    assert rewards.format(make_trajectory(replies=("gibberish",))) == 0.0
+    assert rewards.form(make_trajectory(replies=GOOD)) == 1.0
+    assert rewards.form(make_trajectory(replies=(GOOD[0],))) == pytest.approx(0.6)
+    assert rewards.form(make_trajectory(replies=("<think>t</think><draft>2</draft><tool_call>",))) == pytest.approx(0.4)
+    assert rewards.form(make_trajectory(replies=("gibberish",))) == 0.0
 
 
 def test_answer_counts_only_when_the_rollout_ended_well():

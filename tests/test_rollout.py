@@ -3,10 +3,15 @@ from dataclasses import replace
 
 import pytest
 
-from mags_kit import data, protocol, rollout
 from mags_kit.config import load_config
-from mags_kit.magnifier import Magnifier
+from mags_kit.data.own import read_own
+from mags_kit.images import open_image
+from mags_kit.method import protocol
+from mags_kit.method.look import Agent
+from mags_kit.method.magnifier import Magnifier
+from mags_kit.method.rollout import rollout
 from mags_kit.records import read_samples, read_trajectories, write_jsonl
+from mags_kit.runs import Run
 
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
 FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
@@ -15,16 +20,13 @@ SECOND = "<rethink>the view shows 2, so the draft was wrong</rethink><answer>2</
 
 @pytest.fixture(scope="module")
 def samples(smoke_run):
-    return read_samples(smoke_run.file("data", "test.jsonl"))
+    return read_samples(smoke_run.samples("test"))
 
 
 @pytest.fixture
 def go(smoke_run, samples):
     def run(policy, count=1, **options):
-        magnifier = rollout.magnifier_for(smoke_run.config, policy, network="bicubic")
-        return rollout.rollout(
-            policy, samples[:count], smoke_run.file("data"), smoke_run.config, magnifier, progress=False, **options
-        )
+        return rollout(Agent.of(smoke_run, policy, "bicubic"), samples[:count], progress=False, **options)
 
     return run
 
@@ -82,10 +84,10 @@ def test_a_failing_magnifier_is_a_bug_and_stops(scripted, go, monkeypatch):
 def test_trajectories_are_enough_to_redraw(scripted, go, smoke_run, tmp_path):
     import matplotlib.pyplot as plt
 
-    from mags_kit import figures
+    from mags_kit.report import figures
 
     write_jsonl(tmp_path / "t.jsonl", go(scripted([[FIRST], [SECOND]])))
-    figure = figures.show_trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.file("data"))
+    figure = figures.show_trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.data)
     assert len(figure.axes) == 3
     plt.close(figure)
 
@@ -98,13 +100,14 @@ def test_greedy_rollouts_of_the_embedded_model_repeat(policy, go):
 @pytest.mark.slow
 def test_real_photos_through_two_rounds_with_real_super_resolution(policy, real_photos, tmp_path):
     """Real photos, real questions, real regions, real Real-ESRGAN x4plus views, with the policy at hand."""
-    samples, skipped = data.read_own(real_photos / "counting.jsonl", tmp_path)
+    samples, skipped = read_own(real_photos / "counting.jsonl", tmp_path)
     assert len(samples) == 19 and not skipped
     config = replace(load_config("smoke"), magnifier="realesrgan-x4plus", view_pixels=96 * 96)
-    magnifier = rollout.magnifier_for(config, policy, tmp_path / "views")
-    made = rollout.rollout(policy, samples[:2], tmp_path, config, magnifier, progress=False)
-    assert len(made) == 2 and all(t.size == data.load_image(tmp_path / t.sample.image).size for t in made)
+    agent = Agent.of(Run(tmp_path / "runs" / "r", config), policy)
+    agent = replace(agent, folder=tmp_path)
+    made = rollout(agent, samples[:2], progress=False)
+    assert len(made) == 2 and all(t.size == open_image(tmp_path / t.sample.image).size for t in made)
     rows = [json.loads(line) for line in (real_photos / "counting.jsonl").read_text().splitlines()]
     boxes = [[tuple(round(v) for v in row["bboxs_xyxy"][0])] for row in rows[:2]]
-    forced = rollout.rollout(policy, samples[:2], tmp_path, config, magnifier, regions=boxes, progress=False)
-    assert all(len(t.replies) == 2 and t.views for t in forced) and list((tmp_path / "views").rglob("*.png"))
+    forced = rollout(agent, samples[:2], regions=boxes, progress=False)
+    assert all(len(t.replies) == 2 and t.views for t in forced) and list((tmp_path / "runs" / ".views").rglob("*.png"))

@@ -20,18 +20,16 @@ def test_a_name_cannot_leave_the_root(tmp_path):
 def test_a_done_step_is_noted(tmp_path):
     run = open_run("smoke", "a", root=tmp_path)
     run.done("something", count=3)
-    manifest = read_json(run.file("manifest.json"))
+    manifest = read_json(run.manifest)
     assert manifest["steps"] == {"something": {"count": 3}} and manifest["environment"]["versions"]["trl"]
 
 
 def test_a_branch_shares_the_data_and_changes_what_it_says(tmp_path):
     run = open_run("smoke", "r", {"test": 6}, root=tmp_path)
-    run.file("data").mkdir()
-    run.file("data", "test.jsonl").write_text("here\n")
     inside = branch(run, "seed-1", seed=1)
     assert branch(run, "seed-1", seed=1) == inside  # opened again
-    assert inside.file("data", "test.jsonl").read_text() == "here\n" and inside.cache.resolve() == run.cache.resolve()
-    assert inside.cache.is_dir()  # views can be kept, though there were none yet
+    assert inside.samples("test") == run.samples("test") and inside.views == run.views
+    assert inside.samples("curated") != run.samples("curated") and inside.best != run.best  # chosen and trained anew
     assert (inside.config.seed, inside.config.test, inside.config.stage_steps) == (1, 6, (1, 1))
     with pytest.raises(ValueError, match="seed=1"):
         branch(run, "seed-1", seed=2)

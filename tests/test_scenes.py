@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mags_kit import scenes
-from mags_kit.scenes import ANSWERS, FAMILIES, make_scene
+from mags_kit.tiny import scenes
+from mags_kit.tiny.scenes import ANSWERS, FAMILIES, make_scene
 
 
 def test_a_seed_is_a_scene():

@@ -2,7 +2,7 @@ import doctest
 
 import pytest
 
-from mags_kit import scoring
+from mags_kit.method import scoring
 
 VSR = [  # truths are yes or no
     ("yes", "yes"), ("Yes.", "yes"), ("True", "yes"), ("TRUE!", "yes"), ("correct", "yes"), ("Right.", "yes"),

@@ -6,16 +6,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mags_kit import curriculum, signals, training
-from mags_kit.policy import load_policy
+from mags_kit.method import curriculum, environment, rewards, training
+from mags_kit.method.look import Agent, Look
+from mags_kit.method.policy import load_policy
+from mags_kit.method.rollout import prompt_ids, suffix_ids
 from mags_kit.records import read_json, read_samples
-from mags_kit.rollout import MagnifyingGlass, prompt_ids, suffix_ids
 from mags_kit.runs import open_run
 
 
 @pytest.fixture(scope="module")
 def stages(smoke_run):
-    pool = read_samples(smoke_run.file("data", "pool.jsonl"))
+    pool = read_samples(smoke_run.samples("pool"))
     chosen = curriculum.choose(pool, {s.id: 0.5 for s in pool}, 6, seed=0)
     return curriculum.stages(chosen, smoke_run.config)
 
@@ -24,7 +25,7 @@ def stages(smoke_run):
 def sampled(smoke_run, stages):
     """A trainer and one batch of its rollouts."""
     policy = load_policy(smoke_run.config, trainable=True)
-    trainer = training.build_trainer(smoke_run, policy, stages[-1], 1, {"validation": []}, [])
+    trainer = training.build_trainer(smoke_run, policy, stages[-1], 1, [])
     rows = [trainer.train_dataset[i // 4] for i in range(8)]
     trainer.model.train()
     return policy, trainer, rows, trainer._generate_and_score_completions(rows)
@@ -57,12 +58,12 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run)
     masks = ("prompt", "completion")
     for i, row in enumerate(rows):
         prompt, completion = (batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in masks)
-        glass = MagnifyingGlass(policy, trainer.environments[i]._magnifier, smoke_run.config, smoke_run.file("data"))
-        assert prompt_ids(policy, glass.reset(row["sample"])) == prompt
+        look = Look(Agent.of(smoke_run, policy), trainer.environments[i].samples[row["sample"]])
+        assert prompt_ids(policy, look.prompt()) == prompt
         first = completion[: completion.index(end) + 1] if end in completion else completion
         calls = parse_response(policy.processor.tokenizer, first, prefix=prompt).get("tool_calls")
         if calls:
-            between = suffix_ids(policy, [glass.magnify(**call["function"]["arguments"]) for call in calls])
+            between = suffix_ids(policy, [look.magnify(**call["function"]["arguments"]) for call in calls])
             assert completion[len(first) : len(first) + len(between)] == between
             two_rounds += 1
     assert two_rounds > 0
@@ -70,9 +71,9 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run)
 
 def test_a_dropped_view_is_an_error(sampled):
     policy, trainer, rows, batch = sampled
-    index = next(i for i, glass in enumerate(trainer.environments) if glass._views)
+    look = next(e.look for e in trainer.environments if e.look.views)
     with pytest.raises(RuntimeError, match="max_completion_length is too small"):
-        signals.check_images(policy, trainer.environments[index], [{"role": "assistant", "content": ""}], [])
+        environment.check_views(look, [{"role": "assistant", "content": ""}], [])
 
 
 def test_the_budget_holds_two_full_rounds_and_all_views(smoke_run, policy):
@@ -82,7 +83,7 @@ def test_the_budget_holds_two_full_rounds_and_all_views(smoke_run, policy):
     side = int(config.view_pixels**0.5)
     views = [{"type": "image", "image": Image.new("RGB", (side, side))}] * config.max_regions
     longest = 2 * config.round_tokens + len(suffix_ids(policy, [views]))
-    assert longest <= training.completion_budget(config, policy.factor)
+    assert longest <= config.completion_budget(policy.factor)
 
 
 def test_vllm_is_asked_for_the_same_as_the_model_itself(smoke_run, policy, monkeypatch):
@@ -92,9 +93,7 @@ def test_vllm_is_asked_for_the_same_as_the_model_itself(smoke_run, policy, monke
     assert there["max_tokens"] == here["max_new_tokens"]
     assert there["logit_bias"] == dict.fromkeys(here["suppress_tokens"], -100.0)
     settings = training.sampling(config, policy)
-    assert settings["use_vllm"] and settings["vllm_max_model_length"] > training.completion_budget(
-        config, policy.factor
-    )
+    assert settings["use_vllm"] and settings["vllm_max_model_length"] > config.completion_budget(policy.factor)
 
 
 def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
@@ -103,7 +102,7 @@ def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
     def broken(t):
         raise ZeroDivisionError("a bug in a reward")
 
-    monkeypatch.setitem(training.rewards.REWARDS, "answer", broken)
+    monkeypatch.setitem(rewards.REWARDS, "answer", broken)
     with pytest.raises(ZeroDivisionError):
         trainer._generate_and_score_completions(rows)
 
@@ -111,8 +110,8 @@ def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
 @pytest.mark.slow
 def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_path, monkeypatch):
     run = open_run("smoke", "train", {"learning_rate": 1e-3, "rewards": {"format": 1.0}}, root=tmp_path)
-    run.path.joinpath("data").symlink_to(smoke_run.file("data").resolve())
-    validation = read_samples(run.file("data", "validation.jsonl"))
+    run.path.joinpath("data").symlink_to(smoke_run.data.resolve())
+    validation = read_samples(run.samples("validation"))
     loaded = []
     real = training.load_policy
 
@@ -122,7 +121,7 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
         return policy
 
     monkeypatch.setattr(training, "load_policy", spy)
-    best = training.train(run, stages[-1].samples, validation, stages)
+    best = training.train(run, validation, stages)
     changed = {
         n
         for model, before in loaded
@@ -137,12 +136,12 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
             torch.testing.assert_close(copy.float(), before[name.replace(".ref.", ".default.")], rtol=0.01, atol=0)
     frozen = {n for n, p in loaded[0][0].named_parameters() if not p.requires_grad}
     assert frozen and not frozen & changed
-    state = read_json(run.file("training", "state.json"))
+    state = read_json(run.training_log)
     assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2]
     assert read_json(best / "chosen.json")["samples"] == len(validation)
     json.dumps(state, allow_nan=False)
     count = len(loaded)
-    training.train(run, stages[-1].samples, validation, stages)
+    training.train(run, validation, stages)
     assert len(loaded) == count  # finished stages are not done again
 
 
@@ -153,16 +152,14 @@ def steps_of(smoke_run, stages, tmp_path):
     def run_steps(name, **settings):
         settings = {"rewards": {"format": 1.0}, "magnifier": "bicubic", **settings}
         run = open_run("smoke", name, settings, root=tmp_path)
-        run.path.joinpath("data").symlink_to(smoke_run.file("data").resolve())
+        run.path.joinpath("data").symlink_to(smoke_run.data.resolve())
         stage = curriculum.Stage("all", stages[-1].samples[:4], 2)
         torch.manual_seed(0)  # LoRA starts at random
-        trainer = training.build_trainer(
-            run, load_policy(run.config, trainable=True), stage, 1, {"validation": []}, stage.samples[:1]
-        )
+        trainer = training.build_trainer(run, load_policy(run.config, trainable=True), stage, 1, [])
         asked, real = [], trainer._generate_and_score_completions
 
         def spy(rows):
-            asked.append([json.loads(row["sample"])["id"] for row in rows])
+            asked.append([stage.samples[row["sample"]].id for row in rows])
             torch.manual_seed(1)  # the same replies, whatever was drawn before
             return real(rows)
 

@@ -1,0 +1,119 @@
+"""The one command line of the kit: `python -m mags_kit COMMAND`, which the Makefile calls."""
+
+import argparse
+import json
+import sys
+
+from mags_kit.config import PROFILES, parse_settings
+from mags_kit.pipeline import JOBS, reproduce
+from mags_kit.runs import open_run, reopen
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors are one sentence."""
+
+    def error(self, message: str):
+        raise SystemExit(f"mags_kit: {message}; see `{self.prog} --help`")
+
+
+def run(arguments) -> None:
+    settings = parse_settings(arguments.set) | ({"own": arguments.own} if arguments.own else {})
+    print(reproduce(arguments.profile, arguments.name, settings, JOBS[arguments.job]))
+
+
+def parts(arguments) -> None:
+    """Under `accelerate launch`, in every process."""
+    from mags_kit import experiments
+    from mags_kit.method import processes
+
+    opened = open_run(arguments.profile, arguments.name, parse_settings(arguments.set))
+    for part in (arguments.command, *arguments.more):
+        experiments.PARTS[part](opened)
+    processes.leave()
+
+
+def plan(arguments) -> None:
+    from mags_kit.config import load_config
+    from mags_kit.hardware.plan import table
+
+    print(table(load_config(arguments.profile, arguments.set)))
+
+
+def measure(arguments) -> None:
+    from mags_kit.hardware import measure
+
+    print(json.dumps(measure.measure(arguments.profile, arguments.set, arguments.tiny, arguments.quick), indent=2))
+
+
+def merge(arguments) -> None:
+    from mags_kit.report import export
+
+    print(export.merge(reopen(arguments.name)))
+
+
+def publish(arguments) -> None:
+    from mags_kit.report import export
+
+    print(export.publish(reopen(arguments.name)))
+
+
+def try_settings(arguments) -> None:
+    import pandas as pd
+
+    from mags_kit import experiments
+    from mags_kit.report.evaluation import summary
+
+    trajectories = experiments.try_settings(open_run("reference"), parse_settings(arguments.set))
+    result = summary(trajectories)
+    total = {k: result[k] for k in ("accuracy", "low", "high", "n")}
+    print(pd.DataFrame({"all": total} | result["families"]).T.round(3).to_string())
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m mags_kit", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, does, text: str, *options: str) -> Parser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(does=does)
+        if "profile" in options:
+            added.add_argument("--profile", default="cpu", help=f"one of {', '.join(PROFILES)}")
+        if "name" in options:
+            added.add_argument("--name", default="", help="run folder under runs/; by default the profile's name")
+        if "set" in options:
+            added.add_argument("--set", default="", help="settings as YAML, e.g. '{seed: 1}'")
+        return added
+
+    added = command("run", run, "the notebooks into a run folder, and a report", "profile", "name", "set")
+    added.add_argument("--own", default="", help="a JSONL of image, question, answer that takes the test set's place")
+    added.add_argument("--job", default="reproduce", choices=JOBS, help="which notebooks")
+    for name, text in {
+        "curate": "measure the candidates of a run and choose its training samples",
+        "train": "train a run on its chosen samples",
+        "evaluate": "answer a run's test set before and after RL",
+    }.items():
+        text += "; without notebooks, also in several processes by `accelerate launch`"
+        added = command(name, parts, text, "profile", "name", "set")
+        added.add_argument("more", nargs="*", choices=("train", "evaluate"), help="parts to go on with")
+    command("plan", plan, "what a run will need beside what is here; starts nothing", "profile", "set")
+    added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")
+    added.add_argument("--tiny", action="store_true", help="a tiny shape: the code path alone, on a CPU too")
+    added.add_argument(
+        "--quick", action="store_true", help="a step of two groups, most of whose tokens are not sampled"
+    )
+    command("merge", merge, "the best adapter of a run merged into its base, and model cards", "name")
+    command("publish", publish, "copy what the README shows of a run into results/", "name")
+    command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.does(parsed)
+    except ValueError as error:
+        raise SystemExit(f"mags_kit: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The sets of a run: from procedural scenes, from the benchmarks, or from the user's own JSONL."""
+
+from pathlib import Path
+
+from mags_kit.data import benchmarks
+from mags_kit.data.own import read_own
+from mags_kit.records import Sample, read_samples, write_bytes, write_jsonl
+from mags_kit.runs import Run
+from mags_kit.tiny import scenes
+
+
+def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) -> list[Sample]:
+    """`count` samples of a split, one question per scene, with images under `folder/images`.
+
+    Families take turns and so do the answers within each, so that always giving one answer earns chance.
+    """
+    samples = []
+    for i in range(count):
+        family = scenes.FAMILIES[i % len(scenes.FAMILIES)]
+        answers = scenes.ANSWERS[family]
+        scene = scenes.make_scene(first + i, split, family, answers[i // len(scenes.FAMILIES) % len(answers)])
+        card = scene.cards[0]
+        name = f"images/{split}-{first + i:05d}.jpg"
+        write_bytes(Path(folder, name), scene.jpeg)
+        meta = {"seed": first + i, "cards": len(scene.cards), "clutter": scene.clutter, "marks": len(card.marks)}
+        samples.append(
+            Sample(f"{split}-{first + i:05d}", name, card.question, card.answer, family, "scenes", (card.box,), meta)
+        )
+    return samples
+
+
+def prepare(run: Run) -> dict[str, list[Sample]]:
+    """Pool, validation and test set of a run, made once and read from its folder after that."""
+    folder, config = run.data, run.config
+    sizes = {"test": config.test, "validation": config.validation, "pool": config.pool}
+    wanted = [name for name in sizes if not run.samples(name).exists()]
+    if "test" in wanted and config.own:
+        samples, skipped = read_own(config.own, folder)
+        run.done("own data", used=len(samples), skipped=skipped)
+        write_jsonl(run.samples("test"), samples)
+        wanted.remove("test")
+    if wanted and config.data == "benchmarks":
+        own = [folder / sample.image for sample in read_samples(run.samples("test"))] if config.own else []
+        wanted = [name for name in sizes if name != "test" or not config.own]  # all anew, since each avoids the others
+        sets, facts = benchmarks.build(config, folder, {name: sizes[name] for name in wanted}, own)
+        run.done("benchmarks", **facts)
+    else:
+        splits = {"pool": "train"}
+        sets = {name: scene_samples(splits.get(name, name), sizes[name], folder) for name in wanted}
+    for name, samples in sets.items():
+        write_jsonl(run.samples(name), samples)
+    return {name: read_samples(run.samples(name)) for name in ("pool", "validation", "test")}

@@ -1,0 +1,160 @@
+"""What is done with a run: its data chosen, trained, measured; and the same again with other seeds and settings.
+
+Every part is stored as it is done and not done again. The notebooks show what these functions make.
+"""
+
+import re
+from itertools import product
+from pathlib import Path
+
+from mags_kit.config import CURRICULA, Config, load_config
+from mags_kit.data import sets
+from mags_kit.method import curriculum, processes, training
+from mags_kit.method.look import Agent
+from mags_kit.method.policy import load_policy
+from mags_kit.method.rollout import repeat, rollout
+from mags_kit.records import Sample, Trajectory, read_samples, read_trajectories, write_jsonl
+from mags_kit.report.evaluation import MAIN, ONE, Results, before_and_after, evaluate
+from mags_kit.report.statistics import accuracy, seeds_difference
+from mags_kit.runs import Run, branch
+
+FRESH = 450  # validation scenes that nothing else uses, to try settings on
+FIRST_FRESH = 100_000  # the seed that they begin with
+
+
+def measure_pool(run: Run, agent: Agent) -> dict[str, float]:
+    """Sample id -> solve rate of each candidate, from sampled rollouts in two rounds."""
+    import torch
+
+    if not run.trajectories("pool").exists():
+        torch.manual_seed(run.config.seed)
+        candidates = repeat(read_samples(run.samples("pool")), run.config.solve_rollouts)
+        rollouts = rollout(agent, candidates, temperature=run.config.temperature, condition="pool")
+        if processes.here().is_main_process:
+            write_jsonl(run.trajectories("pool"), rollouts)
+        processes.here().wait_for_everyone()
+    return solve_rates(run)
+
+
+def solve_rates(run: Run) -> dict[str, float]:
+    """Those that `measure_pool` has stored."""
+    path = run.trajectories("pool")
+    if not path.exists():
+        raise ValueError(f"{path} is missing; `make curate` with the same settings makes it")
+    return curriculum.solve_rates(read_trajectories(path))
+
+
+def curate(run: Run, rates: dict[str, float]) -> list[Sample]:
+    """Choose the training samples from the measured pool, and list them."""
+    chosen = curriculum.choose(read_samples(run.samples("pool")), rates, run.config.curated, run.config.seed)
+    if processes.here().is_main_process:
+        write_jsonl(run.samples("curated"), chosen)
+    processes.here().wait_for_everyone()
+    return chosen
+
+
+def train(run: Run) -> Path:
+    """Train on the chosen samples, stage by stage, and return the folder of the best adapter."""
+    if not run.samples("curated").exists():
+        raise ValueError(f"{run.samples('curated')} is missing; `make curate` with the same settings makes it")
+    samples, validation = (read_samples(run.samples(name)) for name in ("curated", "validation"))
+    return training.train(run, validation, curriculum.stages(samples, run.config))
+
+
+def retrain(run: Run, name: str, **changes) -> Run:
+    """A branch with some settings changed: it chooses from the same measured pool and trains again."""
+    inside = branch(run, name, **changes)
+    curate(inside, solve_rates(run))
+    train(inside)
+    return inside
+
+
+def _branch_name(seed: int, changes: dict) -> str:
+    return "-".join([*(str(value) for value in changes.values()), f"seed-{seed}"])
+
+
+def seed_branch(run: Run, seed: int) -> Run:
+    """The run with another seed, trained."""
+    return run if seed == run.config.seed else retrain(run, _branch_name(seed, {}), seed=seed)
+
+
+def seeds(config: Config) -> tuple[int, ...]:
+    return (config.seed, *config.other_seeds)
+
+
+def after_each_seed(run: Run) -> dict[int, Results]:
+    """The two conditions that the claim compares, after RL with each seed; all share the candidates and questions."""
+    test, results = read_samples(run.samples("test")), {}
+    for seed in seeds(run.config):
+        inside = seed_branch(run, seed)
+        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", (MAIN, ONE))
+    return results
+
+
+def pooled_differences(before: Results, after: dict[int, Results]) -> dict[str, dict[str, float]]:
+    """All seeds together: the mean over seeds for each question, then over questions."""
+    main, one = ([results[name] for results in after.values()] for name in (MAIN, ONE))
+    return {
+        "after RL, less before": seeds_difference(main, [before[MAIN]]),
+        "two rounds, less one round (after RL)": seeds_difference(main, one),
+    }
+
+
+def variants(config: Config) -> dict[str, dict]:
+    """What the ablations compare, name -> settings changed; the first is the curriculum as it is."""
+    own, count = config.curriculum, config.curated
+    rows = {f"{own}, {count} samples": {}}
+    rows |= {f"{order}, {count} samples": {"curriculum": order} for order in CURRICULA if order != own}
+    return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
+
+
+def after_each_variant(run: Run) -> dict[str, list[Trajectory]]:
+    """Variant -> the test set's trajectories after RL, two rounds with super-resolution, a list per seed."""
+    test = read_samples(run.samples("test"))
+    trajectories = {variant: [] for variant in variants(run.config)}
+    for seed, (variant, changes) in product(seeds(run.config), variants(run.config).items()):
+        inside = retrain(run, _branch_name(seed, changes), seed=seed, **changes) if changes else seed_branch(run, seed)
+        policy = load_policy(inside.config, inside.best)
+        trajectories[variant].append(evaluate(inside, policy, test, "after", [MAIN])[MAIN])
+    return trajectories
+
+
+def ablations(run: Run, trajectories: dict[str, list]) -> dict[str, dict]:
+    """`ablations.json`: each variant's accuracy by seed, and what it differs from the first, all seeds together."""
+    reference = next(iter(trajectories.values()))
+    return {
+        variant: {
+            "accuracy": {
+                f"seed {seed}": accuracy(one)["accuracy"] for seed, one in zip(seeds(run.config), each, strict=True)
+            },
+            "less the curriculum": seeds_difference(each, reference),
+        }
+        for variant, each in trajectories.items()
+    }
+
+
+def try_settings(run: Run, changes: dict) -> list[Trajectory]:
+    """Train with some settings changed, and answer scenes that nothing else uses: so settings are chosen without a
+    look at the test questions. The training becomes a branch of the run."""
+    load_config("reference", changes)
+    name = "try-" + re.sub(r"[^\w.]+", "-", str(changes)).strip("-")
+    inside = retrain(run, name, **changes)
+    agent = Agent.of(inside, load_policy(inside.config, inside.best))
+    folder = inside.path / "fresh"
+    samples = sets.scene_samples("validation", FRESH, folder, first=FIRST_FRESH)
+    return rollout(Agent(agent.policy, agent.magnifier, agent.config, folder), samples)
+
+
+def curation(run: Run) -> list[Sample]:
+    """All of notebook 01 that takes long: the sets, the candidates' solve rates, the choice."""
+    if processes.here().is_main_process:
+        sets.prepare(run)
+    processes.here().wait_for_everyone()
+    return curate(run, measure_pool(run, Agent.of(run, load_policy(run.config))))
+
+
+PARTS = {
+    "curate": curation,
+    "train": train,
+    "evaluate": before_and_after,
+}  # what notebooks 01 to 03 spend their time on

@@ -1,0 +1,182 @@
+"""A paper profile on this machine's GPU, measured beside what `plan` expects, on random weights of the published shape.
+
+It writes a checkpoint of random weights to a temporary folder (7.5 GB for the 3B model, 17 GB for the 7B), loads and
+trains it as any run does (NF4, LoRA, TRL), and makes every rollout as long as it can get: full replies, all views. So
+memory is near the worst case, and so are the seconds. The texts mean nothing.
+
+`quick` fits into minutes: steps of two groups, and of round 1 all but `SHORT` tokens are given instead of sampled, so
+that memory stays what it is. The seconds of a whole step are then worked out from those of its parts.
+"""
+
+import re
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from mags_kit.config import Config, load_config, parse_settings
+from mags_kit.data import sets
+from mags_kit.hardware import memory, plan
+from mags_kit.hardware.random_model import save_random
+from mags_kit.images import open_image
+from mags_kit.method import protocol, training
+from mags_kit.method.curriculum import Stage
+from mags_kit.method.magnifier import Magnifier
+from mags_kit.method.policy import Policy, load_policy, save_adapter
+from mags_kit.records import read_samples, write_json
+from mags_kit.report import export
+from mags_kit.runs import PROJECT, Run, environment, open_run
+
+SMALL = {"pool": 8, "curated": 8, "validation": 1, "test": 1, "data": "scenes", "validate_every": 1}
+SHORT = 32  # tokens sampled where a measurement needs no more
+TINY = memory.qwen2_5_vl(64, 128, 2, 4, 2, 2000, True)
+TINY["text_config"]["rope_parameters"]["mrope_section"] = [4, 2, 2]
+TINY["vision_config"] = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
+
+
+def measure(profile: str = "paper", settings: str = "", tiny: bool = False, quick: bool = False) -> dict:
+    """What `Measurement` finds, on a GPU also as `results/gpu/CARD-PROFILE.json`."""
+    changes = SMALL | parse_settings(settings) | ({"samples_per_step": 2} if quick else {})
+    published = load_config(profile, changes).model
+    if published not in memory.PUBLISHED:
+        raise ValueError(f"profile {profile!r}: expected one whose model has a published shape, as paper or paper-7b")
+    with tempfile.TemporaryDirectory() as folder:
+        shape = TINY if tiny else memory.PUBLISHED[published]
+        model = save_random("qwen2_5_vl", Path(folder, "model"), shard="4GB", shape=shape)
+        changes |= {"model": str(model), "stage_steps": [1]}
+        run = open_run(profile, "measure", changes, root=Path(folder, "runs"))
+        sets.prepare(run)
+        result = {"model": f"{published}, random weights", "quick": quick} | Measurement(run, quick).result()
+    if plan.machine()["gpu"] and not tiny:
+        name = re.sub(r"\W+", "-", f"{plan.machine()['gpu']} {profile}").lower()
+        write_json(PROJECT / "results" / "gpu" / f"{name}.json", result)
+    return result
+
+
+class Measurement:
+    """Loading, a training step, its resumption, a view and a merge, one after the other."""
+
+    def __init__(self, run: Run, quick: bool):
+        self.run, self.quick, self.seconds = run, quick, {}
+        self.turns: list[tuple[int, float]] = []  # (tokens sampled in all rows, seconds) of each turn
+        self.first = SHORT if quick else run.config.round_tokens  # tokens sampled in round 1
+
+    def result(self) -> dict:
+        import torch
+
+        config, gpu = self.run.config, torch.cuda.is_available()
+        shape = memory.shape_of(config.model)
+        expected = memory.by_part(config, shape)
+        with self.timed("load"):
+            policy = load_policy(config, trainable=True)
+        loaded = torch.cuda.memory_allocated() if gpu else 0
+        self._full_replies(policy, config)
+        phases = self._step(policy)
+        save_adapter(policy, self.run.best)
+        result = {
+            "device": plan.machine()["gpu"] or "CPU",
+            "parameters": shape.parameters,
+            "trajectories a step": config.samples_per_step * config.num_generations,
+            "GB after loading": loaded / memory.GB if gpu else None,
+            "GB at the peak": {name: {k: v / memory.GB for k, v in sizes.items()} for name, sizes in phases.items()},
+            "GB expected": memory.peak(expected) / memory.GB,
+            "GB expected by part": {p: {k: v / memory.GB for k, v in part.items()} for p, part in expected.items()},
+            "ms to enlarge a region of 96 x 96": self._enlarging(policy),
+        }
+        self._resume()
+        del policy
+        training.free_memory()
+        with self.timed("merge"):
+            export.merge(self.run)
+        tokens, sampled = (sum(column) for column in zip(*self.turns, strict=True))
+        return result | {
+            "tokens sampled a second": tokens / sampled,
+            "seconds a token, all rows": [seconds * config.step_batches[0] / n for n, seconds in self.turns],
+            "seconds": self.seconds,
+            "made with": environment(),
+        }
+
+    @contextmanager
+    def timed(self, name: str):
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+    def _stage(self, steps: int) -> Stage:
+        return Stage("measure", tuple(read_samples(self.run.samples("pool"))), steps)
+
+    def _step(self, policy: Policy) -> dict[str, dict[str, float]]:
+        """One optimisation step: bytes at the peak of its sampling and of its update, in tensors and as held."""
+        trainer = training.build_trainer(self.run, policy, self._stage(1), 0, [])
+        phases, sample = {}, trainer._generate_and_score_completions
+
+        def sampled(rows):
+            with self.timed("sampling, with rewards"):
+                batch = sample(rows)
+            phases["sampling"] = _peak()
+            return batch
+
+        trainer._generate_and_score_completions = sampled
+        _peak()
+        with self.timed("step"):
+            trainer.train()
+        phases["update"] = _peak()
+        return phases
+
+    def _resume(self) -> None:
+        """A second step from the first one's checkpoint, by a policy loaded anew; its replies are short."""
+        self.first = SHORT
+        policy = load_policy(self.run.config, trainable=True)
+        self._full_replies(policy, replace(self.run.config, round_tokens=SHORT), note=False)
+        trainer = training.build_trainer(self.run, policy, self._stage(2), 0, [])
+        with self.timed("resume and a short step"):
+            trainer.train(resume_from_checkpoint=str(self.run.stage("measure") / "checkpoint-1"))
+        if trainer.state.global_step != 2:
+            raise RuntimeError(f"resumed training ended at step {trainer.state.global_step}; expected 2")
+
+    def _full_replies(self, policy: Policy, config: Config, note: bool = True) -> None:
+        """Make each reply a full one, the first with a call for all regions; note (tokens, seconds) of each turn."""
+        import torch
+
+        sample, tokenizer = policy.model.generate, policy.processor.tokenizer
+        boxes = [(8 * i, 8, 8 * i + 96, 104) for i in range(config.max_regions)]
+        call = [*tokenizer.encode(protocol.tool_call_text(boxes)), tokenizer.eos_token_id]
+        reply = (tokenizer.encode(" the") * config.round_tokens)[: max(0, config.round_tokens - len(call))] + call
+
+        def generate(input_ids, generation_config, **rest):
+            opening = "<tool_response>" not in tokenizer.decode(input_ids[0])
+            length = self.first if opening else config.round_tokens
+            generation_config.max_new_tokens = generation_config.min_new_tokens = length
+            start = time.perf_counter()
+            out = sample(input_ids=input_ids, generation_config=generation_config, **rest)
+            if note:
+                self.turns.append((out[:, input_ids.shape[1] :].numel(), time.perf_counter() - start))
+            if opening:
+                out = torch.cat([input_ids, torch.tensor([reply] * len(out), device=out.device)], 1)
+            return out
+
+        policy.model.generate = generate
+
+    def _enlarging(self, policy: Policy) -> float:
+        """Milliseconds to cut out and enlarge one region of 96 x 96 pixels, the mean of five after one to warm up."""
+        config = self.run.config
+        magnifier, times = Magnifier(config.magnifier, config.view_pixels, policy.factor, margin=0.0), []
+        for sample in read_samples(self.run.samples("pool"))[:6]:
+            image = open_image(self.run.data / sample.image)
+            start = time.perf_counter()
+            magnifier.view(image, (100, 100, 196, 196))
+            times.append(time.perf_counter() - start)
+        return 1000 * sum(times[1:]) / len(times[1:])
+
+
+def _peak() -> dict[str, float]:
+    """Bytes at the peak since the last call, in tensors and as held by the allocator; nothing without a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    sizes = {"in tensors": torch.cuda.max_memory_allocated(), "held": torch.cuda.max_memory_reserved()}
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return sizes

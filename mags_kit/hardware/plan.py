@@ -1,0 +1,125 @@
+"""What a run will need, beside what this machine has: GPU memory, disk, hours. Nothing is started or downloaded.
+
+The hours are a rule of thumb and have not been measured on a GPU.
+"""
+
+import math
+import os
+import shutil
+from pathlib import Path
+
+from mags_kit.config import OPTIMIZERS, Config
+from mags_kit.hardware.memory import GB, RESERVE, Shape, by_part, lengths, peak, shape_of
+from mags_kit.runs import PROJECT
+
+BIG = 5e8  # parameters from which on a model wants a GPU
+# seconds a decoding step, FLOP/s, share of `round_tokens` that a reply takes, seconds an enlarged view
+FAST, SLOW = (0.025, 120e12, 0.4, 0.02), (0.07, 25e12, 1.0, 0.2)
+
+
+def _rounds(config: Config) -> dict[str, int]:
+    """Rollouts by what they serve, counted in rounds."""
+    steps = sum(config.stage_steps)
+    looks = steps // config.validate_every + len(config.stage_steps) + 1 if steps else 0
+    return {
+        "curation": 2 * config.pool * config.solve_rollouts,
+        "training": 2 * steps * config.samples_per_step * config.num_generations,
+        "validation": 2 * looks * config.validation,
+        "test": 7 * (2 if steps else 1) * config.test,  # one round once, two rounds with three magnifiers
+    }
+
+
+def hours(config: Config, shape: Shape) -> tuple[float, float]:
+    """Hours of a run on a fast and on a slow card, by FAST and SLOW."""
+    prompt, completion, _ = lengths(config, shape)
+    estimates = []
+    for decode, flops, share, enlarge in (FAST, SLOW):
+        forward = 2 * shape.parameters * (prompt + share * completion) / flops  # seconds of one trajectory
+        seconds = 0.0
+        for name, rounds in _rounds(config).items():
+            batch = config.step_batches[0] if name == "training" else config.batch_size
+            seconds += math.ceil(rounds / batch) * share * config.round_tokens * decode + rounds * forward
+            seconds += rounds / 2 * config.max_regions * share * enlarge
+        passes = (3 if config.gradient_checkpointing else 2) + (1 if config.beta else 0)  # the base's weights get none
+        estimates.append((seconds + _rounds(config)["training"] / 2 * passes * forward) / 3600)
+    return tuple(estimates)
+
+
+def disk(config: Config, shape: Shape) -> dict[str, float]:
+    """Bytes on disk: the download, and what the run folder will hold at most."""
+    local = config.model == "embedded" or Path(config.model).is_dir()
+    views = sum(_rounds(config)[n] for n in ("curation", "training", "validation")) / 2 + 2 * config.test
+    stages = len(config.stage_steps)  # each leaves its adapter and its last checkpoint, which holds the KL's reference
+    lora = shape.lora * config.lora_rank
+    adapters = (3 if config.beta else 2) * stages + 1  # and the best
+    return {
+        "model": 0 if local else shape.parameters * 2,
+        "magnified views": views * config.max_regions * config.view_pixels * 2,  # PNG, about 2 bytes a pixel
+        "adapters and checkpoints": lora * (adapters * 4 + stages * OPTIMIZERS[config.optimizer]),
+        "images": (config.pool + config.validation + config.test) * 2e5,
+    }
+
+
+def machine(folder: Path = PROJECT / "runs") -> dict:
+    """What there is here: the GPU's name and bytes (None and 0 without one), and free bytes for runs and for models."""
+    import torch
+
+    gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+    models = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    free = [shutil.disk_usage(next(p for p in (f, *f.absolute().parents) if p.exists())).free for f in (folder, models)]
+    return {"gpu": gpu and gpu.name, "memory": gpu.total_memory if gpu else 0, "runs": free[0], "models": free[1]}
+
+
+def check(config: Config, folder: Path = PROJECT / "runs") -> None:
+    """Raise a ValueError of one sentence where a big model's run will not fit on this machine."""
+    if config.model == "embedded" or (shape := shape_of(config.model)).parameters < BIG:
+        return
+    here, needs, space = machine(folder), peak(by_part(config, shape)), disk(config, shape)
+    who = f"model {config.model!r} of {shape.parameters / 1e9:.1f} billion parameters"
+    if not here["gpu"]:
+        raise ValueError(
+            f"{who}: expected a GPU with {needs / GB:.0f} GB, came none; take PROFILE=cpu, or a machine with a GPU"
+        )
+    if here["memory"] < needs:
+        raise ValueError(
+            f"{who}: expected {needs / GB:.1f} GB of GPU memory, came {here['memory'] / GB:.1f} GB ({here['gpu']}); "
+            "lower rollout_batch, micro_batch, batch_size or view_pixels (`make plan` shows the parts)"
+        )
+    for place, need, advice in (
+        ("models", space.pop("model"), "set HF_HOME to a larger disk"),
+        ("runs", sum(space.values()), "make room, or move the kit"),
+    ):
+        if here[place] < need:
+            raise ValueError(
+                f"{who}: expected {need / GB:.0f} GB of free disk for {place}, came {here[place] / GB:.0f} GB; {advice}"
+            )
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.1f} million"
+
+
+def table(config: Config) -> str:
+    """The plan as text: what it will need beside what there is."""
+    shape, here = shape_of(config.model), machine()
+    parts, space = by_part(config, shape), disk(config, shape)
+    card = f"{here['memory'] / GB:.1f} GB, {here['gpu']}" if here["gpu"] else "no GPU"
+    card += "" if here["gpu"] or shape.parameters >= BIG else ", and none is needed"
+    rows = [(f"{config.model}: {_count(shape.parameters)} parameters", "needed", "here")]
+    rows += [("GPU memory at its peak", f"{peak(parts) / GB:.1f} GB", card)]
+    for phase, values in parts.items():
+        name = "standing, all the time" if phase == "standing" else f"phase: {phase}"
+        rows += [(f"  {name}", f"{sum(values.values()) / GB:.1f} GB", "")]
+        rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in values.items()]
+    rows += [("  reserve", f"{RESERVE / GB:.1f} GB", "")]
+    rows += [("Disk for the model", f"{space.pop('model') / GB:.1f} GB", f"{here['models'] / GB:.0f} GB free")]
+    rows += [("Disk for the run, at most", f"{sum(space.values()) / GB:.1f} GB", f"{here['runs'] / GB:.0f} GB free")]
+    rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in space.items()]
+    low, high = hours(config, shape)
+    rows += [("Hours on one GPU, not measured", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
+    text = "\n".join(f"{name:<58}{need:>10}   {there}".rstrip() for name, need, there in rows)
+    return f"""{text}
+
+Peak: what stands, the largest of the phases, and the reserve; every reply at its full {config.round_tokens} tokens.
+Hours: from {FAST[0]} s a decoding step, {FAST[1] / 1e12:.0f} TFLOP/s and replies of {FAST[2]:.0%} of that length, \
+to {SLOW[0]} s, {SLOW[1] / 1e12:.0f} TFLOP/s and {SLOW[2]:.0%}."""

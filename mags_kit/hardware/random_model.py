@@ -1,0 +1,109 @@
+"""Random checkpoints of Qwen2.5-VL and Qwen3-VL, tiny or as large as the real ones, with the files that those have.
+
+Sizes and weights are the only difference: the model classes, the byte-level BPE tokenizer with Qwen's special tokens,
+the image processor's own settings, Qwen's chat template (which knows no tools), and weights in several safetensors
+files are as there.
+"""
+
+import json
+
+from mags_kit import compat
+
+IMAGE = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+SPECIAL = (
+    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
+    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
+).split()
+MARKS = "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|>".split()  # plain tokens
+LINES = [
+    "How many dots are on the red disc? Work in two rounds, look at the magnified regions, give the final answer.",
+    "<think>the red disc stands left of the star</think><draft>2</draft>",
+    '{"name": "magnify", "arguments": {"regions": [[10, 20, 345, 678], [12, 9, 100, 250]]}}',
+    "<rethink>the view shows 3, so the draft was wrong</rethink><answer>3</answer> yes no true false",
+] * 8
+TEMPLATE = (  # Qwen2.5-VL's, without its video branch
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
+    "You are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n{% else %}"
+    "{% for content in message['content'] %}{% if content['type'] == 'image' %}<|vision_start|><|image_pad|>"
+    "<|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def save_random(kind: str, folder, hidden: int = 64, layers: int = 2, shard: str = "200KB", shape: dict | None = None):
+    """Make a checkpoint of model type `kind`, `qwen2_5_vl` or `qwen3_vl`, in `folder`, and return the folder.
+
+    `shape`, a config.json of that type, takes the place of the tiny sizes: then it is as large as it says.
+    """
+    import torch
+
+    t = compat.transformers()
+    processor = _processor(t, kind)
+    config = _config(t, kind, processor.tokenizer, hidden, layers, shape)
+    torch.manual_seed(0)
+    with torch.device("cuda" if shape and torch.cuda.is_available() else "cpu"):
+        model = t.AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
+    ends = [processor.tokenizer.eos_token_id, processor.tokenizer.pad_token_id]
+    model.generation_config = t.GenerationConfig(  # as the real one: two end marks, sampling near greedy
+        eos_token_id=ends, pad_token_id=ends[1], do_sample=True, temperature=1e-6, repetition_penalty=1.05
+    )
+    model.save_pretrained(folder, max_shard_size=shard)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _processor(t, kind: str):
+    tokenizer = _tokenizer(t)
+    new = kind == "qwen3_vl"
+    sizes = {"patch_size": 16 if new else 14, "temporal_patch_size": 2, "merge_size": 2}
+    edges = (65536, 16777216) if new else (3136, 12845056)
+    size = {"size": {"shortest_edge": edges[0], "longest_edge": edges[1]}}
+    mean = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3} if new else IMAGE
+    images = t.Qwen2VLImageProcessor(**size, **sizes, **mean)
+    if new:
+        return t.Qwen3VLProcessor(images, tokenizer, t.Qwen3VLVideoProcessor(**mean), TEMPLATE)
+    return t.Qwen2_5_VLProcessor(images, tokenizer, t.Qwen2VLVideoProcessor(**mean), TEMPLATE)
+
+
+def _config(t, kind: str, tokenizer, hidden: int, layers: int, shape: dict | None):
+    new = kind == "qwen3_vl"
+    sections = [hidden // 16, hidden // 32, hidden // 32]  # half a head, over time, height and width
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_attention_heads": 4,
+        "num_hidden_layers": layers, "num_key_value_heads": 2, "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections},
+        "max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None,
+        **({"head_dim": hidden // 4} if new else {}),
+    }  # fmt: skip
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": hidden}
+    extra = {"num_position_embeddings": 256, "deepstack_visual_indexes": [0]} if new else {"fullatt_block_indexes": [1]}
+    ids = {
+        f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{mark}|>")
+        for name, mark in {"image": "image_pad", "video": "video_pad", "vision_start": "vision_start",
+                           "vision_end": "vision_end"}.items()
+    }  # fmt: skip
+    family = "Qwen3VL" if new else "Qwen2_5_VL"
+    vision |= {**extra, "patch_size": 16 if new else 14}
+    if shape:
+        text, vision = text | shape["text_config"], shape["vision_config"]
+    return getattr(t, family + "Config")(
+        text_config=text, vision_config=vision, tie_word_embeddings=text["tie_word_embeddings"], **ids
+    )
+
+
+def _tokenizer(t):
+    """A byte-level BPE as Qwen's, its merges learnt from a few lines."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trained.train_from_iterator(LINES, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet))
+    state = json.loads(trained.to_str())["model"]
+    tokenizer = t.Qwen2Tokenizer(
+        state["vocab"], [tuple(pair) for pair in state["merges"]], eos_token="<|im_end|>", pad_token="<|endoftext|>",
+        additional_special_tokens=SPECIAL[1:], model_max_length=131072,
+    )  # fmt: skip
+    tokenizer.add_tokens(MARKS)
+    return tokenizer

@@ -1,0 +1,76 @@
+"""What TRL's trainer drives and asks: the look as its environment, the rewards, and a guard against dropped views."""
+
+from mags_kit.method import protocol, rewards
+from mags_kit.method.look import Agent, Look
+from mags_kit.method.measures import behaviour
+from mags_kit.records import Sample, Trajectory
+
+
+class Environment:
+    """A look for TRL, which offers every public method but `reset` to the policy as a tool."""
+
+    def __init__(self, agent: Agent, samples: tuple[Sample, ...]):
+        self.agent, self.samples, self.look = agent, samples, None
+
+    def reset(self, sample: int, **_) -> list[dict]:
+        """Begin with the sample of that number, and return the content of the first user message."""
+        self.look = Look(self.agent, self.samples[sample])
+        return self.look.prompt()
+
+    def magnify(self, regions: list) -> list[dict] | str:
+        return self.look.magnify(regions)
+
+    magnify.__doc__ = protocol.magnify.__doc__
+
+
+def reward_functions(agent: Agent) -> list:
+    """One function per reward, in TRL's form; the first also checks the batch and logs what the policy looked at."""
+    names, batch = list(agent.config.rewards), {}
+
+    def trajectories(environments, completion_ids, completions):
+        if batch.get("of") is not completion_ids:  # each reward is called with the same lists
+            looks = [environment.look for environment in environments]
+            for look, completion, ids in zip(looks, completions, completion_ids, strict=True):
+                check_views(look, completion, ids)
+            batch.update(of=completion_ids, trajectories=[*map(trajectory, looks, completion_ids)])
+        return batch["trajectories"]
+
+    def named(name):
+        def reward(completions, completion_ids, environments, log_metric, **_):
+            batch_of = trajectories(environments, completion_ids, completions)
+            if name == names[0]:
+                for key, value in behaviour(batch_of).items():
+                    log_metric(key, value)
+            return [rewards.REWARDS[name](t) for t in batch_of]
+
+        reward.__name__ = name
+        return reward
+
+    return [named(name) for name in names]
+
+
+def trajectory(look: Look, ids: list[int]) -> Trajectory:
+    """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
+    tokenizer = look.agent.policy.processor.tokenizer
+    header = tokenizer.encode(protocol.HEADER, add_special_tokens=False)
+    end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+    starts = [i + len(header) for i in range(end, len(ids)) if ids[i : i + len(header)] == header]
+    replies = [ids[:end], ids[starts[0] :]] if look.called and starts else [ids[:end]]
+    return look.trajectory([tokenizer.decode(r, skip_special_tokens=True) for r in replies], [*map(len, replies)])
+
+
+def check_views(look: Look, completion: list[dict], ids: list[int]) -> None:
+    """Guard against views that were dropped on the way: a RuntimeError instead of training on half a rollout."""
+    blocks = [part for message in completion if isinstance(message.get("content"), list) for part in message["content"]]
+    views = [part["image"] for part in blocks if part["type"] == "image"]
+    if len(views) != len(look.views):
+        raise RuntimeError(
+            f"{len(look.views)} views were cut out but {len(views)} reached the policy: max_completion_length is too "
+            "small; lower max_regions or view_pixels"
+        )
+    processor = look.agent.policy.processor
+    images = processor.image_processor
+    patches = sum(images.get_number_of_image_patches(view.height, view.width, {}) for view in views)
+    wanted, there = patches // images.merge_size**2, ids.count(processor.image_token_id)
+    if wanted != there:
+        raise RuntimeError(f"the views need {wanted} image tokens, the completion holds {there}: they are misplaced")

@@ -1,0 +1,88 @@
+"""One look at one image in two rounds: what the policy is shown, what it asks to magnify, and what came of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mags_kit.config import Config
+from mags_kit.images import open_image
+from mags_kit.method import protocol
+from mags_kit.method.magnifier import Magnifier
+from mags_kit.method.policy import Policy
+from mags_kit.records import Outcome, Sample, Trajectory
+from mags_kit.runs import Run
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A policy with the magnifier in its hand, the settings by which it looks, and where its samples' images lie."""
+
+    policy: Policy
+    magnifier: Magnifier
+    config: Config
+    folder: Path
+
+    @classmethod
+    def of(cls, run: Run, policy: Policy, network: str = "") -> "Agent":
+        """The agent of a run, with its own magnifier or another `network`."""
+        config = run.config
+        magnifier = Magnifier(
+            network or config.magnifier, config.view_pixels, policy.factor, config.margin, cache_dir=run.views
+        )
+        return cls(policy, magnifier, config, run.data)
+
+
+class Look:
+    """The state of one look: `prompt` begins it, `magnify` is its tool, `trajectory` ends it."""
+
+    def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
+        self.agent, self.sample, self.rounds = agent, sample, rounds
+        self.image = open_image(agent.folder / sample.image)
+        self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
+        self.regions, self.views = [], []
+        self.called = False
+        self.bug = None  # an error of ours inside the tool
+
+    def prompt(self) -> list[dict]:
+        """The content of the first user message."""
+        policy = self.agent.policy
+        [message] = protocol.prompt(
+            self.sample.question,
+            self.first_view,
+            self.rounds,
+            policy.style,
+            policy.frame,
+            self.agent.config.max_regions,
+        )
+        return message["content"]
+
+    def magnify(self, regions: list) -> list[dict] | str:
+        """The views of the regions that can be magnified, as a tool message's content; once in a look."""
+        if self.called:
+            return protocol.NO_VIEW
+        self.called = True
+        agent, sizes = self.agent, (self.first_view.size, self.image.size)
+        self.regions = protocol.read_regions(regions, agent.policy.frame, *sizes, agent.config.max_regions)
+        try:
+            magnified = [agent.magnifier.view(self.image, region.box) for region in self.regions if region.usable]
+        except Exception as bug:
+            self.bug = bug  # the tool loop would pass it to the policy as text; `trajectory` raises it again
+            raise
+        self.views = [view for _, view in magnified]
+        return [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
+
+    def trajectory(self, replies: list[str], lengths: list[int], condition: str = "training") -> Trajectory:
+        """The record of this look, given what the policy wrote in each round, and how many tokens that took."""
+        if self.bug:
+            raise self.bug
+        first, last = protocol.parse_reply(replies[0]), protocol.parse_reply(replies[-1])
+        whole = self.called or self.rounds == 1
+        if whole and last.answer is not None:
+            outcome = Outcome.ANSWERED
+        elif first.called and not self.called:
+            outcome = Outcome.BAD_CALL
+        else:
+            outcome = Outcome.NO_ANSWER if whole else Outcome.NO_CALL
+        return Trajectory(
+            self.sample, self.image.size, condition, tuple(replies), tuple(lengths), tuple(self.regions),
+            tuple(self.views), self.agent.magnifier.network, first.draft, last.answer, outcome,
+        )  # fmt: skip

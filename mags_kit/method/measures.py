@@ -1,0 +1,59 @@
+"""What is to be said of one trajectory, or of several together: right or wrong, what round 2 did, where it looked."""
+
+import numpy as np
+
+from mags_kit.method import rewards
+from mags_kit.method.scoring import is_right
+from mags_kit.records import Trajectory, area
+
+CHANGES = REPAIRED, BROKE, KEPT_RIGHT, KEPT_WRONG = "repaired", "broke", "kept right", "kept wrong"  # round 2's work
+NO_DRAFT = "no draft"
+
+
+def right(trajectories: list[Trajectory]) -> np.ndarray:
+    """Whether each trajectory's answer is right, `(N,)` bool, by the rule that training uses."""
+    return np.array([rewards.answer(t) == 1 for t in trajectories])
+
+
+def change(t: Trajectory) -> str:
+    """What round 2 did to the draft: one of `CHANGES`, or that there was none."""
+    if t.draft is None or len(t.replies) < 2:
+        return NO_DRAFT
+    before, after = is_right(t.draft, t.sample.answer), rewards.answer(t) == 1
+    return {(0, 1): REPAIRED, (1, 0): BROKE, (1, 1): KEPT_RIGHT, (0, 0): KEPT_WRONG}[before, after]
+
+
+def grounding(t: Trajectory) -> dict[str, float]:
+    """How well the regions show what the question asks for: `coverage`, the share of the target boxes' area inside
+    any region, and `iou`, the best overlap of one region with one target. Both in [0, 1]; 0 without a region.
+
+    ValueError for a sample without boxes.
+    """
+    boxes, looks = t.sample.boxes, [r.box for r in t.regions if r.usable]
+    if not sum(map(area, boxes)):
+        raise ValueError(f"sample {t.sample.id!r}: expected boxes of its target, to say how well regions show it")
+    covered = total = 0
+    for x0, y0, x1, y1 in boxes:
+        mask = np.zeros((y1 - y0, x1 - x0), bool)
+        for a, b, c, d in looks:
+            mask[max(0, b - y0) : max(0, d - y0), max(0, a - x0) : max(0, c - x0)] = True
+        covered, total = covered + mask.sum(), total + mask.size
+    best = max((_iou(box, look) for box in boxes for look in looks), default=0.0)
+    return {"coverage": float(covered / total), "iou": best}
+
+
+def _iou(a, b) -> float:
+    shared = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+    return shared / (area(a) + area(b) - shared) if shared else 0.0
+
+
+def behaviour(trajectories: list[Trajectory]) -> dict[str, float]:
+    """What the policy did, logged beside the rewards; boxes of the samples serve the log only."""
+    shares = {
+        "call_rate": [bool(t.regions) for t in trajectories],
+        "area": [area(r.box) / (t.size[0] * t.size[1]) for t in trajectories for r in t.regions if r.usable],
+        "coverage": [grounding(t)["coverage"] for t in trajectories if t.sample.boxes],
+        "repaired": [rewards.verify(t) > 0 for t in trajectories],
+        "broke": [rewards.verify(t) < 0 for t in trajectories],
+    }
+    return {f"look/{name}": float(np.mean(values)) for name, values in shares.items() if values}

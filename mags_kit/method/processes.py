@@ -1,0 +1,28 @@
+"""The processes of `accelerate launch`: which one this is, and work dealt out over all of them.
+
+Without a launcher there is one process, and everything here does what it would do in a plain loop.
+"""
+
+
+def here():
+    """accelerate's state of this process: its index, how many there are, whether it is the main one."""
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def dealt(items: list, work) -> list:
+    """`work(share)`, a list as long as its share, in each process on every n-th item; the whole list, in the items'
+    order, in all of them."""
+    from accelerate.utils import gather_object
+
+    index, count = here().process_index, here().num_processes
+    gathered = gather_object(work(items[index::count]))  # first all of process 0, then all of process 1, ...
+    order = [i for start in range(count) for i in range(start, len(items), count)]
+    return [one for _, one in sorted(zip(order, gathered, strict=True), key=lambda pair: pair[0])]
+
+
+def leave() -> None:
+    """Part from the other processes, at the end; nothing may be shared after it."""
+    here().destroy_process_group()

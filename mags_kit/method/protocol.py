@@ -1,0 +1,206 @@
+"""What is said between the kit and a policy: prompts, the tool format, the reply parser and the box codec.
+
+The only module that knows a model's own coordinate frame. Everything outside it speaks of regions in pixels of
+the original image. A reply is text that a model wrote: it is matched and read as JSON, never evaluated.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from mags_kit.records import Looked, Region, area
+
+THINK, DRAFT, RETHINK, ANSWER = TAGS = "think", "draft", "rethink", "answer"  # a reply's parts
+CALL = "<tool_call>", "</tool_call>"
+HEADER = "<|im_start|>assistant\n"  # begins each turn of the policy
+VISION_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+NO_VIEW = "no view"  # what the magnifier says when no region could be cut out
+
+
+def magnify(regions: list) -> list[dict] | str:
+    """
+    Look at regions of the image through a magnifying glass.
+
+    Args:
+        regions: Boxes [x0, y0, x1, y1], one for each region.
+
+    Returns:
+        The magnified regions.
+    """
+    raise NotImplementedError("this declares the tool to a policy; `look.Look.magnify` does what it says")
+
+
+TOOL = magnify.__name__
+
+PROMPTS = {
+    "compact": {  # the embedded tiny VLM, whose vocabulary holds little more than these words
+        "two": "{question} Look twice.",
+        "one": "{question} Answer now.",
+    },
+    "full": {
+        "two": (
+            "{question}\n"
+            "Work in two rounds. Round 1: reason about the image in <think> </think>, give your first guess in "
+            "<draft> </draft>, then call the tool magnify with one to {max_regions} regions that show the details you "
+            "need, as [x0, y0, x1, y1] boxes{frame}; choose them tight. Round 2: look at the magnified regions, "
+            "check your draft against them in <rethink> </rethink> and give the final answer, as short as possible "
+            "(yes or no, a number, or a word or two), in <answer> </answer>."
+        ),
+        "one": (
+            "{question}\n"
+            "Reason about the image in <think> </think>, then give the final answer, as short as possible "
+            "(yes or no, a number, or a word or two), in <answer> </answer>."
+        ),
+    },
+}
+FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
+
+# The compact template: TRL asks that tool calls and tool messages are rendered and that a prefix stays a prefix.
+# The generation markers tell supervised training which tokens are the policy's own.
+COMPACT_TEMPLATE = """\
+{%- for message in messages -%}
+    {{- '<|im_start|>' + ('user' if message.role == 'tool' else message.role) + '\\n' -}}
+    {%- if message.role == 'tool' -%}<tool_response>{%- endif -%}
+    {%- set body -%}
+        {%- if message.content is string -%}
+            {{- message.content -}}
+        {%- else -%}
+            {%- for part in message.content -%}
+                {%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>
+                {%- else -%}{{- part.text -}}{%- endif -%}
+            {%- endfor -%}
+        {%- endif -%}
+        {%- for call in message.tool_calls or [] -%}
+            {%- set call = call.function or call -%}
+            {{- '<tool_call>\\n{"name": "' + call.name + '", "arguments": ' -}}
+            {{- call.arguments | tojson + '}\\n</tool_call>' -}}
+        {%- endfor -%}
+    {%- endset -%}
+    {%- if message.role == 'assistant' -%}
+        {%- generation -%}{{- body -}}<|im_end|>{%- endgeneration -%}
+    {%- else -%}
+        {{- body -}}{%- if message.role == 'tool' -%}</tool_response>{%- endif -%}<|im_end|>
+    {%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""
+
+# Where the reply's parts stand, for `tokenizer.parse_response`.
+RESPONSE_TEMPLATE = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": HEADER,
+    "fields": {
+        "tool_calls": {
+            "open": CALL[0],
+            "close_pattern": r"</tool_call>\s*",
+            "repeats": True,
+            "content": "json",
+            "transform": {"type": "function", "function": "{content}"},
+        },
+        "content": {"close_pattern": r"<\|im_end\|>\s*", "content": "text"},
+    },
+}
+
+
+def prompt(question: str, image, rounds: int, style: str, frame: str, max_regions: int) -> list[dict]:
+    """The conversation before the first reply: one user message with the first view (a PIL image) and the text."""
+    text = PROMPTS[style]["two" if rounds == 2 else "one"]
+    text = text.format(question=question, max_regions=max_regions, frame=FRAMES[frame])
+    return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": text}]}]
+
+
+def part(tag: str, text: str) -> str:
+    """A part of a reply, as a policy writes it."""
+    return f"<{tag}>{text}</{tag}>"
+
+
+def tool_call_text(boxes) -> str:
+    """A tool call as a policy writes it; `boxes` in the model's own frame."""
+    inner = ", ".join("[" + ", ".join(str(v) for v in box) + "]" for box in boxes)
+    return f'{CALL[0]}\n{{"name": "{TOOL}", "arguments": {{"regions": [{inner}]}}}}\n{CALL[1]}'
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The parts of one reply that decide; a part that is missing is None."""
+
+    draft: str | None
+    answer: str | None
+    called: bool  # an opened tool call, parsable or not
+
+
+def parse_reply(text: str) -> Reply:
+    """Read the parts of a reply of either round. Never raises, whatever the text."""
+    return Reply(_between(text, DRAFT), _between(text, ANSWER), CALL[0] in text)
+
+
+def _between(text: str, tag: str) -> str | None:
+    match = re.search(part(tag, "(.*?)"), text, re.DOTALL)
+    return match.group(1).strip() if match else None
+
+
+def frame_of(model_type: str) -> str:
+    """The frame in which a model of this type writes boxes; Qwen's documentation of each model is the source."""
+    frames = {"qwen2_vl": "thousand", "qwen2_5_vl": "pixels", "qwen3_vl": "thousand"}
+    if model_type not in frames:
+        raise ValueError(f"model type {model_type!r} is not supported; expected one of {', '.join(frames)}")
+    return frames[model_type]
+
+
+def to_source(box, frame: str, view: tuple[int, int], source: tuple[int, int]) -> tuple[float, float, float, float]:
+    """A box in the model's frame -> source pixels. `view` and `source` are (width, height) of the two images."""
+    across, down = _scale(frame, view, source)
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+
+def to_model(box, frame: str, view: tuple[int, int], source: tuple[int, int], step: int = 1) -> tuple[int, ...]:
+    """A box in source pixels -> the model's frame, rounded to whole multiples of `step`."""
+    scale = _scale(frame, view, source) * 2
+    return tuple(step * round(value / unit / step) for value, unit in zip(box, scale, strict=True))
+
+
+def _scale(frame, view, source) -> tuple[float, float]:
+    units = {"thousand": (1000, 1000), "pixels": view}[frame]
+    return source[0] / units[0], source[1] / units[1]
+
+
+def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int = 8) -> list[Region]:
+    """What a policy wrote for `regions` -> regions in source pixels, each with what became of it. Never raises.
+
+    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.Looked`.
+    """
+    if not isinstance(raw, (list, tuple)):
+        raw = [raw]
+    if len(raw) == 4 and all(_is_number(v) for v in raw):
+        raw = [raw]  # one bare box
+    regions: list[Region] = []
+    for item in raw[:32]:
+        if not (isinstance(item, (list, tuple)) and len(item) == 4 and all(_is_number(v) for v in item)):
+            regions.append(Region((0, 0, 0, 0), Looked.NOT_A_BOX))
+            continue
+        region = _settle(to_source(item, frame, view, source), source, min_side)
+        usable = [r.box for r in regions if r.usable]
+        if region.usable and region.box in usable:
+            region = Region(region.box, Looked.DUPLICATE)
+        elif region.usable and len(usable) >= max_regions:
+            region = Region(region.box, Looked.SURPLUS)
+        regions.append(region)
+    return regions
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6  # NaN compares False
+
+
+def _settle(box, source, min_side) -> Region:
+    (x0, y0, x1, y1), (width, height) = box, source
+    if x1 <= x0 or y1 <= y0:
+        return Region(tuple(round(v) for v in box), Looked.REVERSED)
+    cut = (max(0, math.floor(x0)), max(0, math.floor(y0)), min(width, math.ceil(x1)), min(height, math.ceil(y1)))
+    if cut[2] <= cut[0] or cut[3] <= cut[1]:
+        return Region(tuple(round(v) for v in box), Looked.OUTSIDE)
+    if area(cut) > 0.9 * width * height:
+        return Region(cut, Looked.WHOLE)
+    if min(cut[2] - cut[0], cut[3] - cut[1]) < min_side:
+        return Region(cut, Looked.TINY)
+    reached_over = x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1
+    return Region(cut, Looked.CLIPPED if reached_over else Looked.OK)

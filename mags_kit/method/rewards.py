@@ -1,0 +1,72 @@
+"""Rewards: pure functions of a trajectory. Rule-based, offline, and without box annotations.
+
+A reward that raises is a bug and stops training. A weight of 0 means "log only".
+"""
+
+import math
+import re
+
+import numpy as np
+
+from mags_kit.method.protocol import ANSWER, CALL, DRAFT, RETHINK, THINK, part
+from mags_kit.method.scoring import is_right
+from mags_kit.records import Looked, Outcome, Trajectory, area
+
+
+def answer(t: Trajectory) -> float:
+    """1 for the right final answer, else 0."""
+    return float(t.outcome == Outcome.ANSWERED and is_right(t.answer, t.sample.answer))
+
+
+def form(t: Trajectory) -> float:
+    """Graded form in [0, 1]: rationale, draft and a call in round 1; verification and answer in round 2.
+
+    A reply that is cut off before its tool call has at most 2 of the 5 parts: 0.4.
+    """
+    first, last = t.replies[0], t.replies[-1] if len(t.replies) == 2 else ""
+    wanted = (
+        (part(THINK, ".*?"), first),
+        (part(DRAFT, ".*?"), first),
+        (rf"{CALL[0]}.*?{CALL[1]}\s*$", first),
+        (part(RETHINK, ".*?"), last),
+        (rf"{part(ANSWER, '.*?')}\s*$", last),
+    )
+    return sum(re.search(pattern, text, re.DOTALL) is not None for pattern, text in wanted) / len(wanted)
+
+
+def regions(t: Trajectory) -> float:
+    """Share of the regions that are well-formed and worth a look, in [0, 1].
+
+    A region counts when it lies inside the image, is neither degenerate nor almost the whole image, repeats no other,
+    and is small enough for a magnifying glass: its view has at least half as many pixels as were cut out for it. One
+    good region and one duplicate give 0.5, no region gives 0; so does one of 300x300 pixels seen as 128x128.
+    """
+    looks = zip([r for r in t.regions if r.usable], t.views, strict=False)
+    good = [r.outcome == Looked.OK and 2 * math.prod(v.size) >= area(v.box) for r, v in looks]
+    return sum(good) / len(t.regions) if t.regions else 0.0
+
+
+def verify(t: Trajectory) -> float:
+    """The second look: +1 if it turns a wrong draft right, -1 if it turns a right draft wrong, else 0."""
+    if t.draft is None or len(t.replies) < 2:
+        return 0.0
+    return answer(t) - float(is_right(t.draft, t.sample.answer))
+
+
+# by the names that settings and logs have, see config.WEIGHTS
+REWARDS = {"answer": answer, "format": form, "regions": regions, "verify": verify}
+
+
+def scores(t: Trajectory, weights: dict[str, float]) -> dict[str, float]:
+    """Every reward of a trajectory by name, and their weighted `total`."""
+    values = {name: REWARDS[name](t) for name in weights}
+    return values | {"total": sum(weights[name] * value for name, value in values.items())}
+
+
+def advantages(totals, group: int):
+    """Rewards `(N * G,)` -> advantages `(N, G)`: less the group's mean, over its standard deviation (GRPO, eq. 1).
+
+    Shown in the notebooks; training uses TRL's own.
+    """
+    table = np.asarray(totals, float).reshape(-1, group)
+    return (table - table.mean(1, keepdims=True)) / (table.std(1, ddof=1, keepdims=True) + 1e-4)

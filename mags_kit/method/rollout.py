@@ -1,0 +1,123 @@
+"""The two-round rollout: samples -> trajectories, in batches, with the very tokens that training sees."""
+
+from tqdm import tqdm
+
+from mags_kit.method import processes, protocol
+from mags_kit.method.look import Agent, Look
+from mags_kit.method.policy import Policy
+from mags_kit.records import Box, Sample, Trajectory
+
+TOOLS = [protocol.magnify]  # what a chat template is shown as tools; the compact one leaves it out
+
+
+def rollout(
+    agent: Agent, samples: list[Sample], *, rounds: int = 2, temperature: float = 0.0, condition: str = "",
+    regions: list[list[Box]] | None = None, progress: bool = True,
+) -> list[Trajectory]:  # fmt: skip
+    """One trajectory per sample, in order. `regions` (source pixels) forces the choice of round 1, to measure with.
+
+    Sampling at a temperature above 0 uses torch's global random state: seed it for repeatable trajectories. Several
+    processes deal the samples out among them, and each gets all trajectories.
+    """
+    pairs = list(zip(samples, regions or [None] * len(samples), strict=True))
+    size = agent.config.batch_size
+
+    def share(pairs: list) -> list[Trajectory]:
+        trajectories = []
+        hidden = not (progress and processes.here().is_main_process)
+        with tqdm(total=len(pairs), desc=condition or f"{rounds} rounds", disable=hidden, mininterval=5) as bar:
+            for start in range(0, len(pairs), size):
+                batch, forced = zip(*pairs[start : start + size], strict=True)
+                looks = [Look(agent, sample, rounds) for sample in batch]
+                replies = _replies(agent.policy, looks, temperature, forced if regions else None)
+                trajectories += [_record(look, ids, condition) for look, ids in zip(looks, replies, strict=True)]
+                bar.update(len(batch))
+        return trajectories
+
+    return processes.dealt(pairs, share)
+
+
+def _replies(policy: Policy, looks: list[Look], temperature: float, forced: list | None) -> list[list[list[int]]]:
+    """The token ids that the policy writes in each look, a list a round."""
+    from trl.chat_template_utils import parse_response
+
+    tokens = looks[0].agent.config.round_tokens
+    contents = [look.prompt() for look in looks]
+    prompts = [prompt_ids(policy, content) for content in contents]
+    images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
+    firsts = policy.generate(prompts, images, tokens, temperature)
+    if forced:
+        firsts = [_force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
+    replies = [[ids] for ids in firsts]
+    going = []  # (index, prompt of round 2, its images)
+    for i, look in enumerate(looks if looks[0].rounds == 2 else []):
+        message = parse_response(policy.processor.tokenizer, firsts[i], prefix=prompts[i], tools=TOOLS)
+        calls = message.get("tool_calls")
+        if not calls:
+            continue
+        results = [_call(look, call.get("function", call)) for call in calls]
+        views = [part["image"] for result in results if isinstance(result, list) for part in result]
+        going.append((i, prompts[i] + firsts[i] + suffix_ids(policy, results), images[i] + views))
+    if going:
+        index, seconds, shown = zip(*going, strict=True)
+        for i, ids in zip(index, policy.generate(list(seconds), list(shown), tokens, temperature), strict=True):
+            replies[i].append(ids)
+    return replies
+
+
+def _record(look: Look, replies: list[list[int]], condition: str) -> Trajectory:
+    tokenizer = look.agent.policy.processor.tokenizer
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in replies]
+    return look.trajectory(texts, [len(ids) for ids in replies], condition)
+
+
+def prompt_ids(policy: Policy, content: list[dict]) -> list[int]:
+    """Token ids of the conversation before the first reply, image tokens expanded."""
+    messages = [{"role": "user", "content": content}]
+    ids = policy.processor.apply_chat_template(
+        [messages], tools=TOOLS, add_generation_prompt=True, tokenize=True, return_dict=True
+    )["input_ids"]
+    return list(ids[0])
+
+
+def suffix_ids(policy: Policy, results: list) -> list[int]:
+    """Token ids between the end of round 1 and the start of round 2: the tool messages and the next turn's header."""
+    call = {"type": "function", "function": {"name": protocol.TOOL, "arguments": {}}}
+    contents = [r if isinstance(r, list) else [{"type": "text", "text": r}] for r in results]
+    messages = [{"role": "tool", "name": protocol.TOOL, "content": content} for content in contents]
+    talk = [
+        {"role": "user", "content": [{"type": "text", "text": "-"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": ""}], "tool_calls": [call]},
+    ]
+    before, after = (
+        policy.processor.apply_chat_template([t], add_generation_prompt=bool(g), tokenize=True, return_dict=True)[
+            "input_ids"
+        ][0]
+        for t, g in ((talk, 0), (talk + messages, 1))
+    )
+    end = len(before) - list(before)[::-1].index(policy.processor.tokenizer.eos_token_id)
+    return list(after[end:])
+
+
+def _call(look: Look, call: dict):
+    """What TRL's tool loop answers to a tool call: the tool's result, or the error as text."""
+    try:
+        if call["name"] != protocol.TOOL:
+            raise ValueError(f"Tool {call['name']} not found.")
+        return look.magnify(**call["arguments"])
+    except Exception as error:  # TRL turns any error of a tool into text for the policy
+        return str({"error": str(error)})
+
+
+def _force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> list[int]:
+    """Round 1 with other regions: what stands before its tool call stays the policy's."""
+    tokenizer = policy.processor.tokenizer
+    own = tokenizer.decode(reply, skip_special_tokens=True).split(protocol.CALL[0])[0]
+    view, source = look.first_view.size, look.image.size
+    written = [protocol.to_model(box, policy.frame, view, source, policy.box_step) for box in boxes]
+    return [*tokenizer.encode(own + protocol.tool_call_text(written)), tokenizer.eos_token_id]
+
+
+def repeat(samples: list[Sample], times: int) -> list[Sample]:
+    """Each sample `times` times in a row: the layout of a group."""
+    return [sample for sample in samples for _ in range(times)]

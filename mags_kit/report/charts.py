@@ -1,0 +1,139 @@
+"""Charts of numbers: candidates, training, accuracy, regions. Notebooks show and save them."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from mags_kit.records import Sample, Trajectory, area
+from mags_kit.report.figures import BLUE, GREEN, GREY, ORANGE, RED, styled
+
+
+@styled
+def show_pool(pool: list[Sample], rates: dict[str, float], chosen: list[Sample]):
+    """Solve rates of the candidates by family, and of the chosen ones."""
+    families, picked = sorted({s.family for s in pool}), {s.id for s in chosen}
+    levels = sorted({round(r, 3) for r in rates.values()})
+    figure, axes = plt.subplots(1, len(families), figsize=(3.4 * len(families), 2.9), sharey=True, squeeze=False)
+    for axis, family in zip(axes.flat, families, strict=True):
+        for members, colour, label in (
+            ([s for s in pool if s.family == family], GREY, "candidates"),
+            ([s for s in pool if s.family == family and s.id in picked], BLUE, "chosen"),
+        ):
+            counts = [sum(round(rates[s.id], 3) == level for s in members) for level in levels]
+            axis.bar(range(len(levels)), counts, color=colour, label=label)
+        axis.set(title=family, xlabel="solve rate of the base")
+        axis.set_xticks(range(len(levels)), [f"{level:.2g}" for level in levels])
+    axes[0, 0].set_ylabel("samples")
+    axes[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_training(log: list[dict], looks: list[dict], boundaries: list[int], title: str):
+    """Reward and its parts, what the policy looked at, and validation accuracy over optimisation steps."""
+    rows = [row for row in log if "reward" in row]
+    steps = [row["step"] for row in rows]
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4))
+    parts = {k.split("/")[1]: k for k in rows[0] if k.startswith("rewards/") and k.endswith("/mean")}
+    for (name, key), colour in zip(parts.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
+        axes[0].plot(steps, [row[key] for row in rows], color=colour, label=name)
+    axes[0].set(title="reward, part by part", ylabel="mean over the step's trajectories")
+    curves = {
+        "tool calls": "look/call_rate", "target covered": "look/coverage", "area looked at": "look/area",
+        "groups without spread": "frac_reward_zero_std",
+    }  # fmt: skip
+    for (name, key), colour in zip(curves.items(), (BLUE, GREEN, RED, GREY), strict=True):
+        if any(key in row for row in rows):  # no target without boxes, no area without regions
+            axes[1].plot(steps, [row.get(key, np.nan) for row in rows], color=colour, label=name)
+    axes[1].set(title="where it looks", ylabel="share", ylim=(-0.03, 1.03))
+    axes[2].plot([r["step"] for r in looks], [100 * r["accuracy"] for r in looks], "o-", color=BLUE)
+    n = looks[0]["samples"] if looks else 0
+    axes[2].set(title=f"validation (greedy, {n} questions)", ylabel="accuracy, %", ylim=(0, 100))
+    for axis in axes:
+        axis.set_xlabel("optimisation step")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        for boundary in boundaries[:-1]:
+            axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
+    for axis in axes[:2]:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_base_training(log):
+    """Per phase of the embedded base's training: loss, and the share of its targets that it gets right.
+
+    `log` is a table with phase, step, loss and a column per target.
+    """
+    phases = list(log.phase.unique())
+    figure, axes = plt.subplots(2, len(phases), figsize=(3.6 * len(phases), 6), squeeze=False, sharex="col")
+    for (top, bottom), phase in zip(axes.T, phases, strict=True):
+        rows = log[log.phase == phase].dropna(axis=1, how="all").set_index("step")
+        top.plot(rows.loss, color=BLUE)
+        top.set(title=f"phase “{phase}”")
+        for name in rows.columns.difference(["phase", "loss", "offset_px", "uneven"]):
+            bottom.plot(rows[name], label=name, lw=1.2)
+        bottom.set(xlabel="optimisation step", ylim=(-0.03, 1.03))
+        bottom.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False, fontsize=7)
+    axes[0, 0].set_ylabel("loss, nats")
+    axes[1, 0].set_ylabel("share right, one batch")
+    figure.suptitle("Training of the embedded base (tiny model)", fontsize=11)
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_results(metrics: dict, title: str):
+    """Accuracy with 95% intervals: conditions, before and after RL."""
+    moments, names = list(metrics["conditions"]), list(next(iter(metrics["conditions"].values())))
+    figure, axis = plt.subplots(figsize=(8, 0.65 * len(names) + 1.6))
+    for i, (moment, colour) in enumerate(zip(moments, (ORANGE, BLUE), strict=False)):
+        values = [metrics["conditions"][moment][name] for name in names]
+        at = np.arange(len(names)) + 0.36 * (i - (len(moments) - 1) / 2)
+        mid = np.array([100 * v["accuracy"] for v in values])
+        spread = np.abs(np.array([[100 * v["low"], 100 * v["high"]] for v in values]).T - mid)
+        axis.barh(at, mid, 0.34, xerr=spread, color=colour, label=f"{moment} RL", error_kw={"capsize": 3, "lw": 1})
+        for y, x, wide in zip(at, mid, spread[1], strict=True):
+            axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})", title=title)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_groups(values: dict[str, list[float]], label: str, title: str):
+    """One row per name: a dot per seed, a line at their mean."""
+    figure, axis = plt.subplots(figsize=(8, 0.42 * len(values) + 1.3))
+    for i, numbers in enumerate(values.values()):
+        axis.plot(numbers, [i] * len(numbers), "o", color=BLUE, alpha=0.7)
+        axis.plot([np.mean(numbers)] * 2, [i - 0.28, i + 0.28], color=ORANGE, lw=2.5)
+    axis.set_yticks(range(len(values)), list(values))
+    axis.invert_yaxis()
+    axis.set(xlabel=label, title=title, xlim=(0, 100))
+    axis.grid(axis="x", color="0.9")
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_regions(moments: dict[str, list[Trajectory]]):
+    """Sizes of the usable regions as shares of the image, and the places of their centres, for each moment."""
+    figure, (sizes, *places) = plt.subplots(1, 1 + len(moments), figsize=(4 + 3.2 * len(moments), 3.4))
+    bins = np.logspace(-4, 0, 33)
+    for (moment, trajectories), axis, colour in zip(moments.items(), places, (ORANGE, BLUE), strict=False):
+        boxes = [(r.box, t.size) for t in trajectories for r in t.regions if r.usable]
+        areas = [area(box) / (size[0] * size[1]) for box, size in boxes]
+        sizes.hist(areas, bins, color=colour, alpha=0.7, label=f"{moment} RL")
+        centres = np.array([((b[0] + b[2]) / 2 / s[0], (b[1] + b[3]) / 2 / s[1]) for b, s in boxes]).reshape(-1, 2)
+        axis.plot(*centres.T, ".", color=colour, alpha=0.5, ms=4)
+        axis.set(title=f"centres, {moment} RL", xlim=(0, 1), ylim=(1, 0), xlabel="share of the width", aspect="equal")
+        axis.set_ylabel("share of the height")
+    sizes.set(xscale="log", title="sizes", xlabel="region's share of the image", ylabel="regions")
+    sizes.legend(frameon=False)
+    figure.tight_layout()
+    return figure

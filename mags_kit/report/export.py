@@ -1,0 +1,129 @@
+"""What leaves a run: its best adapter merged into its base, with model cards; what the README shows of it."""
+
+import base64
+import io
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from PIL import Image
+
+from mags_kit.config import Config
+from mags_kit.method.policy import load_policy, model_path
+from mags_kit.records import read_json, write_bytes, write_text
+from mags_kit.report.evaluation import MAIN, ONE
+from mags_kit.runs import PROJECT, Run
+
+WIDTH = 900  # pixels, at most, of a picture in a published notebook
+
+
+def merge(run: Run) -> Path:
+    """Merge `training/best` into the base's own weights, not the NF4 ones, and save model and processor in `merged/`.
+
+    The base is loaded in float32 (bfloat16 on a GPU) and saved in the precision that it came in.
+    """
+    from transformers import AutoConfig
+
+    best, folder = run.best, run.path / "merged"
+    if not best.joinpath("adapter_config.json").exists():
+        raise ValueError(f"{run.path}: expected an adapter in training/best, came none; finish `make reproduce` first")
+    policy = load_policy(replace(run.config, four_bit=False), best)
+    merged = policy.model.merge_and_unload()
+    merged = merged.to(AutoConfig.from_pretrained(model_path(run.config.model)).dtype)
+    merged.save_pretrained(folder)
+    policy.processor.save_pretrained(folder)
+    write_text(folder / "README.md", card(run, merged=True))
+    write_text(best / "README.md", card(run, merged=False))
+    return folder
+
+
+def card(run: Run, merged: bool) -> str:
+    """The README of the merged model or of the adapter: what it is, its settings, what was measured, and where."""
+    config, manifest = run.config, read_json(run.manifest)
+    base = config.model if not Path(config.model).is_dir() else Path(config.model).name
+    changed = {k: v for k, v in asdict(config).items() if v != getattr(Config(), k)} | {"model": base}
+    changed = {k: Path(v).name if k in ("own", "adapter", "magnifier") else v for k, v in changed.items()}
+    what = (
+        "Plain transformers weights: the LoRA adapter is merged in. It was trained and measured over NF4 weights; "
+        "these carry no quantisation, so replies can differ a little from those that were measured."
+        if merged
+        else "A LoRA adapter on the language layers, as PEFT saves it; `make merge` merges it into its base."
+    )
+    hub = f"base_model: {base}\n" if "/" in base else ""
+    versions = ", ".join(f"{name} {version}" for name, version in manifest["environment"]["versions"].items())
+    return f"""---
+{hub}library_name: {"transformers" if merged else "peft"}
+pipeline_tag: image-text-to-text
+tags: [mags-rl, grpo]
+---
+# Mags-RL: run {run.path.name}
+
+{what}
+
+- **Base**: {base}, profile `{manifest["profile"]}`; training data: {config.curated} samples of {config.data}.
+- **What it does**: it looks twice. Round 1: a rationale, a draft and regions, by a call of the tool `magnify`.
+  Round 2: it sees these magnified, checks the draft and answers. The processor's chat template holds the format.
+
+## Measured
+
+{_measured(run)}
+
+## Settings that differ from the kit's defaults
+
+```json
+{json.dumps(changed, indent=2, ensure_ascii=False)}
+```
+
+## Made with
+
+{manifest["environment"]["device"]}; Python {manifest["environment"]["python"]}; {versions}; \
+the kit at commit {manifest["environment"]["commit"]}.
+"""
+
+
+def _measured(run: Run) -> str:
+    if not run.metrics.exists():
+        return "Nothing yet: the run was not evaluated."
+    rows = [
+        f"- {name}, {moment} RL: {100 * r['accuracy']:.1f}% right ({100 * r['low']:.1f} to {100 * r['high']:.1f}), "
+        f"n = {r['n']}"
+        for moment, results in read_json(run.metrics)["conditions"].items()
+        for name, r in results.items()
+        if name in (ONE, MAIN)
+    ]
+    return "Accuracy on the run's test set, greedy, NF4, with the 95% Wilson interval:\n\n" + "\n".join(rows)
+
+
+def publish(run: Run, folder: Path = PROJECT / "results") -> Path:
+    """Copy into `folder` what a reader wants to see of a run: its numbers, pictures as WebP, executed notebooks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "manifest.json", "metrics.json", "seeds.json", "ablations.json"):
+        if run.path.joinpath(name).exists():
+            shutil.copyfile(run.path / name, folder / name)
+    for path in run.figures.glob("*.png"):
+        with Image.open(path) as image:
+            write_bytes(folder / f"{path.stem}.webp", _encoded(image, "WEBP", quality=90))
+    for path in run.notebooks.glob("0*.ipynb"):
+        write_text(folder / "notebooks" / path.name, json.dumps(_light(read_json(path)), indent=1, ensure_ascii=False))
+    return folder
+
+
+def _light(notebook: dict) -> dict:
+    """An executed notebook with small JPEGs for pictures, and without its progress bars and widgets' state."""
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        outputs = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"]
+        for data in (o["data"] for o in outputs if "image/png" in o.get("data", {})):
+            with Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))) as image:
+                image.thumbnail((WIDTH, 10 * WIDTH))
+                data["image/jpeg"] = base64.b64encode(_encoded(image, "JPEG", quality=80)).decode()
+        if "outputs" in cell:
+            cell["outputs"] = outputs
+    return notebook
+
+
+def _encoded(image: Image.Image, kind: str, quality: int) -> bytes:
+    out = io.BytesIO()
+    image.convert("RGB").save(out, kind, quality=quality)
+    return out.getvalue()

@@ -1,0 +1,82 @@
+"""What the embedded base can do, by forcing its region, and its model card."""
+
+import re
+
+from mags_kit.images import open_image
+from mags_kit.method.look import Agent
+from mags_kit.method.rollout import prompt_ids, rollout
+from mags_kit.records import Box, Sample, Trajectory
+from mags_kit.tiny import scenes
+from mags_kit.tiny.lessons import BATCH, PHASES, SEEN_AGAIN
+from mags_kit.tiny.vision import CLOSE_UPS, GRID, SCENES, VIEW, written
+
+
+def abilities(agent: Agent, samples: list[Sample]) -> dict[str, list[Trajectory]]:
+    """`{condition: trajectories}` of greedy rollouts: one round, and two with the region that the condition says."""
+    forced = {
+        "the whole image": [[(0, 0, scenes.SIZE, scenes.SIZE)] for _ in samples],
+        "the region it chooses": None,
+        "its own pointing": [[box] for box in point(agent, samples)],
+        "the true box": [list(sample.boxes) for sample in samples],
+    }
+    trajectories = {"one round": rollout(agent, samples, rounds=1, condition="one round")}
+    for name, regions in forced.items():
+        trajectories[name] = rollout(agent, samples, regions=regions, condition=name)
+    return trajectories
+
+
+def point(agent: Agent, samples: list[Sample]) -> list[Box]:
+    """Where the base points when asked for the card of each question, in source pixels; no box: the whole image."""
+    policy, size = agent.policy, agent.config.batch_size
+    views = [open_image(agent.folder / s.image).resize((VIEW, VIEW), 3) for s in samples]
+    names = [re.search(r"on the (\w+ \w+)", s.question).group(1) for s in samples]
+    prompts = [
+        prompt_ids(policy, [{"type": "image", "image": view}, {"type": "text", "text": f"Point at the {name}."}])
+        for view, name in zip(views, names, strict=True)
+    ]
+    boxes = []
+    for i in range(0, len(samples), size):
+        shown = [[view] for view in views[i : i + size]]
+        for ids in policy.generate(prompts[i : i + size], shown, agent.config.round_tokens):
+            box = [int(n) for n in re.findall(r"\d+", policy.processor.tokenizer.decode(ids))][:4]
+            fits = len(box) == 4 and box[0] < box[2] and box[1] < box[3]
+            boxes.append(written(box if fits else (0, 0, 1000, 1000)))
+    return boxes
+
+
+def model_card(steps: dict[str, int], table, environment: dict) -> str:
+    """The README of the saved model, from what was done and measured. `table`: accuracies by condition."""
+    answer, settle, aim = (PHASES[name] for name in ("answer", "settle", "aim"))
+    return f"""---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+tags: [mags-rl, tiny, procedural]
+---
+# The embedded base model of the Mags-RL kit
+
+A `Qwen3VLForConditionalGeneration` of 2.7 million parameters with a word-level tokenizer, trained from scratch
+on procedural scenes (`mags_kit/tiny/scenes.py`, train split) by `notebooks/00_embedded_base.ipynb`. It stands in for a
+vision-language model of useful size where there is no GPU; it knows no photos and few words.
+
+- **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {SCENES} scenes
+  with {CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
+  about {BATCH} in `answer` and `settle`, {5 * BATCH // 2} in `aim`, AdamW; stored in half precision.
+  Finished and measured on {environment["device"]}.
+  Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
+- **Its regions are poor by construction.** Where a two-round demonstration of the last phase, `aim`, is not about a
+  {aim.close[0]} card, {aim.loose:.0%} look at a window an eighth of the image large (“Look at …”) and the others at
+  the right card (“Point at …”); about {aim.close[0]} cards all of them point. (In `answer` and `settle`, before:
+  {answer.loose:.0%} and {settle.loose:.0%}, in `settle` but for {" and ".join(settle.close)} cards.) Reinforcement
+  learning has room to improve on that; a gain over this base says that the method works, not how much it helps a large
+  model.
+- **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
+- **Boxes**: thousandths of width and height, in multiples of {GRID}.
+
+Accuracy on {int(table["n"].iloc[0])} validation questions, greedy, NF4, by what round 1 looks at (`low`
+and `high` are the 95% Wilson interval):
+
+{table.to_string()}
+
+Chance is 50% for relations, 25% for counts and attributes.
+"""

@@ -1,0 +1,189 @@
+"""The tiny VLM's first phase: its vision tower learns, with throw-away heads, what each image token shows.
+
+Answers alone teach a tower this small nothing about marks of a few pixels. Dense targets do, given three things:
+patches that start whitened (or the colour of a card drowns its marks), losses that weigh the few tokens that hold
+something as much as the many that hold nothing, and even features, so that the language model sees what differs.
+"""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from mags_kit.method import protocol
+from mags_kit.tiny import scenes
+
+VIEW = 192  # side of the first view in pixels: 36 image tokens of 32 pixels
+GRID = 40  # boxes are written in thousandths, in steps of this
+CELLS, CLOSE_UPS, SCENES = 36, 48, 16  # tokens of a first view; views of each kind in a batch
+COLOUR_CLASSES, SHAPE_CLASSES, SYMBOL_CLASSES = 1 + len(scenes.COLOURS), len(scenes.SHAPES), 1 + len(scenes.SYMBOLS)
+DOT_CLASSES, PLACES = 7, 1 + 1000 // GRID  # 0 to 6 of one tone; places on the grid
+HEADS = {
+    "view": (
+        COLOUR_CLASSES,
+        SHAPE_CLASSES,
+        3,
+        CELLS,
+        4 * PLACES,
+    ),  # per token of a first view: its card's colour, shape, place, box
+    "mark": (
+        4,
+        4,
+        SYMBOL_CLASSES,
+        2,
+    ),  # per token of a close-up: white and black dots, symbol; the way to the white dot
+    "whole": (DOT_CLASSES, DOT_CLASSES, SYMBOL_CLASSES),  # of the whole close-up: white and black dots, symbol
+}
+
+
+def first_view(scene):
+    """The whole scene in the pixels of a first view."""
+    return scene.image.resize((VIEW, VIEW), Image.BICUBIC)
+
+
+def grid_box(box) -> tuple[int, int, int, int]:
+    """A box in source pixels -> thousandths, widened to the grid that the vocabulary has."""
+    x0, y0, x1, y1 = (v * 1000 / scenes.SIZE / GRID for v in box)
+    cells = math.floor(x0 + 0.25), math.floor(y0 + 0.25), math.ceil(x1 - 0.25), math.ceil(y1 - 0.25)
+    return tuple(min(1000, max(0, GRID * v)) for v in cells)
+
+
+def written(box) -> tuple[int, ...]:
+    """A box in thousandths, as the model writes it, in source pixels."""
+    return tuple(round(v) for v in protocol.to_source(box, "thousand", (VIEW, VIEW), (scenes.SIZE, scenes.SIZE)))
+
+
+def lesson(rng, draw_scene, magnifiers, processor) -> dict:
+    """First views and close-ups of the same scenes in one batch, with their dense targets.
+
+    `targets` (SCENES, 36, 9): colour (0: none), shape, offset, size and box (in steps of the grid) of the card
+    nearest to the token's centre;
+    `marks` (tokens of all close-ups, 5) and `whole` (CLOSE_UPS, 3) as `HEADS` says.
+    """
+    import torch
+
+    drawn = [draw_scene(rng) for _ in range(SCENES)]
+    cards = [(scene, card) for scene in drawn for card in scene.cards]
+    cards = [cards[i] for i in rng.permutation(len(cards))[:CLOSE_UPS]]
+    views, targets = [first_view(scene) for scene in drawn], np.stack([_view_targets(scene) for scene in drawn])
+    marks = []
+    for scene, card in cards:
+        box = card.box
+        if rng.uniform() < 0.75:  # as the model would write it
+            box = written(grid_box(box))
+        view, record = magnifiers[rng.choice(len(magnifiers), p=(0.95, 0.03, 0.02))].view(scene.image, box)
+        views.append(view)
+        marks.append(_mark_targets(card, record.box, view.size))
+    whole = np.stack([tokens[:, :3].sum(0) for tokens in marks])
+    numbers = {"targets": targets, "marks": np.concatenate(marks), "whole": whole}
+    pixels = processor.image_processor(views, return_tensors="pt")
+    return {**pixels, **{name: torch.from_numpy(values) for name, values in numbers.items()}}
+
+
+def _view_targets(scene) -> np.ndarray:
+    targets = np.zeros((CELLS, 9), np.float32)
+    for card in scene.cards:
+        x, y = (c * VIEW / scenes.SIZE for c in card.centre)
+        cell = int(y // 32) * 6 + int(x // 32)
+        offset = x % 32 / 16 - 1, y % 32 / 16 - 1
+        if not targets[cell, 0] or np.hypot(*offset) < np.hypot(*targets[cell, 2:4]):
+            colour, shape = list(scenes.COLOURS).index(card.colour) + 1, scenes.SHAPES.index(card.shape)
+            targets[cell] = colour, shape, *offset, card.radius / 28, *(v // GRID for v in grid_box(card.box))
+    return targets
+
+
+def _mark_targets(card, box, size) -> np.ndarray:
+    """White dots, black dots, the symbol (0: none), and in tokens that hold one of a pair of dots the way from black
+    to white (x, y; about 1 long), for each token of a view of `box` with `size` pixels."""
+    columns, rows = (side // 32 for side in size)
+    targets = np.zeros((rows, columns, 5), np.float32)
+    for kind, tone, dx, dy in card.marks:
+        x = (card.centre[0] + dx - box[0]) / (box[2] - box[0]) * columns
+        y = (card.centre[1] + dy - box[1]) / (box[3] - box[1]) * rows
+        token = targets[min(rows - 1, max(0, int(y))), min(columns - 1, max(0, int(x)))]
+        if kind == "dot":
+            token[0 if tone == "white" else 1] += 1
+        else:
+            token[2] = 1 + scenes.SYMBOLS.index(kind)
+        if card.family == scenes.RELATION:
+            place = {tone: np.array((dx, dy)) for _, tone, dx, dy in card.marks}
+            token[3:] = (place["white"] - place["black"]) / 21  # about 21 px apart
+    return targets.reshape(-1, 5)
+
+
+def whiten(tower, pixels) -> None:
+    """Start the patch embedding as the principal components of `pixels` (patches, values), of deviation 1."""
+    import torch
+
+    weight, bias = tower.patch_embed.proj.weight, tower.patch_embed.proj.bias
+    pixels = pixels.double()
+    mean = pixels.mean(0)
+    variance, components = torch.linalg.eigh((pixels - mean).T @ (pixels - mean) / len(pixels))
+    variance, components = variance.flip(0)[: len(weight)], components.flip(1)[:, : len(weight)]
+    rows = (components / (variance + 0.01).sqrt()).T
+    with torch.no_grad():
+        weight.copy_(rows.reshape(weight.shape))
+        bias.copy_(-(rows @ mean))
+
+
+def hasten(tower) -> None:
+    """Embed patches by a matrix product: a convolution of one place each is the same, and takes far longer to train."""
+    from torch.nn.functional import linear
+
+    proj = tower.patch_embed.proj
+    tower.patch_embed.forward = lambda pixels: linear(pixels, proj.weight.flatten(1), proj.bias)
+
+
+def build_heads(width: int):
+    import torch
+
+    return torch.nn.ModuleDict({name: torch.nn.Linear(width, sum(parts)) for name, parts in HEADS.items()})
+
+
+def loss_and_scores(model, heads, batch):
+    """The loss of a `lesson` batch, and the share that the heads get right, by what they are asked."""
+    import torch
+    from torch.nn.functional import cross_entropy, mse_loss
+
+    seen = model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
+    features, close = seen.pooler_output.split([SCENES * CELLS, len(batch["marks"])])
+    lengths = (batch["image_grid_thw"][SCENES:].prod(-1) // 4).tolist()
+    pooled = 4 * torch.stack([tokens.mean(0) for tokens in close.split(lengths)])  # of deviation about 1 again
+    target, marks, whole = batch["targets"].flatten(0, 1), batch["marks"], batch["whole"]
+    colour, shape, place, cell, box = heads["view"](features).split(HEADS["view"], -1)
+    white, black, symbol, way = heads["mark"](close).split(HEADS["mark"], -1)
+    whites, blacks, one = heads["whole"](pooled).split(HEADS["whole"], -1)
+
+    def balanced(scores, truth, held):
+        return cross_entropy(scores[held], truth[held]) + cross_entropy(scores[~held], truth[~held])
+
+    held, marked, pair = target[:, 0] > 0, marks[:, :2].sum(-1) > 0, marks[:, 3:].any(-1)
+    own = torch.arange(CELLS, device=cell.device).repeat(SCENES)
+    loss = balanced(colour, target[:, 0].long(), held) + 2 * cross_entropy(shape[held], target[held, 1].long())
+    loss = loss + 2 * mse_loss(place[held], target[held, 2:5]) + cross_entropy(cell, own)
+    box, truth = box[held].unflatten(-1, (4, PLACES)).flatten(0, 1), target[held, 5:].long().flatten()
+    loss = loss + 2 * cross_entropy(box, truth)
+    for scores, number in ((white, marks[:, 0]), (black, marks[:, 1])):
+        loss = loss + balanced(scores, number.long().clamp(max=3), marked)
+    loss = loss + balanced(symbol, marks[:, 2].long(), marks[:, 2] > 0)
+    for scores, number in ((whites, whole[:, 0]), (blacks, whole[:, 1]), (one, whole[:, 2])):
+        loss = loss + 0.3 * cross_entropy(scores, number.long())
+    loss = loss + 2 * mse_loss(way[pair], marks[pair, 3:]) + 2 * mse_loss(way[~pair], marks[~pair, 3:])
+    uneven = sum(
+        tokens.mean(0).square().mean() + (tokens.std(0) - 1).square().mean()
+        for layer in (seen.pooler_output, *seen.deepstack_features)
+        for tokens in layer.split([SCENES * CELLS, len(marks)])
+    )
+    right = {
+        "colour": (colour.argmax(-1) == target[:, 0])[held],
+        "shape": (shape.argmax(-1) == target[:, 1])[held],
+        "cell": cell.argmax(-1) == own,
+        "box": box.argmax(-1) == truth,
+        "dots in a token": (white.argmax(-1) == marks[:, 0].clamp(max=3))[marked],
+        "dots in all": whites.argmax(-1) == whole[:, 0],
+        "symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0],
+        "relation": (way * marks[:, 3:]).sum(-1)[pair] > 0,
+    }
+    scores = {name: round(hits.float().mean().item(), 3) for name, hits in right.items()}
+    scores |= {"offset_px": round(16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(), 2)}
+    return loss + 0.2 * uneven, scores | {"uneven": round(uneven.item(), 3)}
