@@ -1,7 +1,10 @@
 """Two imports that need a hand; call these before the first import of transformers' processors or of basicsr."""
 
-import importlib
+import importlib.util
 import sys
+
+# Built in isolation its sdist would fetch a second torch, so it cannot be one of this kit's dependencies.
+BASICSR = "pip install --no-build-isolation --no-deps basicsr==1.4.2"
 
 
 def import_torchvision():
@@ -29,6 +32,8 @@ def import_torchvision():
 
 def import_basicsr_archs():
     """basicsr's `(RRDBNet, SRVGGNetCompact)`; aliases the torchvision module that basicsr 1.4.2 still asks for."""
+    if importlib.util.find_spec("basicsr") is None:
+        raise ModuleNotFoundError(f"the magnifier needs basicsr, which is not installed; run `{BASICSR}`")
     import_torchvision()
     sys.modules.setdefault(
         "torchvision.transforms.functional_tensor", importlib.import_module("torchvision.transforms.functional")
