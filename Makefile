@@ -4,16 +4,18 @@ NAME    ?=
 SET     ?=
 DATA    ?=
 VENV    ?= .venv
-PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+FITS    := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 PY      := $(VENV)/bin/python
+UV      := $(VENV)/bin/uv
 READY   := $(VENV)/.mags-kit-ready
-RUN      = $(PY) -m mags_kit.pipeline --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
+RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base plan merge test lab lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base plan measure merge test lab lock check-lock clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
 	@echo "settings: PROFILE=smoke|cpu|reference|paper|paper-7b  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl"
 
@@ -29,7 +31,7 @@ curate: $(READY) ## notebook 01 alone: the data that training in several process
 smoke: PROFILE = smoke
 smoke: $(READY) ## every cell of every notebook, with tiny sizes
 	@export OMP_NUM_THREADS=1; log=$$(mktemp); \
-	$(PY) -m mags_kit.pipeline --profile smoke --name "$(or $(NAME),smoke)-base" --set '$(SET)' --job base >$$log 2>&1 & \
+	$(PY) -m mags_kit run --profile smoke --name "$(or $(NAME),smoke)-base" --set '$(SET)' --job base >$$log 2>&1 & \
 	trap "kill $$!" INT TERM; \
 	$(RUN) --job smoke; rest=$$?; wait $$!; base=$$?; [ $$base = 0 ] || tail -n 5 $$log; rm $$log; exit $$((rest + base))
 
@@ -37,12 +39,8 @@ reference: PROFILE = reference
 reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (an estimated hour on two cores)
 	@$(RUN) --job reference
 
-results: $(READY) ## copy what the README shows of the reference run into results/, pictures as WebP
-	@mkdir -p results && cd runs/reference && for f in config.json manifest.json metrics.json seeds.json ablations.json; do \
-		if [ -e "$$f" ]; then cp "$$f" ../../results/; fi; done
-	@$(PY) -c 'import pathlib; from PIL import Image; \
-		[Image.open(p).convert("RGB").save(f"results/{p.stem}.webp", quality=90) \
-		for p in pathlib.Path("runs/reference/figures").glob("*.png")]'
+results: $(READY) ## copy what the README shows of the reference run into results/
+	@$(PY) -m mags_kit publish --name "$(or $(NAME),reference)"
 
 ablations: PROFILE = reference
 ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (an estimated hour and a half on two cores)
@@ -53,10 +51,14 @@ base: $(READY) ## train the embedded base model again from nothing (notebook 00,
 	@$(RUN) --job base
 
 plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing
-	@$(PY) -m mags_kit.plan --profile "$(PROFILE)" --set '$(SET)'
+	@$(PY) -m mags_kit plan --profile "$(PROFILE)" --set '$(SET)'
+
+measure: PROFILE = paper
+measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, beside the plan, on random weights: results/gpu/
+	@$(PY) -m mags_kit measure --quick --profile "$(PROFILE)" --set '$(SET)'
 
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
-	@$(PY) -m mags_kit.export --name "$(or $(NAME),$(PROFILE))"
+	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
@@ -64,20 +66,32 @@ test: $(READY) ## the tests
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks
 
-lock: $(READY) ## write requirements.lock from what .venv holds
-	@{ grep '^#' requirements.lock; $(PY) -m pip freeze --exclude-editable | grep -viE '^(basicsr|mags)' | sed 's/+cpu$$//'; } > requirements.lock.part
-	@mv requirements.lock.part requirements.lock
+lock: | $(UV) ## write requirements.lock from pyproject.toml, for every platform; versions that still fit stay
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin x86_64-pc-windows-msvc
+
+# torch and bitsandbytes have wheels for macOS 14 and later.
+check-lock: | $(UV) ## is there a wheel of each locked version for each platform and Python? (asks the index)
+	@for python in 3.11 3.12; do for platform in $(PLATFORMS); do \
+		MACOSX_DEPLOYMENT_TARGET=14.0 $(UV) pip compile --quiet --no-build --python-version $$python \
+			--python-platform $$platform requirements.lock >/dev/null || exit 1; \
+		echo "$$python $$platform: yes"; done; done
 
 clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
 	rm -rf "runs/$(or $(NAME),$(PROFILE))"
 
-# basicsr's sdist asks for torch at build time; in isolation pip would fetch a second one, several GB.
-# pip's own version resolver is left out of it (--no-deps): requirements.lock holds what it needs.
-$(READY): requirements.lock pyproject.toml
-	@test -x $(PY) || { "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "expected Python 3.11, found $$("$(PYTHON)" --version 2>&1 || echo none); set PYTHON=/path/to/python3.11"; exit 1; }; \
-		"$(PYTHON)" -m venv $(VENV); }
-	$(PY) -m pip install --quiet --requirement requirements.lock
-	$(PY) -m pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2
-	$(PY) -m pip install --quiet --no-build-isolation --no-deps --editable .
+# basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
+# Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.
+$(READY): requirements.lock pyproject.toml | $(UV)
+	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --all-extras
+	$(PY) mags_kit/install.py pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2 --editable .
 	@touch $(READY)
+
+$(UV): found = $(or $(wildcard $(PY)),$(PYTHON))
+$(UV):
+	@"$(found)" -c '$(FITS)' 2>/dev/null || { echo "expected Python 3.11 or 3.12, found $(or $(found),none)" \
+		"($$("$(found)" --version 2>/dev/null || echo does not run)); set PYTHON=/path/to/python3.12"; exit 1; }
+	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
+	$(PY) -m pip install --quiet --constraint requirements.lock uv

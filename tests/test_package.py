@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
-    config records images runs compat hub
+    install config records images runs compat hub
     method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
@@ -118,4 +118,4 @@ def test_a_kernel_without_the_kit_or_what_it_needs_says_so_in_one_sentence():
     assert done.returncode and done.stderr.strip().startswith("mags_kit is not in this kernel: `%pip install")
     code = "import importlib.util; importlib.util.find_spec = lambda name: name != 'trl' or None\n" + source
     done = subprocess.run([sys.executable, "-c", code], **here)
-    assert done.stderr.strip().splitlines()[-1].startswith("ImportError: the kit needs trl; `pip install")
+    assert done.stderr.strip().splitlines()[-1].startswith("ImportError: the kit needs trl; run `pip install")

@@ -9,6 +9,7 @@ that memory stays what it is. The seconds of a whole step are then worked out fr
 """
 
 import re
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -102,6 +103,7 @@ class Measurement:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+        print(f"{name}: {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
 
     def _stage(self, steps: int) -> Stage:
         return Stage("measure", tuple(read_samples(self.run.samples("pool"))), steps)
