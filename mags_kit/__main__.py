@@ -6,7 +6,7 @@ import sys
 
 from mags_kit.config import PROFILES, parse_settings
 from mags_kit.pipeline import JOBS, reproduce
-from mags_kit.runs import open_run, reopen
+from mags_kit.runs import open_run, reopen, run_folder
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,8 +26,15 @@ def parts(arguments) -> None:
     from mags_kit import experiments
     from mags_kit.method import processes
 
+    wanted = (arguments.command, *arguments.more)
+    for part in wanted:
+        if part not in experiments.PARTS:
+            raise ValueError(f"part {part!r} is unknown; expected one of {', '.join(experiments.PARTS)}")
+    curated = run_folder(arguments.name or arguments.profile) / "data" / "curated.jsonl"
+    if wanted[0] != "curate" and not curated.exists():
+        raise ValueError(f"{curated} is missing; `make curate` with the same settings makes it")
     opened = open_run(arguments.profile, arguments.name, parse_settings(arguments.set))
-    for part in (arguments.command, *arguments.more):
+    for part in wanted:
         experiments.PARTS[part](opened)
     processes.leave()
 
@@ -63,7 +70,8 @@ def try_settings(arguments) -> None:
     from mags_kit import experiments
     from mags_kit.report.evaluation import summary
 
-    trajectories = experiments.try_settings(open_run("reference"), parse_settings(arguments.set))
+    changes = parse_settings(arguments.set)
+    trajectories = experiments.try_settings(reopen("reference"), changes)
     result = summary(trajectories)
     total = {k: result[k] for k in ("accuracy", "low", "high", "n")}
     print(pd.DataFrame({"all": total} | result["families"]).T.round(3).to_string())
@@ -94,7 +102,7 @@ def _parser() -> Parser:
     }.items():
         text += "; without notebooks, also in several processes by `accelerate launch`"
         added = command(name, parts, text, "profile", "name", "set")
-        added.add_argument("more", nargs="*", choices=("train", "evaluate"), help="parts to go on with")
+        added.add_argument("more", nargs="*", metavar="PART", help="go on with train, evaluate")
     command("plan", plan, "what a run will need beside what is here; starts nothing", "profile", "set")
     added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")
     added.add_argument("--tiny", action="store_true", help="a tiny shape: the code path alone, on a CPU too")

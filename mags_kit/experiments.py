@@ -55,8 +55,6 @@ def curate(run: Run, rates: dict[str, float]) -> list[Sample]:
 
 def train(run: Run) -> Path:
     """Train on the chosen samples, stage by stage, and return the folder of the best adapter."""
-    if not run.samples("curated").exists():
-        raise ValueError(f"{run.samples('curated')} is missing; `make curate` with the same settings makes it")
     samples, validation = (read_samples(run.samples(name)) for name in ("curated", "validation"))
     return training.train(run, validation, curriculum.stages(samples, run.config))
 

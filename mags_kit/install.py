@@ -1,6 +1,8 @@
-"""uv in this Python's environment, looking for packages where pip is told to: `python mags_kit/install.py pip install torch`.
+"""uv in this Python's environment, looking for packages where pip is told to; run by its path, before the kit is there.
 
-Run by its path, before the kit is there. uv reads none of pip's settings. Where pip's variables or files name a folder or an index, with a CPU build of torch
+    python mags_kit/install.py pip install torch
+
+uv reads none of pip's settings. Where pip's variables or files name a folder or an index, with a CPU build of torch
 for instance, they become uv's variables here; what is set in uv's own stays as it is.
 """
 

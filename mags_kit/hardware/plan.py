@@ -13,8 +13,8 @@ from mags_kit.hardware.memory import GB, RESERVE, Shape, by_part, lengths, peak,
 from mags_kit.runs import PROJECT
 
 BIG = 5e8  # parameters from which on a model wants a GPU
-# seconds a decoding step, FLOP/s, share of `round_tokens` that a reply takes, seconds an enlarged view. A step of 16 rows
-# took 0.19 s on an H100 in a virtual machine, which was busy for 15% of the time: it waits for the CPU, not the card.
+# seconds a decoding step, FLOP/s, share of `round_tokens` that a reply takes, seconds an enlarged view. 16 rows
+# took 0.19 s on an H100 in a virtual machine, busy for 15% of the time: they wait for the CPU, not the card.
 FAST, SLOW = (0.025, 120e12, 0.4, 0.02), (0.19, 25e12, 1.0, 0.2)
 
 

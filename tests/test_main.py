@@ -1,0 +1,29 @@
+import pytest
+
+from mags_kit import __main__
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "the following arguments are required: COMMAND; see `python -m mags_kit --help`"),
+        (["trian"], "argument COMMAND: invalid choice: 'trian'"),
+        (["run", "--jop", "smoke"], "unrecognized arguments: --jop smoke"),
+        (["run", "--job", "smok"], "argument --job: invalid choice: 'smok'"),
+        (["plan", "--profile", "huge"], "PROFILE='huge' is unknown; expected one of smoke"),
+        (["plan", "--set", "{sed: 1}"], "setting 'sed' is unknown; did you mean seed?"),
+        (["train", "nix"], "part 'nix' is unknown; expected one of curate, train, evaluate"),
+        (["train", "--name", "never-made"], "never-made/data/curated.jsonl is missing; `make curate` with the same"),
+        (["merge", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),
+        (["publish", "--name", "../x"], "NAME='../x': expected the name of a folder under runs/"),
+        (["measure", "--profile", "cpu"], "profile 'cpu': expected one whose model has a published shape"),
+        (["try", "--set", "{seed"], "SET='{seed' is not YAML"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("mags_kit.runs.PROJECT", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(arguments)
+    text = str(ended.value)
+    assert text.startswith("mags_kit: ") and said in text and "\n" not in text
+    assert not list(tmp_path.iterdir())
