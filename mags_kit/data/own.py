@@ -27,7 +27,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
     path, samples, skipped, pictures = Path(path).expanduser(), [], [], {}
     for row in tqdm(_written(path), desc=path.name, unit="row", mininterval=1):
         if row.image not in pictures:
-            pictures[row.image] = _picture(_locate(path.parent, row.image))
+            pictures[row.image] = _picture(_locate(path.parent, row.image), folder)
         image, size, reason = pictures[row.image]
         if reason := reason or values.unaskable(row.question):
             skipped.append({"row": row.meta["source"], "image": row.image, "reason": reason})
@@ -37,7 +37,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
                 values.check_inside(box, size)
         except ValueError as error:
             raise ValueError(f"{path.parent / row.meta['source']}: {error}") from None
-        samples.append(replace(row, image=os.path.relpath(image, folder), boxes=values.fit(row.boxes, size)))
+        samples.append(replace(row, image=image, boxes=values.fit(row.boxes, size)))
     if not samples:
         first = f"; the first, {skipped[0]['row']}: {skipped[0]['reason']}" if skipped else ""
         raise ValueError(f"{path}: none of its {len(skipped)} rows can be used{first}")
@@ -85,11 +85,13 @@ def _with_distinct_ids(samples: list[Sample]) -> Iterator[Sample]:
     """The second of two rows with the id `a` becomes `a-2`: several questions about one image often share its id."""
     taken, seen = {sample.id for sample in samples}, Counter()
     for sample in samples:
-        name, seen[sample.id] = sample.id, seen[sample.id] + 1
+        name = sample.id
+        seen[name] += 1
         while seen[sample.id] > 1 and name in taken:
-            name, seen[sample.id] = f"{sample.id}-{seen[sample.id]}", seen[sample.id] + 1
+            name = f"{sample.id}-{seen[sample.id]}"
+            seen[sample.id] += name in taken
         taken.add(name)
-        yield replace(sample, id=name)
+        yield sample if name == sample.id else replace(sample, id=name)
 
 
 def _locate(folder: Path, image: str) -> Path:
@@ -100,9 +102,9 @@ def _locate(folder: Path, image: str) -> Path:
     return Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
 
 
-def _picture(path: Path) -> tuple[Path, tuple[int, int], str]:
-    """A picture's file, its (width, height) as it is shown, and why it can't be used, or nothing."""
+def _picture(path: Path, folder: str | Path) -> tuple[str, tuple[int, int], str]:
+    """A picture's path from `folder`, its (width, height) as it is shown, and why it can't be used, or nothing."""
     try:
-        return path, open_image(path).size, ""
+        return os.path.relpath(path, folder), open_image(path).size, ""
     except ValueError as error:
-        return path, (0, 0), str(error).removeprefix(f"{path}: ")
+        return "", (0, 0), str(error).removeprefix(f"{path}: ")

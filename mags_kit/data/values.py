@@ -88,9 +88,9 @@ def check_inside(box: tuple[float, ...], size: tuple[int, int]) -> None:
 
 def fit(found: tuple[tuple[float, ...], ...], size: tuple[int, int]) -> tuple[Box, ...]:
     """Boxes in whole pixels that hold the given ones, inside an image of `size`; those of which nothing is left go."""
-    array, limits = np.array(found, float).reshape(-1, 4), np.array(size * 2)
-    whole = np.clip(np.hstack([np.floor(array[:, :2]), np.ceil(array[:, 2:])]), 0, limits).astype(int)
-    return tuple(tuple(box) for box in whole.tolist() if box[0] < box[2] and box[1] < box[3])
+    (width, height), floor, ceil = size, math.floor, math.ceil
+    whole = [(max(0, floor(a)), max(0, floor(b)), min(width, ceil(c)), min(height, ceil(d))) for a, b, c, d in found]
+    return tuple(box for box in whole if box[0] < box[2] and box[1] < box[3])
 
 
 def shown(found: tuple, frame: tuple[float, float], stored: tuple[int, int], orientation: int) -> tuple[Box, ...]:
