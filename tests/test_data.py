@@ -273,11 +273,11 @@ def test_boxes_of_own_images_are_for_the_image_as_it_is_shown(own, tmp_path):
 def test_many_rows_are_read_in_seconds(own, tmp_path):
     path = own(GOOD)
     row = json.dumps(GOOD | {"id": 1, "boxes": [[1, 2, 3, 4]]}) + "\n"
-    path.write_text(row * 100_000)
+    path.write_text(row * 20_000)
     start = time.process_time()
     samples, _ = read_own(path, tmp_path)
-    assert len({s.id for s in samples}) == 100_000
-    assert time.process_time() - start < 20  # 5 s on a busy core
+    assert len({s.id for s in samples}) == 20_000
+    assert time.process_time() - start < 5  # 100,000 take about 4 s of one core
 
 
 def test_samples_that_were_written_before_read_as_they_were():

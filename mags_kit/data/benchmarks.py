@@ -162,7 +162,7 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
             try:
                 picture = enclosed(where) if isinstance(where, bytes) else photo(where)
                 if where in ids:
-                    picture = replace(picture, content=pictures[ids[where]]["image"]["bytes"])
+                    picture = replace(picture, content=(pictures[ids[where]]["image"] or {}).get("bytes"))
                 if picture.name in names or (picture.name in own and part != "test"):
                     continue
                 name = f"{dataset.lower()}-{part}-{number:06d}-{turn}"
