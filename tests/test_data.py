@@ -1,7 +1,10 @@
 import json
 import os
+import pickle
+import re
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -9,6 +12,7 @@ from PIL import Image
 from mags_kit.data import sets, values
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
+from mags_kit.method import networks
 from mags_kit.records import Sample, read_json, read_samples, sample_from, to_json, write_jsonl
 from mags_kit.runs import open_run
 from mags_kit.tiny import scenes
@@ -311,3 +315,24 @@ def test_a_run_names_the_rows_that_were_left_out(own, tmp_path, capsys):
 )  # fmt: skip
 def test_boxes_of_a_data_set_end_in_the_frame_that_is_shown(frame, orientation, shown):
     assert values.shown(((10, 20, 30, 40),), frame, (100, 50), orientation) == (shown,)
+
+
+class _Hostile:
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_network_that_is_a_pickle_runs_no_code(tmp_path):
+    hostile = _Hostile()
+    hostile.path = str(tmp_path / "ran")
+    tmp_path.joinpath("network.pth").write_bytes(pickle.dumps(hostile))
+    with pytest.raises(pickle.UnpicklingError):
+        networks.load_network(str(tmp_path / "network.pth"))
+    assert not tmp_path.joinpath("ran").exists()
+
+
+def test_the_page_on_input_names_tests_that_exist():
+    here = Path(__file__).parent
+    named = re.findall(r"`(test_\w+)`", (here.parent / "docs" / "input.md").read_text())
+    there = re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in here.glob("test_*.py")), re.MULTILINE)
+    assert len(named) > 20 and not set(named) - set(there)
