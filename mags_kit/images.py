@@ -103,7 +103,7 @@ def _read(file: BinaryIO) -> Image.Image:
     except Image.DecompressionBombError:
         raise ValueError(f"over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; make it smaller") from None
     except Exception as error:  # Pillow raises many kinds for files cut short
-        raise ValueError(f"not a whole picture ({error})") from None
+        raise ValueError(f"not a whole picture ({str(error) or type(error).__name__})") from None
 
 
 def _not_a_picture(head: bytes) -> str:

@@ -123,9 +123,10 @@ WRONG = {  # mistakes of the file
     "an image in a list": ({"image": ["good.jpg"]}, "image is a list (['good.jpg']); expected the path"),
     "an image of datasets": ({"image": {"bytes": "x", "path": None}}, "image is an object"),
     "an image that is a number": ({"image": 7}, "image is a number (7)"),
-    "an address": ({"image": "https://there/a.jpg"}, "image is an address (https://there/a.jpg); expected the path"),
+    "an address": ({"image": "https://there/a.jpg"}, "image is an address ('https://there/a.jpg'); expected the path"),
+    "an address with half a pair": ({"image": "http://\ud800"}, "image is an address"),
     "a file's address": ({"image": "file:///a.jpg"}, "image is an address"),
-    "an image in the row": ({"image": "data:image/png;base64,iVBO"}, "image is an address (data:image/png;"),
+    "an image in the row": ({"image": "data:image/png;base64,iVBO"}, "image is an address ('data:image/png;"),
     "x, y, width, height": ({"boxes": [[40, 20, 20, 10]]}, "box [40, 20, 20, 10] ends before it begins; expected [x0"),
     "an empty box": ({"boxes": [[4, 4, 4, 9]]}, "ends before it begins"),
     "shares of the image": ({"boxes": [[0.1, 0.1, 0.5, 0.5]]}, "is in shares of the image; expected pixels"),
@@ -227,7 +228,9 @@ def test_a_file_of_another_kind_is_one_sentence(content, said, own, tmp_path):
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     for path in (tmp_path / "gone.jsonl", tmp_path):
-        with pytest.raises(ValueError, match=f"^{path}: .*; expected a JSONL with image, question, answer a row$"):
+        with pytest.raises(
+            ValueError, match=f"^{path}: .*; expected image, question and answer in each row of a JSONL$"
+        ):
             read_own(path, tmp_path)
 
 
@@ -325,7 +328,7 @@ class _Hostile:
 def test_a_network_that_is_a_pickle_runs_no_code(tmp_path):
     hostile = _Hostile()
     hostile.path = str(tmp_path / "ran")
-    tmp_path.joinpath("network.pth").write_bytes(pickle.dumps(hostile))
+    tmp_path.joinpath("network.pth").write_bytes(pickle.dumps(hostile, 2))
     with pytest.raises(pickle.UnpicklingError):
         networks.load_network(str(tmp_path / "network.pth"))
     assert not tmp_path.joinpath("ran").exists()

@@ -13,7 +13,7 @@ from mags_kit.data import values
 from mags_kit.images import open_image
 from mags_kit.records import Sample, read_jsonl
 
-NEEDED = ("image", "question", "answer")
+EXPECTED = "expected image, question and answer"
 
 
 def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[dict]]:
@@ -49,7 +49,7 @@ def _written(path: Path) -> list[Sample]:
     try:
         rows = read_jsonl(path)
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; expected a JSONL with {', '.join(NEEDED)} a row") from None
+        raise ValueError(f"{path}: {error.strerror}; {EXPECTED} in each row of a JSONL") from None
     samples = []
     for number, row in enumerate(rows, 1):
         try:
@@ -60,15 +60,14 @@ def _written(path: Path) -> list[Sample]:
 
 
 def _sample(row: dict, number: int, source: str) -> Sample:
-    accepted = values.answers(row.get("answer"))
-    there = {"image": not values.absent(row.get("image")), "question": not values.absent(row.get("question"))}
-    missing = [name for name, is_there in (there | {"answer": bool(accepted)}).items() if not is_there]
+    """What a row says, its image still as it is written; or a ValueError with what is wrong."""
+    image, accepted = row.get("image"), values.answers(row.get("answer"))
+    missing = [name for name in ("image", "question") if values.absent(row.get(name))] + ["answer"] * (not accepted)
     if missing:
-        raise ValueError(f"no {' and no '.join(missing)}; expected {', '.join(NEEDED[:2])} and {NEEDED[2]}")
-    image = row["image"]
+        raise ValueError(f"no {' and no '.join(missing)}; {EXPECTED}")
     if not isinstance(image, str) or re.match(r"\w+://|data:", image):
-        what = f"an address ({image[:60]})" if isinstance(image, str) else f"{values.kind(image)} ({image!r:.60})"
-        raise ValueError(f"image is {what}; expected the path of a file on this machine")
+        what = "an address" if isinstance(image, str) else values.kind(image)
+        raise ValueError(f"image is {what} ({image!r:.60}); expected the path of a file on this machine")
     boxes = values.boxes(row.get("boxes"))
     for box in boxes:
         values.check_box(box)
