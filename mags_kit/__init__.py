@@ -13,7 +13,7 @@ read in an hour.
               environment, training, validation    TRL's GRPOTrainer, its guards, the best checkpoint
               processes               several processes of `accelerate launch`
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
-    data/     own, pictures, benchmarks, sets    what questions a run is made of
+    data/     values, own, pictures, benchmarks, sets    what questions a run is made of
     report/   statistics, evaluation, tables, figures, charts, inspector, judge, page, export    what came out
     hardware/ memory, plan, measure, random_model    what a run needs, and what it took
     experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line

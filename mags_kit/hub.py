@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ DEADLINE = 90  # seconds for one whole answer, however steadily it drips
 TRIES, BACKOFF = 4, 1.0  # tries of one address, and seconds before the second (then twice, four times as long)
 GIVE_UP = 24  # failures of a host with no success in between, after which it is not asked again
 LIMIT = 30 * 2**20  # bytes of one answer
+UNPACKED = 2**30  # bytes of a zip, and of the file in it
 
 
 def offline() -> bool:
@@ -77,8 +79,11 @@ def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str
     if archive:
         path = cache() / repo / pattern
         if not path.exists() and not offline():
-            _, packed = download(archive, Counter(), lambda content: zipfile.ZipFile(io.BytesIO(content)), 2**30)
-            write_bytes(path, packed.read(pattern))
+            try:
+                _, content = download(archive, Counter(), lambda packed: _unpack(packed, pattern), UNPACKED)
+            except OSError as error:
+                raise ValueError(f"{archive} can't be had: {error}") from None
+            write_bytes(path, content)
         return [path] if path.exists() else [], revision
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -90,6 +95,17 @@ def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str
     except LocalEntryNotFoundError:
         return [], revision
     return sorted(Path(folder).glob(pattern)), Path(folder).name  # a snapshot's folder is named by its commit
+
+
+def _unpack(packed: bytes, name: str) -> bytes:
+    """One file of a zip, by its name there, which leads nowhere else. LookupError is final, ValueError may pass."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            if archive.getinfo(name).file_size > UNPACKED:  # zipfile reads no more than it says there
+                raise LookupError(f"{name} in it has more than {UNPACKED // 2**20} MiB")
+            return archive.read(name)
+    except (RuntimeError, zlib.error, EOFError, zipfile.BadZipFile) as error:  # locked, of another method, cut short
+        raise ValueError(f"not a readable zip ({error})") from None
 
 
 def download(url: str, failures: Counter, read, limit: int = 0) -> tuple:
@@ -113,7 +129,7 @@ def download(url: str, failures: Counter, read, limit: int = 0) -> tuple:
         except LookupError as error:
             failures[host] = 0
             raise OSError(f"{host}: {error}") from None
-        except (ValueError, zipfile.BadZipFile) as error:
+        except ValueError as error:
             reason = str(error)
         except (OSError, urllib3.exceptions.HTTPError) as error:
             failures[host] += 1

@@ -1,5 +1,6 @@
 """The records of the kit, and their way to and from JSONL."""
 
+import io
 import json
 import os
 import uuid
@@ -54,6 +55,7 @@ class Sample:
     dataset: str = "own"
     boxes: tuple[Box, ...] = ()
     meta: dict = field(default_factory=dict)
+    answers: tuple[str, ...] = ()  # further ones that count as right
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def to_json(record) -> str:
 
 
 def sample_from(row: dict) -> Sample:
-    return Sample(**row | {"boxes": tuple(tuple(b) for b in row.get("boxes", ()))})
+    boxes = tuple(tuple(box) for box in row.get("boxes") or ())
+    return Sample(**row | {"boxes": boxes, "answers": tuple(row.get("answers") or ())})
 
 
 def trajectory_from(row: dict) -> Trajectory:
@@ -143,20 +146,51 @@ def write_jsonl(path: str | Path, records: Iterable) -> None:
 def read_jsonl(path: str | Path) -> list[dict]:
     """The rows of a JSONL file; a line that is not a JSON object is an error that names it."""
     rows = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
+    for number, line in enumerate(io.StringIO(_text(path), newline=None), 1):
+        line = line.strip().lstrip("\ufeff")  # files with a byte order mark, one put behind another
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = f"got {line[:60]!r} ({getattr(error, 'msg', error)})"
+        else:
+            if isinstance(row, dict):
+                rows.append(row)
                 continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: expected a JSON object, got {line[:60]!r} ({error.msg})"
-                ) from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: expected a JSON object, got {type(row).__name__}")
-            rows.append(row)
+            reason = f"got {type(row).__name__}"
+        raise ValueError(f"{path}, line {number}: expected a JSON object, {reason}{_guess(line)}")
     return rows
+
+
+def _text(path: str | Path) -> str:
+    """The text of a JSON file in UTF-8, 16 or 32, whose first bytes tell which; another is a ValueError."""
+    content = Path(path).read_bytes()
+    for start, kind in {b"PAR1": "Parquet", b"PK\x03\x04": "zip or Excel", b"\x1f\x8b": "gzip"}.items():
+        if content.startswith(start):
+            raise ValueError(f"{path}: expected JSON Lines as plain text, got a {kind} file")
+    encoding = json.detect_encoding(content)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
+        raise ValueError(
+            f"{path}, line {line}: expected UTF-8, got byte 0x{content[error.start]:02x} (of Windows-1252?); "
+            "save the file as UTF-8"
+        ) from None
+
+
+def _guess(line: str) -> str:
+    """What a line that is no JSON object may be instead."""
+    if line[0] == "[":
+        return "; a JSON array? Write one object a line"
+    if line == "{":
+        return "; an object over several lines? Write each in one"
+    if line.endswith(","):
+        return "; no comma may follow it"
+    if line[0] != "{" and any(mark in line for mark in ",;\t"):
+        return "; a CSV? Write one JSON object a line"
+    return ""
 
 
 def read_samples(path: str | Path) -> list[Sample]:

@@ -1,10 +1,13 @@
 """The benchmarks from fixtures with the hub's exact columns, and pictures from a server that misbehaves."""
 
 import io
+import json
+import zipfile
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, photo_server, write_mirror
 
 from mags_kit import hub
@@ -96,9 +99,10 @@ def test_what_can_not_be_had_is_named_and_what_was_had_is_not_fetched_again(web,
     host = web.url.removeprefix("http://")
     assert reasons == {
         800: f"{host}: status 404", 801: f"{host}: ConnectionError, 4 times; {host}: status 404",
-        904: f"{host}: more than 1 MiB", 900: reasons[900], 901: "not a picture, 4 times",
+        904: f"{host}: more than 1 MiB", 900: reasons[900], 901: reasons[901],
         903: f"{host}: TimeoutError, 4 times",
     }  # fmt: skip
+    assert reasons[901].startswith("not a picture (expected JPEG") and reasons[901].endswith("), 4 times")
     assert "truncated" in reasons[900] and "yfan1997/GRIT_data/vsr_val.jsonl, row 1" in {
         s["row"] for s in facts["skipped"]
     }
@@ -175,18 +179,128 @@ def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypat
     assert sum("does not answer" in reason for reason in missing.values()) > 180
 
 
-def test_training_rows_of_tallyqa_come_out_of_their_zip_once(web, monkeypatch, tmp_path):
-    import zipfile
-
-    monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "cache"))
+def zipped(content: bytes, name: str = "train.json", **options) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("train.json", "[]")
-    fetched = []
-    monkeypatch.setattr(hub, "_get", lambda url, limit: fetched.append(url) or packed.getvalue())
-    for _ in range(2):
-        [path], _ = hub.files("manoja328/tallyqa", "train.json", "master", archive="http://there/tallyqa.zip")
-    assert path.read_text() == "[]" and fetched == ["http://there/tallyqa.zip"]
+    with zipfile.ZipFile(packed, "w", **options) as archive:
+        archive.writestr(name, content)
+    return packed.getvalue()
+
+
+@pytest.fixture
+def unpack(monkeypatch, tmp_path):
+    """`unpack(zip's content)`: the training rows of TallyQA out of it, in a cache of their own."""
+    monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "BACKOFF", 0)
+    monkeypatch.setattr(hub, "UNPACKED", 10**6)
+
+    def run(packed: bytes):
+        monkeypatch.setattr(hub, "_get", lambda url, limit: packed)
+        return hub.files("manoja328/tallyqa", "train.json", "master", archive="http://there/tallyqa.zip")
+
+    return run
+
+
+def test_training_rows_of_tallyqa_come_out_of_their_zip_once(unpack):
+    for content in (b"[]", b"[1]"):
+        [path], _ = unpack(zipped(content))
+        assert path.read_text() == "[]"
+
+
+LOCKED = bytearray(zipped(b"[]"))
+LOCKED[6] |= 1  # the flag of encryption, in the file's own header and in the list of files
+LOCKED[LOCKED.index(b"PK\1\2") + 8] |= 1
+LYING = bytearray(zipped(bytes(2 * 10**6), compression=zipfile.ZIP_DEFLATED))
+LYING[LYING.index(b"PK\1\2") + 24 : LYING.index(b"PK\1\2") + 28] = b"\x09\0\0\0"
+ARCHIVES = {
+    "a bomb": (zipped(bytes(2 * 10**6), compression=zipfile.ZIP_DEFLATED), "train.json in it has more than"),
+    "a bomb that lies about its size": (bytes(LYING), "not a readable zip (Bad CRC-32"),
+    "a name that leads out": (zipped(b"[]", "../train.json"), "There is no item named"),
+    "an absolute name": (zipped(b"[]", "/train.json"), "There is no item named"),
+    "another file": (zipped(b"[]", "test.json"), "There is no item named"),
+    "locked": (bytes(LOCKED), "not a readable zip ("),
+    "cut short": (zipped(b"[]")[:-9], "not a readable zip (File is not a zip file"),
+    "a web page": (b"<html>", "not a readable zip (File is not a zip file"),
+}
+
+
+@pytest.mark.parametrize("packed, said", ARCHIVES.values(), ids=ARCHIVES)
+def test_a_hostile_archive_is_one_sentence_and_leaves_nothing(packed, said, unpack, tmp_path):
+    with pytest.raises(ValueError, match="^http://there/tallyqa.zip can't be had: ") as error:
+        unpack(packed)
+    assert said in str(error.value) and "\n" not in str(error.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("path", ["..", "a/..", "", "/", ".", "a\0.jpg", None, 7, ["a.jpg"], {"bytes": None}])
+def test_a_picture_whose_name_is_no_file_is_refused(path):
+    with pytest.raises(ValueError, match="names no file"):
+        pictures.photo(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["../../etc/passwd", "/etc/passwd", "../train2014/../../x.jpg", "a/../../b c.jpg", "~/x"]
+)
+def test_names_of_pictures_stay_in_their_folder(path):
+    picture = pictures.photo(path)
+    for name in (picture.name, *picture.aliases):
+        assert name not in ("", ".", "..") and "/" not in name
+    assert all(url.startswith((f"{pictures.COCO}/", f"{pictures.VISUAL_GENOME}/")) for url in picture.urls)
+
+
+ODD = {  # changes of a row of GRIT -> why it is left out, or nothing
+    "no answer": ({"answer": None}, "no question or no answer"),
+    "a blank question": ({"question": "  "}, "no question or no answer"),
+    "a mark of the model's": ({"question": "<|video_pad|>"}, "its question holds <|video_pad|>"),
+    "a name that leads out": ({"image": "../.."}, "image '../..' names no file"),
+    "no image": ({"image": None}, "image None names no file"),
+    "boxes of three": ({"bboxs": [[1.0, 2.0, 3.0]]}, "box [1.0, 2.0, 3.0] is not [x0, y0, x1, y1]"),
+    "boxes with gaps": ({"bboxs": [[1.0, 2.0, 3.0, None]]}, "is not [x0, y0, x1, y1]"),
+    "boxes without a size": ({"width": None}, "boxes without the size of their image"),
+    "boxes of no size": ({"height": 0}, "boxes without the size of their image"),
+    "no boxes": ({"bboxs": None}, ""),
+    "no boxes and no size": ({"bboxs": [], "width": None}, ""),
+    "a whole number as a float": ({"answer": 2.0}, ""),
+}
+
+
+@pytest.mark.parametrize("change, reason", ODD.values(), ids=ODD)
+def test_an_odd_row_of_a_data_set_is_left_out_and_named(change, reason, web, make, mirror):
+    path = mirror / "yfan1997/GRIT_data/vsr_val.jsonl"
+    rows = [json.loads(line) | {"answer": 1} for line in path.read_text().splitlines()]
+    rows[1] |= change
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, samples, facts = make()
+    assert sum(s.dataset == "VSR" for s in samples["test"]) == len(rows) - bool(reason)
+    assert {s.answer for s in samples["test"] if s.dataset == "VSR"} <= {"1", "2"}
+    assert [(s["row"], reason in s["reason"]) for s in facts["skipped"]] == [
+        ("yfan1997/GRIT_data/vsr_val.jsonl, row 2", True)
+    ] * bool(reason)
+
+
+def test_boxes_of_a_turned_photo_end_where_they_are_shown(web, make, mirror):
+    """GRIT's fixture: the box (-3, 4.2, 31.6, 40) of 128x96, whose photo has 64x48 pixels and is shown upright."""
+    mirror.joinpath("images").mkdir()
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(jpeg(900))) as photo:
+        photo.save(out, "JPEG", exif=tag)
+    mirror.joinpath("images/900.jpg").write_bytes(out.getvalue())
+    run, samples, _ = make()
+    turned = [s for s in samples["test"] if s.image == "images/vg-900.jpg"]
+    assert turned and all(s.boxes == ((28, 0, 46, 16),) for s in turned)
+    assert open_image(run.data / turned[0].image).size == (48, 64)
+
+
+def test_own_data_beside_the_benchmarks_keep_their_photos_out_of_the_pool(web, make, tmp_path):
+    tmp_path.joinpath("own.jpg").write_bytes(jpeg(403))  # a photo that GQA's training rows ask for
+    row = {"image": "own.jpg", "question": "?", "answer": 0}
+    tmp_path.joinpath("own.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n")
+    _, samples, facts = make(own=str(tmp_path / "own.jsonl"), pool=90)
+    assert [s.answer for s in samples["test"]] == ["0", "0"]
+    assert [s["reason"] for s in facts["skipped"] if "403" in s["image"]] == [
+        "the photo is in an earlier set (test, then validation, then pool)"
+    ]
 
 
 def test_revisions_are_settable():

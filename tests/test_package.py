@@ -18,7 +18,7 @@ ORDER = """
     method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
-    data.own data.pictures data.benchmarks data.sets
+    data.values data.own data.pictures data.benchmarks data.sets
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
     report.page report.export
     hardware.memory hardware.plan hardware.random_model hardware.measure

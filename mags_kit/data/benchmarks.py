@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mags_kit import hub
+from mags_kit.data import values
 from mags_kit.data.pictures import enclosed, fetch, photo
-from mags_kit.images import fingerprint
+from mags_kit.images import fingerprint, stored_frame
 from mags_kit.records import Sample
 
 
@@ -93,7 +93,7 @@ def build(config, folder: Path, sizes: dict[str, int], avoid: list[Path] = ()) -
     """
     check(config)
     made, skipped, revisions, names = {}, [], {}, set()
-    looks = [fingerprint(path.read_bytes()) for path in avoid]
+    looks = [fingerprint(Path(os.path.normpath(path))) for path in dict.fromkeys(avoid)]
     for place, (part, count) in enumerate(sizes.items()):
         rng, streams = np.random.default_rng([config.seed, place]), []
         for dataset, source in sources(config)[part].items():
@@ -148,7 +148,8 @@ def _table(paths: list[Path], what: str, columns: tuple[str, ...]):
 def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator[tuple]:
     """(sample without its image, picture, size that its boxes are for) in the seed's order, without the photos `names`.
 
-    Many questions of a test set ask about one photo; training shall see as many photos as it has questions.
+    Many questions of a test set ask about one photo; training shall see as many photos as it has questions. A row that
+    can't be read is left out and named.
     """
     reader, columns = READERS[source.reader]
     table, ids, own = _table(paths, str(source), columns), {}, set()
@@ -157,19 +158,34 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
         ids = {f"{name}.jpg": i for i, name in enumerate(pictures["id"])}
     for number in rng.permutation(len(table)).tolist():
         for turn, (question, answer, where, boxes, size) in enumerate(reader(table[number])):
-            picture = enclosed(where) if isinstance(where, bytes) else photo(where)
-            if where in ids:
-                picture = replace(picture, content=pictures[ids[where]]["image"]["bytes"])
             row = f"{source}, row {number + 1}" + (f", question {turn + 1}" if turn else "")
-            if picture.name in names or (picture.name in own and part != "test"):
-                continue
-            if not question or answer in (None, ""):
-                skipped.append({"row": row, "image": picture.name, "reason": "no question or no answer"})
+            try:
+                picture = enclosed(where) if isinstance(where, bytes) else photo(where)
+                if where in ids:
+                    picture = replace(picture, content=(pictures[ids[where]]["image"] or {}).get("bytes"))
+                if picture.name in names or (picture.name in own and part != "test"):
+                    continue
+                name = f"{dataset.lower()}-{part}-{number:06d}-{turn}"
+                sample = _sample(name, dataset, question, answer, boxes, size, {"source": row})
+            except ValueError as error:
+                image = where if isinstance(where, str) else values.kind(where)
+                skipped.append({"row": row, "image": image, "reason": str(error)})
                 continue
             own.add(picture.name)
-            name = f"{dataset.lower()}-{part}-{number:06d}-{turn}"
-            sample = Sample(name, "", question, str(answer), dataset, dataset, boxes, {"source": row})
             yield sample, picture, size
+
+
+def _sample(name: str, dataset: str, question, answer, boxes, size, meta: dict) -> Sample:
+    """A sample without its image, or a ValueError with what is wrong with the row."""
+    accepted, boxes = values.answers(answer), values.boxes(boxes)
+    if values.absent(question) or not accepted:
+        raise ValueError("no question or no answer")
+    question = values.text(question, "question")
+    if reason := values.unaskable(question):
+        raise ValueError(reason)
+    if boxes and not all(isinstance(side, (int, float)) and side > 0 for side in size):
+        raise ValueError(f"boxes without the size of their image, {size}")
+    return Sample(name, "", question, accepted[0], dataset, dataset, boxes, meta, accepted[1:])
 
 
 def _take_turns(streams: list[Iterator], count: int) -> list:
@@ -187,7 +203,7 @@ def _take_turns(streams: list[Iterator], count: int) -> list:
 
 
 def _place(sample: Sample, path: Path, size, image: Path) -> Sample:
-    """Link or copy a picture into the run, and fit the boxes to it: whole pixels inside it, none empty."""
+    """Link or copy a picture into the run, and fit the boxes, which are for its `size`, to it as it is shown."""
     image.parent.mkdir(parents=True, exist_ok=True)
     image.unlink(missing_ok=True)
     try:
@@ -197,16 +213,13 @@ def _place(sample: Sample, path: Path, size, image: Path) -> Sample:
     sample = replace(sample, image=f"images/{image.name}")
     if not sample.boxes:
         return sample
-    with Image.open(path) as opened:
-        limits = np.array(opened.size * 2)
-    scaled = np.array(sample.boxes, float) * limits / np.array(size * 2)
-    boxes = np.clip(np.hstack([np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])]), 0, limits).astype(int)
-    return replace(sample, boxes=tuple(tuple(b) for b in boxes.tolist() if b[0] < b[2] and b[1] < b[3]))
+    return replace(sample, boxes=values.shown(sample.boxes, size, *stored_frame(path)))
 
 
 def _vsr(row):
-    question = f"Is this statement about the image true? {row['caption']}"
-    yield question, {0: "no", 1: "yes"}.get(row["label"]), row["image"], (), None
+    question = row["caption"] and f"Is this statement about the image true? {row['caption']}"
+    answer = {0: "no", 1: "yes"}.get(row["label"]) if isinstance(row["label"], (int, float)) else None
+    yield question, answer, row["image"], (), None
 
 
 def _tallyqa(row):
@@ -214,8 +227,8 @@ def _tallyqa(row):
 
 
 def _tallyqa_hub(row):
-    for qa in row["qa"]:
-        yield qa["question"], qa["answer"], row["image"]["bytes"], (), None
+    for qa in row["qa"] or ():
+        yield qa["question"], qa["answer"], (row["image"] or {}).get("bytes"), (), None
 
 
 def _gqa(row):
@@ -223,8 +236,7 @@ def _gqa(row):
 
 
 def _grit(row):
-    boxes = tuple(tuple(box) for box in row["bboxs"] or ())
-    yield row["question"], row["answer"], row["image"], boxes, (row["width"], row["height"])
+    yield row["question"], row["answer"], row["image"], row["bboxs"], (row["width"], row["height"])
 
 
 READERS = {  # what gives (question, answer, picture's path or bytes, boxes, size they are for); columns it needs

@@ -35,8 +35,10 @@ def enclosed(content: bytes) -> Picture:
 
 def photo(path: str) -> Picture:
     """A photo by the path that a data set gives it: COCO's of 2014 and 2017 are the same, as are GQA's and Visual
-    Genome's, so that one photo has one name."""
-    file = PurePosixPath(path)
+    Genome's, so that one photo has one name. What names no file is a ValueError."""
+    file = PurePosixPath(path if isinstance(path, str) else "")
+    if file.name in ("", "..") or "\0" in file.name:  # the name becomes that of a file in the cache and in the run
+        raise ValueError(f"image {path!r:.60} names no file")
     number, folder = file.stem.rsplit("_", 1)[-1], file.parent.name
     if number.isdigit() and len(number) == 12:
         years = (path,) if folder.endswith("2014") else (f"train2017/{file.name}", f"val2017/{file.name}")

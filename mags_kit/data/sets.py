@@ -36,6 +36,8 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
     wanted = [name for name in sizes if not run.samples(name).exists()]
     if "test" in wanted and config.own:
         samples, skipped = read_own(config.own, folder)
+        if skipped:
+            print(f"{len(skipped)} rows were left out; the first, {skipped[0]['row']}: {skipped[0]['reason']}")
         run.done("own data", used=len(samples), skipped=skipped)
         write_jsonl(run.samples("test"), samples)
         wanted.remove("test")
