@@ -54,6 +54,12 @@ class Sample:
     dataset: str = "own"
     boxes: tuple[Box, ...] = ()
     meta: dict = field(default_factory=dict)
+    answers: tuple[str, ...] = ()  # further answers that count as right
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Every answer that counts as right, the first one first."""
+        return self.answer, *self.answers
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,8 @@ def to_json(record) -> str:
 
 
 def sample_from(row: dict) -> Sample:
-    return Sample(**row | {"boxes": tuple(tuple(b) for b in row.get("boxes", ()))})
+    boxes, answers = tuple(tuple(b) for b in row.get("boxes", ())), tuple(row.get("answers", ()))
+    return Sample(**row | {"boxes": boxes, "answers": answers})
 
 
 def trajectory_from(row: dict) -> Trajectory:

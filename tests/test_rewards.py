@@ -16,7 +16,7 @@ from mags_kit.records import Region, View
     ],
 )  # fmt: skip
 def test_answers(answer, truth, right):
-    assert rewards.is_right(answer, truth) == right
+    assert rewards.answer(make_trajectory(answer=answer, sample=replace(SAMPLE, answer=truth))) == right
 
 
 GOOD = (

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 from tqdm.auto import tqdm
 
-from mags_kit.method import rewards, scoring
+from mags_kit.method import readings, rewards
 from mags_kit.records import Outcome, Trajectory, read_jsonl
 from mags_kit.report.statistics import wilson
 from mags_kit.runs import Run
@@ -61,6 +61,6 @@ def _ask(key: tuple[str, str, str, str]) -> str:
     try:
         reply = requests.post(url, json=body, headers=headers, timeout=(5, 120))
         reply.raise_for_status()
-        return scoring.verdict(reply.json()["choices"][0]["message"]["content"])
+        return readings.verdict(reply.json()["choices"][0]["message"]["content"])
     except (requests.RequestException, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"the judge at {url} gave no verdict ({error}); unset JUDGE_URL to go on without") from None
