@@ -61,6 +61,11 @@ class Sample:
         """Every answer that counts as right, the first one first."""
         return self.answer, *self.answers
 
+    @property
+    def truth(self) -> str:
+        """The accepted answers, to be read."""
+        return " or ".join(self.accepted)
+
 
 @dataclass(frozen=True)
 class Region:
@@ -102,6 +107,12 @@ class Trajectory:
 
 def to_json(record) -> str:
     return json.dumps(asdict(record), ensure_ascii=False)
+
+
+def answers_from(value) -> dict:
+    """What a row calls right, one answer or a list of all that count, as the fields of a sample."""
+    first, *others = value if isinstance(value, list) else [value]
+    return {"answer": str(first), "answers": tuple(map(str, others))}
 
 
 def sample_from(row: dict) -> Sample:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from mags_kit.images import open_image
-from mags_kit.records import Sample, read_jsonl
+from mags_kit.records import Sample, answers_from, read_jsonl
 
 
 def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[dict]]:
@@ -29,7 +29,9 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
         image = os.path.relpath(path.parent / row["image"], folder)
         boxes = tuple(tuple(round(v) for v in box) for box in row.get("boxes", ()))
         optional = {"family": row.get("family", "open"), "dataset": row.get("dataset", "own"), "boxes": boxes}
-        samples.append(Sample(str(row.get("id", number)), image, str(row["question"]), str(row["answer"]), **optional))
+        samples.append(
+            Sample(str(row.get("id", number)), image, str(row["question"]), **answers_from(row["answer"]), **optional)
+        )
     if not samples:
         raise ValueError(
             f"{path}: none of its {len(skipped)} rows can be used; the first: {skipped[0] if skipped else None}"

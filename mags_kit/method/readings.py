@@ -22,20 +22,26 @@ NEGATIONS = set(
 )
 # A negation reaches a verdict over these words; with others between them a text is not understood
 LINKS = set(
-    "a an the it its it's is be that thats that's this these they of to from in at as any all way seem seems look looks "
-    "appear appears sound sounds think thought believe feel find call consider considered statement caption claim "
-    "description sentence answer very really quite entirely completely totally exactly factually strictly actually "
-    "even so was were been being am are i would i'd either or and".split()
+    "a an the it its it's is be that thats that's this these they of to from in at as any all way seem seems look "
+    "looks appear appears sound sounds think thought believe feel find call consider considered statement caption "
+    "claim description sentence answer very really quite entirely completely totally exactly factually strictly "
+    "actually even so was were been being am are i would i'd you you're either or and".split()
 ).union(VERDICTS)
 # "Of course not", "I don't doubt it": a clause of these and denials
 DENIALS = set("not never hardly doubt doubtful unlikely".split())
-ASIDES = DENIALS | LINKS - set(VERDICTS) | set("probably course definitely certainly absolutely surely do does did me".split())
+ASIDES = (
+    DENIALS
+    | LINKS - set(VERDICTS)
+    | set("probably course definitely certainly absolutely surely do does did me".split())
+)
 HEDGES = set(
     "unsure uncertain unclear unknown maybe may might perhaps possibly could if unless whether depends depending "
     "ambiguous partly partially somewhat half almost nearly hard difficult impossible both".split()
 )
 CONDITIONS = set("if unless depending maybe perhaps".split())  # after a verdict
-KNOWING = set("say tell know determine see sure certain clear judge verify confirm decide possible".split())  # after not
+KNOWING = set(
+    "say tell know determine see sure certain clear judge verify confirm decide possible".split()
+)  # after not
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # Phrases with the words of a verdict that say something else, and what stands for them, in order
 PHRASES = [
@@ -47,21 +53,29 @@ PHRASES = [
         (r"\b(?:no|false|incorrect|wrong) ?(?:\b(?:or|and)\b|/) ?(?:yes|true|correct|right)\b", " "),
         (r"(?<!\ba )\b(?:correct|right|true) (?:answer|option|choice|response|verdict)\b", " answer "),
         (r"\b(?:wrong|false|incorrect|untrue) to (?:say|call|claim|answer|state|think|describe)\b", " not "),
-        (r"\b(?:anything but|(?:very )?far from|the opposite of|by no means|in no way|no longer|rather than)\b", " not "),
+        (
+            r"\b(?:anything but|(?:very )?far from|the opposite of|by no means|in no way|no longer|rather than)\b",
+            " not ",
+        ),
     )
 ]
 
 # What bounds or divides a count is no count, nor is a place in an order; 1.000 is one thing here and another there
-PARTS = "half|halves|(?:quarter|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|pair|couple)s?|first|second"
+PARTS = (
+    "half|halves|(?:quarter|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|pair|couple)s?|first|second"
+)
 VAGUE = re.compile(
     r"\b(?:at (?:least|most)|(?:more|less|fewer|greater) than|over|under|above|below|up to|almost|nearly|not quite|"
     r"(?:max|min)(?:imum)?(?: of)?|half(?: of)?(?: the)?) \d|(?<!\S)[<>≤≥±] ?\d|\d ?/ ?\d|\d\+(?!\w)|\d\.000(?!\d)|"
     rf"\d (?:or|and) (?:more|less|fewer|over|under|up)\b|\d[ -](?:and )?(?:a )?(?:{PARTS})\b"
 )
+UNCOUNTED = (  # "no idea", "no more", "no it is"
+    "idea clue way answer doubt problem information more less fewer longer other others additional further it its i we you "
+    "he she they there this that these those the a an is are was were but and or not yes no true false of"
+)
 ZERO = re.compile(
-    r"\bno (?!(?:idea|clue|way|answer|doubt|problem|information|more|less|fewer|longer|other|others|additional|further|it|"
-    r"its|i|we|you|he|she|they|there|this|that|these|those|the|a|an|is|are|was|were|but|and|or|not|yes|no|true|false|of)\b)[^\W\d]|"
-    r"\bnot (?:(?!(?:sure|certain|clear|know|tell|say|if)\b)\w+ ){0,3}?(?:any|a single)\b|\bthere not an? |\bwithout any\b"
+    rf"\bno (?!(?:{UNCOUNTED.replace(' ', '|')})\b)[^\W\d]|\bthere not an? |\bwithout any\b|"
+    r"\bnot (?:(?!(?:sure|certain|clear|know|tell|say|if)\b)\w+ ){0,3}?(?:any|a single)\b"
 )
 NUMBER = re.compile(
     r"(?<![\w.$€£¥^])(?<!\d[:/])-?(?:\d+(?:\.\d+)?|\.\d+)(?![\w%°]|\.\d|[:/]\d| (?:%|°|per ?cent))"  # of no unit
@@ -88,8 +102,10 @@ def verdict(text: str) -> str:
 
 
 def _verdict(text: str) -> str:
-    asserted = [sentence for sentence in re.split(r"(?<=[.!?;]) ", text) if not sentence.endswith("?")]
-    text = " ".join(asserted)
+    sentences = re.split(r"(?<=[.!?;]) ", text)
+    text = " ".join(
+        s for s in sentences if not s.endswith("?") or s.strip("? ") in PARTICLES
+    )  # a question says nothing
     for pattern, meant in PHRASES:
         text = pattern.sub(meant, text)
     if (whole := " ".join(WORD.findall(text))) in ALONE:

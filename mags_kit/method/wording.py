@@ -16,8 +16,10 @@ _RUN = re.compile(rf"\b(?:(?<![.,])\d{{1,15}}[ -](?:{'|'.join(SCALES)})|{_WORD})
 _GROUPED = re.compile(
     r"(?<![\d.,'’])(?:[1-9]\d{0,2}([,'’\u00a0\u2009\u202f])\d{3}(?:\1\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3})(?![,'’]?\d)"
 )
-# An article stands before a word: not alone, not at the end ("vitamin A"), not in a list ("A, C"), not before a letter
-_ARTICLE = re.compile(r"(?<![\w-])(?:(?:the|an)\s+(?=[\"'(\[*]*\w)|a\s+(?=[\"'(\[*]*\w)(?![^\W\d_](?![\w'-])))")
+# "a" stands before a word: not alone, not at the end ("vitamin A"), not in a list ("A, C"), not before a letter
+_ARTICLE = re.compile(
+    r"(?<![\w-])(?:(?:the|an)\s+(?=[\"'(\[*]*\w)|a\s+(?=[\"'(\[*]*\w)(?![^\W\d_](?![\w'-])))|(?<=\w )(?:the|an)$"
+)
 _SIGN = re.compile(r"(?<![\w.)%-])-(?=[^\w\s-]?\.?\d)|(?<=\w)[+#]+(?!\w)|(?<=\b[a-z])-(?![\w-])")
 _NOT = re.compile(
     r"\b[a-z]+ ?n't\b|\b(?:is|are|was|were|do|does|did|ca|could|wo|would|should|has|have|had|ai|must)nt\b|"

@@ -33,7 +33,7 @@ def agreement(run: Run, trajectories: list[Trajectory]) -> dict[str, float] | No
     if not model:
         raise ValueError("JUDGE_URL is set; expected the name of the model in JUDGE_MODEL, too")
     answered = [t for t in trajectories if t.outcome == Outcome.ANSWERED and t.answer]
-    keys = [(model, t.sample.question, t.sample.answer, t.answer) for t in answered]
+    keys = [(model, t.sample.question, t.sample.truth, t.answer) for t in answered]
     known = {tuple(row["asked"]): row["verdict"] for row in read_jsonl(path)} if path.exists() else {}
     new = [key for key in dict.fromkeys(keys) if key not in known]
     with ThreadPoolExecutor(8) as workers, open(path, "a", encoding="utf-8") as file:
