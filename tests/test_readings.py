@@ -5,9 +5,11 @@ import pytest
 from mags_kit.method import readings
 
 YES = """
-    yes | Yes. | YES!!! | yes? | yeah | yep | **Yes** | `yes` | "yes" | (yes) | <b>yes</b> | ＹＥＳ | y\u200bes | yes yes
-    Yes 👍 | True | correct | Right. | That's right | You are right | It is right | I agree | The caption is accurate | Indeed
-    Of course | Absolutely | I think so | Probably yes | I'd say yes | Answer: yes | answer=yes | so yes | not no
+    yes | Yes. | YES!!! | yes? | yeah | yep | **Yes** | `yes` | "yes" | (yes) | <b>yes</b> | ＹＥＳ | y\u200bes
+    yes yes | Yes 👍 | True | correct | Right. | That's right | You are right | It is right | I agree
+    The caption is accurate
+    Indeed | Of course | Absolutely | I think so | Probably yes | I'd say yes | Answer: yes | answer=yes
+    so yes | not no
     It is true that the cat is not on the car | It's true that both cats are there | True the cat is on the car
     Yes both cats are there | Yes, if you look closely | The cat is on the car, so yes | I'm not sure, but yes
     not false | not untrue | It's not incorrect | That isn't wrong | I don't think it is false | True, not false
@@ -16,15 +18,18 @@ YES = """
     Yes, that's not false | Yes it is not false
 """
 NO = """
-    no | No. | NOPE | nah | False | incorrect | wrong | untrue | inaccurate | I disagree | That's wrong | “No” | No way
+    no | No. | NOPE | nah | False | incorrect | wrong | untrue | inaccurate | I disagree | That's wrong
+    “No” | No way
     That doesn't seem correct. | It cannot be true. | I don't think that's correct. | I don’t think that’s correct.
     It can't be true | It can not be true | It couldn't be true | It needn't be true | It isnt true | It ain't true
     does n't seem correct | That's not right | That can't be right | I do not agree | I wouldn't call it correct
     That is hardly true | It's barely true | It was never true | unlikely to be true | It fails to be true
     I doubt it | I doubt that's correct | It is doubtful that it is correct | I deny that it is true | no longer true
-    Neither is true | none of this is true | nothing is true here | far from true | anything but true | in no way true
+    Neither is true | none of this is true | nothing is true here | far from true | anything but true
+    in no way true
     the opposite of correct | by no means true | It would be wrong to say yes | The answer isn't yes | not yes
-    Of course not | Absolutely not! | Probably not | I think not | I don't think so | not really | not at all | It isn't
+    Of course not | Absolutely not! | Probably not | I think not | I don't think so | not really
+    not at all | It isn't
     The statement isn't entirely accurate | It does not appear to be true | It can't be considered true
     Is it true? No. | "Is this statement true?" No | The statement "it is true" is false | "Yes" is wrong
     The correct answer is no | Correct answer: no | The correct answer is not yes | The answer is not "yes"
@@ -42,7 +47,8 @@ NOTHING = """
     Yes is wrong | Yes is not the answer | It does not follow that the statement is true | I refuse to say yes or no
     I'm not convinced it is true | That doesn't make it true | less than accurate | too good to be true
     nowhere near true | It is false that it is true | The claim that it is true is wrong
-    The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car? | it is | It is
+    The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car?
+    it is | It is
     👍 | ✅ | ❌ | ok | sí | Y | N | 1 | 0 | none | nothing | nobody | yesterday | ye s | ... | !? | \u200b
 """
 
@@ -59,13 +65,17 @@ def test_yes_and_no(text, says):
 
 
 NUMBERS = {
-    "0": "No dogs | There are no dogs. | no dogs at all | I see no dogs | There aren't any | I don't see any dogs. | "
-    "not a single dog | There is not a dog | without any dogs | None of them | neither | nobody | no-one | zero | -0",
+    "0": "No dogs | There are no dogs. | no dogs at all | I see no dogs | There aren't any
+    I don't see any dogs. | "
+    "not a single dog | There is not a dog | without any dogs | None of them | neither | nobody | no-one
+    zero | -0",
     "1": "a single dog | one | the red one | ①",
     "2": "a pair | a couple of dogs | ２",
-    "3": "3 | three | 3. | 3! | 3... | (3) | 3 (three) | **3** | \\boxed{3} | <b>3</b> | Answer:3 | #3 | No. 3 | 3.0 | "
+    "3": "3 | three | 3. | 3! | 3... | (3) | 3 (three) | **3** | \\boxed{3} | <b>3</b> | Answer:3 | #3
+    No. 3 | 3.0 | "
     "+3 | - 3 | 3-3 | ٣ | 3️⃣ | 3\u200b | \u200f3\u200f | 3\u00a0dogs | about 3 | ~3 | exactly three | maybe 3 | "
-    "only three dogs | No, there are 3 | No there are 3 | I'm not sure, 3 | the first three | 3 cm | There are 3.\nThere are three.",
+    "only three dogs | No, there are 3 | No there are 3 | I'm not sure, 3 | the first three | 3 cm | "
+    "There are 3.\nThere are three.",
     "4": "not 3 but 4 | There are 4 dogs, not 3",
     "6": "half a dozen",
     "12": "a dozen | twelve",
@@ -79,13 +89,16 @@ NUMBERS = {
 }
 NO_NUMBER = """
     | many | a few | dozens | a dog | no | No. | no idea | I have no idea | there is no way to count them | no more
-    2 or 3 | 2-3 | 2 to 3 | between 2 and 3 | 1 2 3 | 1. 3 | three, maybe four | no dogs but 2 cats | 5 minus 2 | 2\\n3
+    2 or 3 | 2-3 | 2 to 3 | between 2 and 3 | 1 2 3 | 1. 3 | three, maybe four | no dogs but 2 cats
+    5 minus 2 | 2\\n3
     at least 3 | at most 3 | no more than two | no fewer than 3 | more than 3 | less than three | up to 3 | almost 3
-    3 or more | 3+ | >3 | ≥ 3 | <3 | ±3 | over 3 | not quite 3 | not 3 | There aren't three | I don't think there are 3
+    3 or more | 3+ | >3 | ≥ 3 | <3 | ±3 | over 3 | not quite 3 | not 3 | There aren't three
+    I don't think there are 3
     I'm not sure there are any | 1/2 | 3/3 | 3 / 4 | ½ | 3½ | one half | three quarters | two-thirds | half of 3
     3 and a half | 3rd | third | twenty-first | III | IV | 三 | 10² | 3² | 1e3 | Infinity | nan | x3 | 3D | 3k
-    two pairs | 50% | 50 % | fifty percent | 50 per cent | $5 | €5 | 5° | 5 ° | 3:30 | 10/3 | 1.2.3 | 1.000 | 1,5 | 10,00 | 1 000
-    1.5 million | 1_000 | 0,123 | ?! | 👍
+    two pairs | 50% | 50 % | fifty percent | 50 per cent | $5 | €5 | 5° | 5 ° | 3:30 | 10/3 | 1.2.3
+    1.000 | 1,5 | 10,00
+    1 000 | 1.5 million | 1_000 | 0,123 | ?! | 👍
 """
 
 

@@ -14,8 +14,10 @@ VSR = [  # truths are yes or no
     ("yes", "yes"), ("Yes.", "yes"), ("True", "yes"), ("TRUE!", "yes"), ("correct", "yes"), ("Right.", "yes"),
     ("That's right", "yes"), ("The statement is true.", "yes"), ("Yes, the cat is on the car", "yes"),
     ("It is true that the cat is left of the car", "yes"), ("not false", "yes"), ("yeah", "yes"), ("**Yes**", "yes"),
-    ("no", "no"), ("No.", "no"), ("False", "no"), ("false, it is behind", "no"), ("incorrect", "no"), ("wrong", "no"),
-    ("The statement is not true", "no"), ("That isn't correct.", "no"), ("untrue", "no"), ("No, it is not true", "no"),
+    ("no", "no"), ("No.", "no"), ("False", "no"), ("false, it is behind", "no"), ("incorrect", "no"),
+    ("wrong", "no"),
+    ("The statement is not true", "no"), ("That isn't correct.", "no"), ("untrue", "no"),
+    ("No, it is not true", "no"),
     ("no, it is correct that it is left", "no"), ("There is no cat on the car", "no"), ("Nope", "no"),
     ("yes or no", ""), ("True or False", ""), ("yes/no", ""), ("yes and no", ""), ("", ""), ("maybe", ""),
     ("The cat is on the right", ""), ("the wrong side", ""), ("no yes", ""), ("unknown", ""), ("it is", ""),
@@ -53,30 +55,36 @@ SIGNS = [  # signs and units belong to both sides
 ]  # fmt: skip
 LETTERS = [  # the options are not known
     *[(answer, "B", True) for answer in (
-        "B", "b", "(B)", "B.", "b)", "[B]", "**B**", '"B"', "Answer: B", "Answer: (B)", "The answer is B.", "Option B",
+        "B", "b", "(B)", "B.", "b)", "[B]", "**B**", '"B"', "Answer: B", "Answer: (B)", "The answer is B.",
+        "Option B",
         "the correct answer is (B)", "I choose B", "B is correct", "B) the red one", "(B) the red one", "B: red",
         "B. the red one", "B - the red one", "**B.** the red one", "B, because it is red", "B) Vitamin C.",
     )],
     *[(answer, "B", False) for answer in (
-        "A", "A or B", "B or A", "A and B", "A/B", "A, B", "B, A", "AB", "(A) (B)", "(B) or (A)", "not B", "It isn't B",
+        "A", "A or B", "B or A", "A and B", "A/B", "A, B", "B, A", "AB", "(A) (B)", "(B) or (A)", "not B",
+        "It isn't B",
         "B) the red one or C) the blue one", "A) the B one", "Bob", "bee", "Not A. B", "both", "B the red one", "8",
     )],
-    ("a", "A", True), ("A) a car", "A", True), ("A red car", "A", False), ("I", "I", True), ("I think so", "I", False),
+    ("a", "A", True), ("A) a car", "A", True), ("A red car", "A", False), ("I", "I", True),
+    ("I think so", "I", False),
     ("C", "A, C", False), ("A", "A, C", False), ("a, c.", "A, C", True), ("IV", "IV", True), ("4", "IV", False),
     ("vitamin", "vitamin A", False), ("b", "a b", False),
 ]  # fmt: skip
 QUESTION = "What colour is the car? (A) dark red (B) blue (C) 3 (D) yes"
 OPTIONS = [  # the options are in the question
     ("A", "A", True), ("(a)", "A", True), ("dark red", "A", True), ("A) dark red", "A", True),
-    ("A dark red", "A", True), ("A) blue", "A", False), ("blue", "A", False), ("B", "A", False), ("red", "A", False), ("E", "A", False),
-    ("A", "dark red", True), ("(A) Dark red.", "dark red", True), ("B", "dark red", False), ("A", "(A) dark red", True),
-    ("three", "C", True), ("There are 3", "C", True), ("C", "3", True), ("D", "yes", True), ("Yes, it is.", "D", True),
+    ("A dark red", "A", True), ("A) blue", "A", False), ("blue", "A", False), ("B", "A", False), ("red", "A", False),
+    ("E", "A", False), ("A", "dark red", True), ("(A) Dark red.", "dark red", True),
+    ("B", "dark red", False), ("A", "(A) dark red", True),
+    ("three", "C", True), ("There are 3", "C", True), ("C", "3", True), ("D", "yes", True),
+    ("Yes, it is.", "D", True),
     ("No", "D", False), ("A or B", "A", False), ("green", "green", True), ("The green", "green", True),
 ]  # fmt: skip
 ANYTHING = (
     "A", "I", "a b", "the", "The a", ".", "?!", "50%", "-3", "−3", "$5", "C++", "no", "yes or no", "maybe", "2 or 3",
-    "1/2", "½", "10²", "2-3", "1.000", "1,5", "3rd", "at least 3", "IV", "👍", "👍🏽", "❤️", "红色", "किताब", "أحمر", "café",
-    "\u200fאדום", "A, C", "(B) or (A)", "Both", "not red", "Is it?", "x" * 5000, "Ünï-cödé", "\ud800", "None", "_",
+    "1/2", "½", "10²", "2-3", "1.000", "1,5", "3rd", "at least 3", "IV", "👍", "👍🏽", "❤️", "红色", "किताब", "أحمر",
+    "café", "\u200fאדום", "A, C", "(B) or (A)", "Both", "not red", "Is it?", "x" * 5000, "Ünï-cödé",
+    "\ud800", "None", "_",
     "a\u0301", "It is it",
 )  # fmt: skip
 
@@ -126,8 +134,9 @@ def test_any_accepted_answer_counts_from_the_row_to_the_reward(tmp_path):
 
 HOSTILE = (
     "a ", "yes ", "not ", "3 ", "1,", "1'", "twenty one and ", "hundred ", "(", "(a) ", "a)", '"', "yes? ", ".", "-",
-    "٣", "½", "1½", "👍", "\u200b", "\n", "is ", "the ", "a b ", "don't ", "isn't true ", "no dogs ", "not any ", "half ",
-    "at least ", ">3 ", "1/", "1:", "$", "+", "true or ", "correct answer ", "x", "9", "A. ", "\x00", "\ud800", "ﷺ",
+    "٣", "½", "1½", "👍", "\u200b", "\n", "is ", "the ", "a b ", "don't ", "isn't true ", "no dogs ", "not any ",
+    "half ", "at least ", ">3 ", "1/", "1:", "$", "+", "true or ", "correct answer ", "x", "9", "A. ",
+    "\x00", "\ud800", "ﷺ",
     "\u0301",
 )  # fmt: skip
 

@@ -70,8 +70,8 @@ VAGUE = re.compile(
     rf"\d (?:or|and) (?:more|less|fewer|over|under|up)\b|\d[ -](?:and )?(?:a )?(?:{PARTS})\b"
 )
 UNCOUNTED = (  # "no idea", "no more", "no it is"
-    "idea clue way answer doubt problem information more less fewer longer other others additional further it its i we you "
-    "he she they there this that these those the a an is are was were but and or not yes no true false of"
+    "idea clue way answer doubt problem information more less fewer longer other others additional further it its i we "
+    "you he she they there this that these those the a an is are was were but and or not yes no true false of"
 )
 ZERO = re.compile(
     rf"\bno (?!(?:{UNCOUNTED.replace(' ', '|')})\b)[^\W\d]|\bthere not an? |\bwithout any\b|"

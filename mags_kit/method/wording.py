@@ -18,7 +18,8 @@ _GROUPED = re.compile(
 )
 # "a" stands before a word: not alone, not at the end ("vitamin A"), not in a list ("A, C"), not before a letter
 _ARTICLE = re.compile(
-    r"(?<![\w-])(?:(?:the|an)\s+(?=[\"'(\[*]*\w)|a\s+(?=[\"'(\[*]*\w)(?![^\W\d_](?![\w'-])))|(?<=\w )(?:the|an)$"
+    r"(?<![\w-])(?:(?:the|an)\s+(?=[^\w\s,;:.!?)]*\w)|a\s+(?=[^\w\s,;:.!?)]*\w)(?![^\W\d_](?![\w'-])))|"
+    r"(?<=\w )(?:the|an)$"
 )
 _SIGN = re.compile(r"(?<![\w.)%-])-(?=[^\w\s-]?\.?\d)|(?<=\w)[+#]+(?!\w)|(?<=\b[a-z])-(?![\w-])")
 _NOT = re.compile(
