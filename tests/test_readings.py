@@ -65,17 +65,18 @@ def test_yes_and_no(text, says):
 
 
 NUMBERS = {
-    "0": "No dogs | There are no dogs. | no dogs at all | I see no dogs | There aren't any
-    I don't see any dogs. | "
-    "not a single dog | There is not a dog | without any dogs | None of them | neither | nobody | no-one
-    zero | -0",
+    "0": """
+        No dogs | There are no dogs. | no dogs at all | I see no dogs | There aren't any | I don't see any dogs. | -0
+        not a single dog | There is not a dog | without any dogs | None of them | neither | nobody | no-one | zero
+    """,
     "1": "a single dog | one | the red one | ①",
     "2": "a pair | a couple of dogs | ２",
-    "3": "3 | three | 3. | 3! | 3... | (3) | 3 (three) | **3** | \\boxed{3} | <b>3</b> | Answer:3 | #3
-    No. 3 | 3.0 | "
-    "+3 | - 3 | 3-3 | ٣ | 3️⃣ | 3\u200b | \u200f3\u200f | 3\u00a0dogs | about 3 | ~3 | exactly three | maybe 3 | "
-    "only three dogs | No, there are 3 | No there are 3 | I'm not sure, 3 | the first three | 3 cm | "
-    "There are 3.\nThere are three.",
+    "3": """
+        3 | three | 3. | 3! | 3... | (3) | 3 (three) | **3** | \\boxed{3} | <b>3</b> | Answer:3 | #3 | No. 3 | 3.0
+        +3 | - 3 | 3-3 | ٣ | 3️⃣ | 3\u200b | \u200f3\u200f | 3\u00a0dogs | about 3 | ~3 | exactly three | maybe 3
+        only three dogs | No, there are 3 | No there are 3 | I'm not sure, 3 | the first three | 3 cm
+        There are 3.\\nThere are three.
+    """,
     "4": "not 3 but 4 | There are 4 dogs, not 3",
     "6": "half a dozen",
     "12": "a dozen | twelve",
@@ -102,9 +103,7 @@ NO_NUMBER = """
 """
 
 
-@pytest.mark.parametrize(
-    "text, value", [(text, value) for value, texts in NUMBERS.items() for text in texts.split(" | ")]
-)
+@pytest.mark.parametrize("text, value", [(text, value) for value, texts in NUMBERS.items() for text in table(texts)])
 def test_numbers(text, value):
     assert str(readings.number(text).normalize() + 0) == value
 
