@@ -32,6 +32,7 @@ NO = """
     not at all | It isn't
     The statement isn't entirely accurate | It does not appear to be true | It can't be considered true
     Is it true? No. | "Is this statement true?" No | The statement "it is true" is false | "Yes" is wrong
+    nobody would call it true | it's a lie that it is true | neither it nor that is true
     The correct answer is no | Correct answer: no | The correct answer is not yes | The answer is not "yes"
     The cat is not on the car so the statement is false | The cat isn't on the car, so it's false.
     There is no cat on the car | There are no dogs. | No, it is false that it is true | No it is false | no no no
@@ -46,7 +47,7 @@ NOTHING = """
     Yes. No. | Yes, no | no yes | yes no yes | Yes, wait, no | either yes or no | true or not | yes\\nno
     Yes is wrong | Yes is not the answer | It does not follow that the statement is true | I refuse to say yes or no
     I'm not convinced it is true | That doesn't make it true | less than accurate | too good to be true
-    nowhere near true | It is false that it is true | The claim that it is true is wrong
+    mistakenly called true | nowhere near true | It is false that it is true | The claim that it is true is wrong
     The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car?
     it is | It is
     👍 | ✅ | ❌ | ok | sí | Y | N | 1 | 0 | none | nothing | nobody | yesterday | ye s | ... | !? | \u200b

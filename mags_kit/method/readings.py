@@ -17,8 +17,8 @@ ALONE = dict.fromkeys(["of course", "certainly", "absolutely", "definitely", "in
 ALONE |= dict.fromkeys(["i think so", "i believe so"], "yes") | {"negative": "no", "no way": "no"}
 SIDES = {"right": "yes", "wrong": "no"}  # only at the end of a clause of `LINKS`: "right" is a side, too
 NEGATIONS = set(
-    "not never hardly barely scarcely neither nor none nothing nowhere no nope without doubt doubtful unlikely deny "
-    "refuse reject fail fails too less".split()
+    "not never hardly barely scarcely neither nor none nothing nobody nowhere no nope without doubt doubtful unlikely deny "
+    "refuse reject fail fails too less lie myth mistakenly wrongly falsely".split()
 )
 # A negation reaches a verdict over these words; with others between them a text is not understood
 LINKS = set(
@@ -134,7 +134,7 @@ def _said(words: list[str]) -> list[str]:
             unclear = lost or after in ("is", "would", "not", "or") or VERDICTS.get(after, value) != value
             said.append("?" if unclear else FLIP[value] if negated % 2 else value)
         if word in NEGATIONS:
-            negated = 1 if said else negated + 1
+            negated = 1 if said or word == "nor" else negated + 1
         lost = lost or (negated > 0 and word not in LINKS and word not in NEGATIONS)
     if not said and DENIALS.intersection(words) and ASIDES.issuperset(words):
         return ["no" if negated % 2 else "yes"]
