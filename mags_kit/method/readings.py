@@ -1,6 +1,6 @@
 """What an English text says: yes or no, a number, or one of a question's options. Text is matched, never evaluated.
 
-What says two things, or what is not understood, says nothing: an answer may be right or open, never the contrary.
+What says two things says nothing, and so does what is not understood: rather open than the contrary.
 """
 
 import re
@@ -29,19 +29,15 @@ LINKS = set(
 ).union(VERDICTS)
 # "Of course not", "I don't doubt it": a clause of these and denials
 DENIALS = set("not never hardly doubt doubtful unlikely".split())
-ASIDES = (
-    DENIALS
-    | LINKS - set(VERDICTS)
-    | set("probably course definitely certainly absolutely surely do does did me".split())
-)
+ASIDES = set("probably course definitely certainly absolutely surely do does did me".split())
+ASIDES |= DENIALS | LINKS - set(VERDICTS)
 HEDGES = set(
     "unsure uncertain unclear unknown maybe may might perhaps possibly could if unless whether depends depending "
     "ambiguous partly partially somewhat half almost nearly hard difficult impossible both".split()
 )
 CONDITIONS = set("if unless depending maybe perhaps".split())  # after a verdict
-KNOWING = set(
-    "say tell know determine see sure certain clear judge verify confirm decide possible".split()
-)  # after not
+# "Not sure": a hedge after a negation
+KNOWING = set("say tell know determine see sure certain clear judge verify confirm decide possible".split())
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # Phrases with the words of a verdict that say something else, and what stands for them, in order
 PHRASES = [
@@ -53,10 +49,7 @@ PHRASES = [
         (r"\b(?:no|false|incorrect|wrong) ?(?:\b(?:or|and)\b|/) ?(?:yes|true|correct|right)\b", " "),
         (r"(?<!\ba )\b(?:correct|right|true) (?:answer|option|choice|response|verdict)\b", " answer "),
         (r"\b(?:wrong|false|incorrect|untrue) to (?:say|call|claim|answer|state|think|describe)\b", " not "),
-        (
-            r"\b(?:anything but|(?:very )?far from|the opposite of|by no means|in no way|no longer|rather than)\b",
-            " not ",
-        ),
+        (r"\b(?:anything but|far from|the opposite of|by no means|in no way|no longer|rather than)\b", " not "),
     )
 ]
 
