@@ -17,8 +17,8 @@ ALONE = dict.fromkeys(["of course", "certainly", "absolutely", "definitely", "in
 ALONE |= dict.fromkeys(["i think so", "i believe so"], "yes") | {"negative": "no", "no way": "no"}
 SIDES = {"right": "yes", "wrong": "no"}  # only at the end of a clause of `LINKS`: "right" is a side, too
 NEGATIONS = set(
-    "not never hardly barely scarcely neither nor none nothing nobody nowhere no nope without doubt doubtful unlikely deny "
-    "refuse reject fail fails too less lie myth mistakenly wrongly falsely".split()
+    "not never hardly barely scarcely neither nor none nothing nobody nowhere no nope without doubt doubtful unlikely "
+    "deny refuse reject fail fails too less lie myth mistakenly wrongly falsely".split()
 )
 # A negation reaches a verdict over these words; with others between them a text is not understood
 LINKS = set(
