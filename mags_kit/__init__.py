@@ -8,7 +8,8 @@ read in an hour.
               look                    one look in two rounds, and the agent that looks
               magnifier, networks     crop and enlarge; Real-ESRGAN's networks
               policy, rollout         load and sample a model; samples -> trajectories, in batches
-              scoring, rewards, measures    right or wrong; what training pays; what is to be said of a trajectory
+              wording, readings, scoring    texts made alike; what an answer says; right or wrong
+              rewards, measures     what training pays; what is to be said of a trajectory
               curriculum              which few samples, in which order
               environment, training, validation    TRL's GRPOTrainer, its guards, the best checkpoint
               processes               several processes of `accelerate launch`

@@ -55,7 +55,17 @@ class Sample:
     dataset: str = "own"
     boxes: tuple[Box, ...] = ()
     meta: dict = field(default_factory=dict)
-    answers: tuple[str, ...] = ()  # further ones that count as right
+    answers: tuple[str, ...] = ()  # further answers that count as right
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Every answer that counts as right, the first one first."""
+        return self.answer, *self.answers
+
+    @property
+    def truth(self) -> str:
+        """The accepted answers, to be read."""
+        return " or ".join(self.accepted)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ KIT = ROOT / "mags_kit"
 ORDER = """
     install config records images runs compat hub
     method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
-    method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
+    method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.environment
+    method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.benchmarks data.sets
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge

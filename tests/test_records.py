@@ -28,6 +28,16 @@ def test_trajectories_read_back_as_written(tmp_path):
     assert records.read_trajectories(tmp_path / "t.jsonl") == made
 
 
+def test_several_accepted_answers_are_kept_and_rows_without_them_are_read(tmp_path):
+    made = make_trajectory(sample=Sample("a", "a.jpg", "What?", "sofa", answers=("couch",)))
+    records.write_jsonl(tmp_path / "t.jsonl", [made])
+    assert records.read_trajectories(tmp_path / "t.jsonl") == [made]
+    assert made.sample.accepted == ("sofa", "couch") and made.sample.truth == "sofa or couch"
+    row = json.loads(records.to_json(make_trajectory()))
+    del row["sample"]["answers"]  # as runs before this field have it
+    assert records.trajectory_from(row) == make_trajectory() and make_trajectory().sample.truth == "3"
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "t.jsonl"
     records.write_jsonl(path, [make_trajectory()])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_records import make_trajectory
@@ -16,7 +18,8 @@ from mags_kit.records import Region, View
     ],
 )  # fmt: skip
 def test_answers(answer, truth, right):
-    assert rewards.is_right(answer, truth) == right
+    sample = replace(make_trajectory().sample, answer=truth)
+    assert rewards.answer(make_trajectory(answer=answer, sample=sample)) == right
 
 
 GOOD = (

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mags_kit.method import rewards
-from mags_kit.method.scoring import is_right
+from mags_kit.method.scoring import fits
 from mags_kit.records import Trajectory, area
 
 CHANGES = REPAIRED, BROKE, KEPT_RIGHT, KEPT_WRONG = "repaired", "broke", "kept right", "kept wrong"  # round 2's work
@@ -19,7 +19,7 @@ def change(t: Trajectory) -> str:
     """What round 2 did to the draft: one of `CHANGES`, or that there was none."""
     if t.draft is None or len(t.replies) < 2:
         return NO_DRAFT
-    before, after = is_right(t.draft, t.sample.answer), rewards.answer(t) == 1
+    before, after = fits(t.draft, t.sample), rewards.answer(t) == 1
     return {(0, 1): REPAIRED, (1, 0): BROKE, (1, 1): KEPT_RIGHT, (0, 0): KEPT_WRONG}[before, after]
 
 

@@ -9,13 +9,13 @@ import re
 import numpy as np
 
 from mags_kit.method.protocol import ANSWER, CALL, DRAFT, RETHINK, THINK, part
-from mags_kit.method.scoring import is_right
+from mags_kit.method.scoring import fits
 from mags_kit.records import Looked, Outcome, Trajectory, area
 
 
 def answer(t: Trajectory) -> float:
     """1 for the right final answer, else 0."""
-    return float(t.outcome == Outcome.ANSWERED and is_right(t.answer, t.sample.answer))
+    return float(t.outcome == Outcome.ANSWERED and fits(t.answer, t.sample))
 
 
 def form(t: Trajectory) -> float:
@@ -50,7 +50,7 @@ def verify(t: Trajectory) -> float:
     """The second look: +1 if it turns a wrong draft right, -1 if it turns a right draft wrong, else 0."""
     if t.draft is None or len(t.replies) < 2:
         return 0.0
-    return answer(t) - float(is_right(t.draft, t.sample.answer))
+    return answer(t) - float(fits(t.draft, t.sample))
 
 
 # by the names that settings and logs have, see config.WEIGHTS

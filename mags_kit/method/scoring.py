@@ -1,77 +1,50 @@
-"""Whether an answer says what the truth says, by the rules of the benchmarks. Text is matched, never evaluated."""
+"""Whether an answer says what the truth says, by the rules of the benchmarks.
+
+Signs and units belong to what is said: 50 is not 50%, nor 3 what -3 is. GQA, TallyQA and VSR have neither in their
+answers, and VQA's own rules keep the units, too.
+"""
 
 import re
-import unicodedata
+from decimal import Decimal
+from functools import lru_cache
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = {word: 10 * i for i, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-NUMBERS = {word: i for i, word in enumerate(ONES)} | TENS
-NUMBERS |= {f"{ten} {one}": TENS[ten] + i for ten in TENS for i, one in enumerate(ONES[:10]) if i}
-NUMBER_WORDS = re.compile(rf"\b({'|'.join(sorted(NUMBERS, key=len, reverse=True))})\b")
-VERDICTS = {
-    "yes": "yes", "yeah": "yes", "yep": "yes", "true": "yes", "correct": "yes",
-    "no": "no", "nope": "no", "false": "no", "incorrect": "no", "untrue": "no",
-}  # fmt: skip
-# Words that say yes or no only when they stand alone: "right" is a side, too
-ALONE = {"right": "yes", "wrong": "no"}
+from mags_kit.method.readings import VERDICTS, choice, number, options, verdict
+from mags_kit.method.wording import normalise, plain
+from mags_kit.records import Sample
+
+LONGEST = 1000  # characters; an answer is asked to be as short as possible, and a longer text is none
 
 
-def normalise(text: str) -> str:
-    """The usual normal form of VQA: case, articles and punctuation go, number words become digits.
+def is_right(answer: str | None, truth: str, question: str = "") -> bool:
+    """Whether an answer says what the truth says, to a question that may list options.
 
-    A full stop between digits stays, and so do plurals: "bus" and "buses" are two answers.
+    A text equal to the truth is right. Else the truth decides the rule: an option, yes or no, a number, or words.
 
-    >>> normalise("The Three."), normalise("A red bus"), normalise("T-shirts"), normalise("1,000")
-    ('3', 'red bus', 't shirts', '1000')
+    >>> is_right("the red one", "B", "Which? (A) the blue one (B) the red one"), is_right("50", "50%")
+    (True, False)
     """
-    text = unicodedata.normalize("NFKC", text).lower()
-    text = re.sub(r"['’`]", "", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))
-    text = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]|_", " ", text)
-    text = NUMBER_WORDS.sub(lambda found: str(NUMBERS[found[0]]), " ".join(text.split()))
-    return " ".join(word for word in text.split() if word not in ("a", "an", "the"))
+    if answer is None or len(answer) > LONGEST:
+        return answer == truth
+    said, (same, listed, letter, meant) = plain(answer), _asked(truth, question)
+    if said == same:
+        return said != ""
+    if letter and (chosen := choice(answer, listed)):
+        return chosen == letter
+    if meant in ("yes", "no", "true", "false"):
+        return verdict(answer) == VERDICTS[meant]
+    if re.fullmatch(r"-?\d+(\.\d+)?", meant):
+        return number(answer) == Decimal(meant)
+    return normalise(re.sub(r"^\W*(?:the )?(?:final )?answer ?[:=]", "", said)) == meant != ""
 
 
-def verdict(text: str) -> str:
-    """`yes` or `no` if a text says so in whatever way, else nothing: both, or neither.
-
-    >>> verdict("True."), verdict("No, it is not."), verdict("The statement is not true"), verdict("yes or no")
-    ('yes', 'no', 'no', '')
-    """
-    words = normalise(text).split()
-    if words and set(words) <= {"that", "thats", "is", "it", "its", *ALONE} and words[-1] in ALONE:
-        return ALONE[words[-1]]
-    said = []
-    for before, word in zip(["", *words], words, strict=False):
-        if word in VERDICTS:
-            said.append({"yes": "no", "no": "yes"}[VERDICTS[word]] if before in ("not", "isnt") else VERDICTS[word])
-    hedged = len(words) > 1 and words[1] in ("or", "and", *VERDICTS)
-    if len(set(said)) == 1 or (said and words[0] in VERDICTS and not hedged):  # "No, it is correct that …" says no
-        return said[0]
-    return ""
+@lru_cache(maxsize=1024)  # many answers are held against one truth
+def _asked(truth: str, question: str) -> tuple[str, dict[str, str], str, str]:
+    """A truth in plain writing; the options of its question; the letter of that which is true; what the truth means."""
+    listed, meant = options(question), normalise(truth)
+    letter = choice(truth, listed) if listed else meant if re.fullmatch("[a-z]", meant) else ""
+    return plain(truth), listed, letter, normalise(listed.get(letter, truth))
 
 
-def number(text: str) -> float | None:
-    """The one number that a text names, in digits or words; None if there is none or more than one.
-
-    >>> number("There are three cats."), number("none"), number("2 or 3"), number("3rd")
-    (3.0, 0.0, None, None)
-    """
-    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", unicodedata.normalize("NFKC", text).lower())
-    text = re.sub(r"\b(none|nothing|no one|nobody)\b", "0", re.sub(rf"\b({'|'.join(TENS)})-(?=[a-z])", r"\1 ", text))
-    text = NUMBER_WORDS.sub(lambda found: str(NUMBERS[found[0]]), text)
-    found = {float(value) for value in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w%]|\.\d)", text)}
-    return found.pop() if len(found) == 1 else None
-
-
-def is_right(answer: str | None, truth: str) -> bool:
-    """Whether an answer says what the truth says. The truth decides the rule: yes or no, a number, or words."""
-    if answer is None:
-        return False
-    if normalise(truth) in ("yes", "no", "true", "false"):
-        return verdict(answer) == verdict(truth)
-    if re.fullmatch(r"\d+", normalise(truth)):
-        return number(answer) == float(normalise(truth))
-    return normalise(answer) == normalise(truth) != ""
+def fits(text: str | None, sample: Sample) -> bool:
+    """Whether a text is a right answer to a sample: it says what any of the accepted answers says."""
+    return any(is_right(text, truth, sample.question) for truth in sample.accepted)

@@ -44,7 +44,7 @@ def show_samples(samples: list[Sample], folder: str | Path, columns: int = 3):
         axis.imshow(open_image(Path(folder, sample.image)))
         for box in sample.boxes:
             _draw_box(axis, box, ec="black", ls="--", lw=1.2)
-        title = f"{_wrap(sample.question, 38)}\nanswer: {sample.answer}"
+        title = f"{_wrap(sample.question, 38)}\nanswer: {sample.truth}"
         axis.set_title(title, fontsize=9, loc="left", parse_math=False)  # a $ is a dollar
     figure.tight_layout()
     return figure
@@ -65,7 +65,7 @@ def show_looks(agent: Agent, samples: list[Sample]):
         magnified, view = agent.magnifier.view(image, box)
         scale = first.width / image.width
         small = first.crop([round(v * scale) for v in view.box])
-        asked = _wrap(f"{sample.question} ({sample.answer})", 44)
+        asked = _wrap(f"{sample.question} ({sample.truth})", 44)
         for axis, picture, title in (
             (whole, first, f"{asked}\nfirst view, {first.width}x{first.height} px"),
             (before, small, f"there the {what} has {small.width}x{small.height} px"),
@@ -84,7 +84,7 @@ def show_trajectory(t: Trajectory, folder: str | Path, cache_dir=None):
     image = open_image(Path(folder, t.sample.image))
     views = [draw_view(image, view, t.magnifier, cache_dir) for view in t.views]
     replies = [f"round {i + 1}:\n{_wrap(reply, 60)}" for i, reply in enumerate(t.replies)]
-    text = "\n\n".join([*replies, f"draft: {t.draft}   answer: {t.answer}   truth: {t.sample.answer}"])
+    text = "\n\n".join([*replies, f"draft: {t.draft}   answer: {t.answer}   truth: {t.sample.truth}"])
     widths = [4.2, *[3] * max(1, len(views)), 4.8]  # inches, as is the height: the text decides where it is long
     size = sum(widths), max(4.2, 0.165 * text.count("\n") + 0.8)
     figure, axes = plt.subplots(1, len(widths), figsize=size, width_ratios=widths)

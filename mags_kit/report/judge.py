@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 from tqdm.auto import tqdm
 
-from mags_kit.method import rewards, scoring
+from mags_kit.method import readings, rewards
 from mags_kit.records import Outcome, Trajectory, read_jsonl
 from mags_kit.report.statistics import wilson
 from mags_kit.runs import Run
@@ -33,7 +33,7 @@ def agreement(run: Run, trajectories: list[Trajectory]) -> dict[str, float] | No
     if not model:
         raise ValueError("JUDGE_URL is set; expected the name of the model in JUDGE_MODEL, too")
     answered = [t for t in trajectories if t.outcome == Outcome.ANSWERED and t.answer]
-    keys = [(model, t.sample.question, t.sample.answer, t.answer) for t in answered]
+    keys = [(model, t.sample.question, t.sample.truth, t.answer) for t in answered]
     known = {tuple(row["asked"]): row["verdict"] for row in read_jsonl(path)} if path.exists() else {}
     new = [key for key in dict.fromkeys(keys) if key not in known]
     with ThreadPoolExecutor(8) as workers, open(path, "a", encoding="utf-8") as file:
@@ -61,6 +61,6 @@ def _ask(key: tuple[str, str, str, str]) -> str:
     try:
         reply = requests.post(url, json=body, headers=headers, timeout=(5, 120))
         reply.raise_for_status()
-        return scoring.verdict(reply.json()["choices"][0]["message"]["content"])
+        return readings.verdict(reply.json()["choices"][0]["message"]["content"])
     except (requests.RequestException, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"the judge at {url} gave no verdict ({error}); unset JUDGE_URL to go on without") from None
