@@ -48,4 +48,4 @@ def test_published_notebooks_are_small_and_show_what_they_found(path):
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert sum(bool(cell["outputs"]) for cell in code) > len(code) / 2
     assert not [o for cell in code for o in cell["outputs"] if o["output_type"] == "error"]
-    assert str(Path.home()) not in path.read_text()
+    assert not re.search(r"/(tmp|home|root|work)/", path.read_text())

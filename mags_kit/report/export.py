@@ -110,9 +110,11 @@ def publish(run: Run, folder: Path = PROJECT / "results") -> Path:
 
 
 def _light(notebook: dict) -> dict:
-    """An executed notebook with small JPEGs for pictures, and without its progress bars and widgets' state."""
-    notebook["metadata"].pop("widgets", None)
+    """An executed notebook with small JPEGs for pictures, without its progress bars, widgets' state and local paths."""
+    for name in ("widgets", "papermill"):
+        notebook["metadata"].pop(name, None)
     for cell in notebook["cells"]:
+        cell["metadata"].pop("papermill", None)
         outputs = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"]
         for data in (o["data"] for o in outputs if "image/png" in o.get("data", {})):
             with Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))) as image:
