@@ -15,13 +15,14 @@ KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
     install config records images runs compat hub
-    method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
+    method.processes method.protocol method.families method.networks method.magnifier method.policy
+    hardware.memory hardware.fit method.look method.rollout
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.own data.pictures data.benchmarks data.sets
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
     report.page report.export
-    hardware.memory hardware.plan hardware.random_model hardware.measure
+    hardware.plan hardware.random_model hardware.measure
     experiments pipeline __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}

@@ -143,7 +143,7 @@ class Measurement:
 
         sample, tokenizer = policy.model.generate, policy.processor.tokenizer
         boxes = [(8 * i, 8, 8 * i + 96, 104) for i in range(config.max_regions)]
-        call = [*tokenizer.encode(protocol.tool_call_text(boxes)), tokenizer.eos_token_id]
+        call = [*tokenizer.encode(protocol.tool_call_text(boxes, policy.family.xml)), tokenizer.eos_token_id]
         reply = (tokenizer.encode(" the") * config.round_tokens)[: max(0, config.round_tokens - len(call))] + call
 
         def generate(input_ids, generation_config, **rest):

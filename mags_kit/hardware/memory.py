@@ -6,11 +6,13 @@ step are tested against measured ones on the CPU. Sizes are in bytes, GB are 10^
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mags_kit import compat
 from mags_kit.config import OPTIMIZERS, Config
 from mags_kit.method.networks import PACKAGED
-from mags_kit.method.policy import LANGUAGE_LAYERS, model_path, not_a_model
+from mags_kit.method.families import Family, family_of
+from mags_kit.method.policy import check_stored, model_path, not_a_model
 
 GB = 1e9
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes a weight: 4 bits, and its block's scale, itself held in 8 bits
@@ -21,21 +23,52 @@ RESERVE = 4 * GB
 TILE = (4096, 32768)  # tokens by words of the vocabulary that TRL's language model head holds at a time
 
 
-def qwen2_5_vl(hidden: int, inner: int, layers: int, heads: int, shared: int, words: int, tied: bool) -> dict:
-    """The config.json of a Qwen2.5-VL; `shared` is the number of heads of keys and values."""
-    text = {
-        "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads,
-        "num_key_value_heads": shared, "vocab_size": words, "tie_word_embeddings": tied,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
-    }  # fmt: skip
-    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": hidden}
-    return {"text_config": text, "vision_config": vision, "tie_word_embeddings": tied}
+def _config(kind: str, sizes: tuple, tied: bool, vision: dict, words: int, rope: dict, **rest) -> dict:
+    """The config.json of a model; `sizes` are hidden, inner, layers, heads, heads of keys and values."""
+    names = "hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads".split()
+    text = dict(zip(names, sizes, strict=True), vocab_size=words, tie_word_embeddings=tied, **rest)
+    text["rope_parameters"] = {"rope_type": "default", **rope}
+    vision = vision | {"out_hidden_size": sizes[0]}
+    return {"model_type": kind, "text_config": text, "vision_config": vision, "tie_word_embeddings": tied}
 
 
-# From huggingface.co/NAME/blob/main/config.json, so that a plan needs no network.
+def _tower(depth: int, hidden: int, inner: int, heads: int, deep: tuple = ()) -> dict:
+    sizes = {"depth": depth, "hidden_size": hidden, "intermediate_size": inner, "num_heads": heads}
+    return sizes | ({"deepstack_visual_indexes": deep} if deep else {})
+
+
+def _qwen2_5_vl(*sizes: int, tied: bool) -> dict:
+    rope = {"rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+    words = 151936 if tied else 152064
+    return _config("qwen2_5_vl", sizes, tied, _tower(32, 1280, 3420, 16), words, rope)
+
+
+def _qwen3_vl(*sizes: int, tied: bool = True) -> dict:
+    tower = _tower(24, 1024, 4096, 16, (5, 11, 17)) if tied else _tower(27, 1152, 4304, 16, (8, 16, 24))
+    rope = {"rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True}
+    return _config("qwen3_vl", sizes, tied, tower, 151936, rope, head_dim=128)
+
+
+def _qwen3_5(*sizes: int, tower: dict, values: int, tied: bool = True) -> dict:
+    """`values` is the number of value heads of a linear-attention layer."""
+    rope = {"rope_theta": 1e7, "mrope_section": [11, 11, 10], "mrope_interleaved": True, "partial_rotary_factor": 0.25}
+    return _config("qwen3_5", sizes, tied, tower, 248320, rope, head_dim=256, linear_num_value_heads=values)
+
+
+# From huggingface.co/NAME/blob/main/config.json, so that a plan needs no network; those of Qwen3-VL and Qwen3.5 by
+# copies of it in public code (kohya-ss/musubi-tuner, NVIDIA/TensorRT-LLM, THUDM/slime and others), which agree. They
+# give the model cards' numbers of parameters: Qwen3.5's with the layer that predicts a second token, which
+# transformers leaves out (the weights of 9B to the byte: 19,306,216,416).
 PUBLISHED = {
-    "Qwen/Qwen2.5-VL-3B-Instruct": qwen2_5_vl(2048, 11008, 36, 16, 2, 151936, True),
-    "Qwen/Qwen2.5-VL-7B-Instruct": qwen2_5_vl(3584, 18944, 28, 28, 4, 152064, False),
+    "Qwen/Qwen2.5-VL-3B-Instruct": _qwen2_5_vl(2048, 11008, 36, 16, 2, tied=True),
+    "Qwen/Qwen2.5-VL-7B-Instruct": _qwen2_5_vl(3584, 18944, 28, 28, 4, tied=False),
+    "Qwen/Qwen3-VL-2B-Instruct": _qwen3_vl(2048, 6144, 28, 16, 8),
+    "Qwen/Qwen3-VL-4B-Instruct": _qwen3_vl(2560, 9728, 36, 32, 8),
+    "Qwen/Qwen3-VL-8B-Instruct": _qwen3_vl(4096, 12288, 36, 32, 8, tied=False),
+    "Qwen/Qwen3.5-0.8B": _qwen3_5(1024, 3584, 24, 8, 2, tower=_tower(12, 768, 3072, 12), values=16),
+    "Qwen/Qwen3.5-2B": _qwen3_5(2048, 6144, 24, 8, 2, tower=_tower(24, 1024, 4096, 16), values=16),
+    "Qwen/Qwen3.5-4B": _qwen3_5(2560, 9216, 32, 16, 4, tower=_tower(24, 1024, 4096, 16), values=32),
+    "Qwen/Qwen3.5-9B": _qwen3_5(4096, 12288, 32, 16, 4, tower=_tower(27, 1152, 4304, 16), values=32, tied=False),
 }
 
 
@@ -44,30 +77,35 @@ class Shape:
     """What the estimate needs to know of a model."""
 
     model: object  # its transformers config
+    family: Family
+    four_bit: bool  # whether its weights are stored in 4 bits, whatever the settings say
     parameters: int
     quantised: int  # of these, weights that NF4 takes
     largest: int  # the largest of those matrices, which is held in full while it is used
     lora: int  # weights of an adapter of rank 1
 
 
+@lru_cache
 def shape_of(model: str) -> Shape:
-    """The shape of a model, counted on one without storage. ValueError where its config.json cannot be had."""
+    """The shape of a model, counted on one without storage. ValueError where its config.json cannot be had, or where
+    the kit cannot work with such a model."""
     import torch
 
     transformers = compat.transformers()
     if model in PUBLISHED:
-        config = transformers.Qwen2_5_VLConfig(**PUBLISHED[model])
+        config = transformers.AutoConfig.for_model(**PUBLISHED[model])
     else:
         try:
             config = transformers.AutoConfig.from_pretrained(model_path(model))
         except (OSError, ValueError) as error:
             raise ValueError(not_a_model(model, error)) from None
+    family, stored = family_of(config.model_type), check_stored(model, config)
     with torch.device("meta"):
         empty = transformers.AutoModelForImageTextToText.from_config(config)
     linear = {n: m for n, m in empty.named_modules() if isinstance(m, torch.nn.Linear)}
     nf4 = [m.weight.numel() for n, m in linear.items() if "visual" not in n and "lm_head" not in n]
-    lora = sum(m.in_features + m.out_features for n, m in linear.items() if re.fullmatch(LANGUAGE_LAYERS, n))
-    return Shape(config, sum(p.numel() for p in empty.parameters()), sum(nf4), max(nf4), lora)
+    lora = sum(m.in_features + m.out_features for n, m in linear.items() if re.fullmatch(family.lora, n))
+    return Shape(config, family, stored, sum(p.numel() for p in empty.parameters()), sum(nf4), max(nf4), lora)
 
 
 def lengths(config: Config, shape: Shape) -> tuple[int, int, int]:

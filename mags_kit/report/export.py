@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from mags_kit.config import Config
-from mags_kit.method.policy import load_policy, model_path
+from mags_kit.method.policy import check_stored, load_policy, model_path, save_processor
 from mags_kit.records import read_json, write_bytes, write_text
 from mags_kit.report.evaluation import MAIN, ONE
 from mags_kit.runs import PROJECT, Run
@@ -28,11 +28,16 @@ def merge(run: Run) -> Path:
     best, folder = run.best, run.path / "merged"
     if not best.joinpath("adapter_config.json").exists():
         raise ValueError(f"{run.path}: expected an adapter in training/best, came none; finish `make reproduce` first")
+    published = AutoConfig.from_pretrained(model_path(run.config.model))
+    if check_stored(run.config.model, published):
+        raise ValueError(
+            f"model {run.config.model!r} is stored in 4 bits, into which an adapter would be rounded away; expected a run "
+            "on the model in full weights"
+        )
     policy = load_policy(replace(run.config, four_bit=False), best)
-    merged = policy.model.merge_and_unload()
-    merged = merged.to(AutoConfig.from_pretrained(model_path(run.config.model)).dtype)
+    merged = policy.model.merge_and_unload().to(published.dtype)
     merged.save_pretrained(folder)
-    policy.processor.save_pretrained(folder)
+    save_processor(policy, folder)
     write_text(folder / "README.md", card(run, merged=True))
     write_text(best / "README.md", card(run, merged=False))
     return folder

@@ -1,0 +1,2 @@
+def fitted(config, count=1):
+    return config
