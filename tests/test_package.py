@@ -15,7 +15,7 @@ KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
     install config records images runs compat hub
-    method.processes method.protocol method.families method.networks method.magnifier method.policy
+    method.processes method.protocol method.families method.networks method.magnifier method.adapters method.policy
     hardware.memory hardware.fit method.look method.rollout
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities

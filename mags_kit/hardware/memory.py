@@ -10,16 +10,17 @@ from functools import lru_cache
 
 from mags_kit import compat
 from mags_kit.config import OPTIMIZERS, Config
-from mags_kit.method.networks import PACKAGED
 from mags_kit.method.families import Family, family_of
+from mags_kit.method.networks import PACKAGED
 from mags_kit.method.policy import check_stored, model_path, not_a_model
 
 GB = 1e9
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes a weight: 4 bits, and its block's scale, itself held in 8 bits
 TEXT = 450  # tokens of the prompt beside the image: the tool's description, the instructions, the question
-# CUDA's context, library workspaces, what the allocator cannot use again, and what is not counted here. Measured: the
-# 3B profile took 14.1 GB of an H100 where 10.1 GB are counted; tensors held 1.5 of the rest, the allocator 2.4.
-RESERVE = 4 * GB
+# CUDA's context and libraries; and, as a share of what is counted, what the allocator cannot use again and what is not
+# counted. Measured: the 3B profile took 14.1 GB of an H100 where 10.1 GB are counted; tensors held 1.5 of the rest, the
+# allocator 2.4 (results/gpu/).
+CONTEXT, SLACK = 0.7 * GB, 1 / 3
 TILE = (4096, 32768)  # tokens by words of the vocabulary that TRL's language model head holds at a time
 
 
@@ -84,6 +85,13 @@ class Shape:
     largest: int  # the largest of those matrices, which is held in full while it is used
     lora: int  # weights of an adapter of rank 1
 
+    @property
+    def layers(self) -> tuple[int, int]:
+        """(layers whose attention keeps keys and values, linear-attention layers, which keep a state instead)."""
+        text = self.model.text_config
+        linear = list(getattr(text, "layer_types", None) or []).count("linear_attention")
+        return text.num_hidden_layers - linear, linear
+
 
 @lru_cache
 def shape_of(model: str) -> Shape:
@@ -120,10 +128,11 @@ def lengths(config: Config, shape: Shape) -> tuple[int, int, int]:
 def standing(config: Config, shape: Shape, width: int = 2) -> dict[str, float]:
     """Bytes that stay through training; `width` is the bytes of a number in the model's own precision."""
     lora = shape.lora * config.lora_rank
-    kept = shape.parameters - shape.quantised if config.four_bit else shape.parameters
+    four_bit = config.four_bit or shape.four_bit
+    kept = shape.parameters - shape.quantised if four_bit else shape.parameters
     copies = 2 if config.beta else 1  # with a KL penalty TRL keeps the adapter's start as a second one
     return {
-        "weights, NF4": shape.quantised * NF4 if config.four_bit else 0,
+        "weights, NF4": shape.quantised * NF4 if four_bit else 0,
         "weights, kept": kept * width,
         "adapter": lora * (4 * copies + (width if width < 4 else 0)),  # autocast keeps a half-precision copy
         "gradients": lora * 4,
@@ -135,17 +144,22 @@ def update(config: Config, shape: Shape, prompt: int, completion: int, patches: 
     """Bytes beside `standing` in a forward and backward pass of one micro-batch.
 
     A decoder layer keeps for backward: both norms' inputs in float32 and outputs, queries, keys and values (repeated
-    for all heads), attention before and after its reshape, and four tensors of the MLP. TRL folds the logits into
-    log-probabilities tile by tile; they never exist as a whole.
+    for all heads), attention before and after its reshape, and four tensors of the MLP; for a linear-attention layer
+    see `_delta`. TRL folds the logits into log-probabilities tile by tile; they never exist as a whole.
     """
     text, rows = shape.model.text_config, config.step_batches[1]
-    hidden, inner, layers = text.hidden_size, text.intermediate_size, text.num_hidden_layers
+    hidden, inner, (full, linear) = text.hidden_size, text.intermediate_size, shape.layers
     length = prompt + completion
     tokens, scored = rows * length, rows * completion
     heads = text.num_attention_heads * _head(text)
-    layer = tokens * (width * (2 * hidden + 5 * heads + 4 * inner + 7 * config.lora_rank) + 4 * 2 * hidden)
-    kept = layers * tokens * hidden * width + layer if config.gradient_checkpointing else layers * layer
-    backward = tokens * 3 * inner * width + (shape.largest * width if config.four_bit else 0)
+    rest = tokens * (width * (2 * hidden + 4 * inner + 7 * config.lora_rank) + 4 * 2 * hidden)
+    layer = rest + tokens * 5 * heads * width
+    kinds = [layer, rest + tokens * _delta(text)["kept"]] if linear else [layer]
+    kept = full * kinds[0] + linear * kinds[-1]
+    if config.gradient_checkpointing:
+        kept = (full + linear) * tokens * hidden * width + max(kinds)
+    backward = tokens * max(3 * inner * width, _delta(text)["backward"] if linear else 0)
+    backward += shape.largest * width if config.four_bit or shape.four_bit else 0
     head = scored * hidden * (width + 4) + min(scored, TILE[0]) * TILE[1] * width
     return {
         "activations": kept,
@@ -156,18 +170,40 @@ def update(config: Config, shape: Shape, prompt: int, completion: int, patches: 
 
 
 def sampling(config: Config, shape: Shape, prompt: int, completion: int, patches: int, width: int = 2) -> dict:
-    """Bytes beside the weights while replies are sampled; the second round reads its prompt anew, views included."""
-    text, rows = shape.model.text_config, max(config.step_batches[0], config.batch_size)
+    """Bytes beside the weights while replies are sampled; the second round reads its prompt anew, views included.
+
+    A linear-attention layer has a state for each row, in float32, and the last inputs of its convolution.
+    """
+    text, (full, linear), rows = shape.model.text_config, shape.layers, max(config.step_batches[0], config.batch_size)
     read = rows * (prompt + completion - config.round_tokens)
-    cached = (text.num_hidden_layers + 1) * 2 * text.num_key_value_heads * _head(text) * width
+    cached = (full + 1) * 2 * text.num_key_value_heads * _head(text) * width
     tower = rows * patches * 26 * shape.model.vision_config.hidden_size * width  # rotary halves in float32 the most
-    reading = read * width * 3 * (text.hidden_size + text.intermediate_size)
+    reading = read * max(
+        width * 3 * (text.hidden_size + text.intermediate_size), _delta(text)["reading"] if linear else 0
+    )
+    states = (linear + 1) * _delta(text)["state"] if linear else 0
     return {
         "cache of keys and values": rows * (prompt + completion) * cached,
+        **({"states of linear attention": rows * states} if linear else {}),
         "reading the prompt": max(reading, tower),
         "mask": rows * (prompt + completion) ** 2 * (1 + width),
         "images": _images(config, shape, patches),
     }
+
+
+def _delta(text) -> dict[str, float]:
+    """Bytes a token of a linear-attention layer (Gated DeltaNet): `kept` for backward, more in `backward`, and in
+    `reading`; and its `state`, a row.
+
+    Fitted to measured ones of transformers' own implementation, in float32, which runs where flash-linear-attention is
+    not installed: keys and values (repeated for all heads), mixed inputs, chunks of 64 tokens with 64, and states.
+    """
+    key, value, heads = text.linear_key_head_dim, text.linear_value_head_dim, text.linear_num_value_heads
+    mixed = 2 * text.linear_num_key_heads * key + heads * value
+    sizes = (heads * key, heads * value, mixed, heads * 64, heads * key * value / 64)
+    weights = {"kept": (11, 6, 3, 5, 1), "backward": (3, 0.3, 0, 2.5, 0.6), "reading": (6, 6, 1, 3, 0)}
+    bytes_of = {name: 4 * sum(w * s for w, s in zip(row, sizes, strict=True)) for name, row in weights.items()}
+    return bytes_of | {"state": 4 * heads * key * value + 2 * mixed * text.linear_conv_kernel_dim}
 
 
 def _head(text) -> int:
@@ -196,4 +232,4 @@ def by_part(config: Config, shape: Shape) -> dict[str, dict[str, float]]:
 def peak(parts: dict[str, dict[str, float]]) -> float:
     """Bytes that a GPU must have: what stands, the largest phase, and a reserve."""
     totals = {name: sum(part.values()) for name, part in parts.items()}
-    return totals.pop("standing") + max(totals.values()) + RESERVE
+    return CONTEXT + (1 + SLACK) * (totals.pop("standing") + max(totals.values()))

@@ -1,4 +1,4 @@
-"""Random checkpoints of Qwen2.5-VL, Qwen3-VL and Qwen3.5, tiny or as large as the real ones, with the files that those have.
+"""Random checkpoints of Qwen2.5-VL, Qwen3-VL and Qwen3.5, tiny or as large as the real ones, with their files.
 
 Sizes and weights are the only difference: the model classes, the byte-level BPE tokenizer with Qwen's special tokens,
 the image processor's own settings, the model's own chat template, and weights in several safetensors files are as
@@ -98,24 +98,20 @@ def _processor(t, kind: str):
 def _config(t, kind: str, tokenizer, hidden: int, layers: int, shape: dict | None):
     name, (patch, *_), texts, visions = KINDS[kind]
     sections = [hidden // 16, hidden // 32, hidden // 32]  # half a head, over time, height and width
-    text = {
+    tiny = {
         "vocab_size": len(tokenizer), "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_attention_heads": 4,
         "num_hidden_layers": layers, "num_key_value_heads": 2, "tie_word_embeddings": True,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections},
-        "max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None, **texts(hidden),
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections}, **texts(hidden),
     }  # fmt: skip
     vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": hidden}
-    vision |= {**visions, "patch_size": patch}
-    ids = {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{mark}|>")
-        for name, mark in {"image": "image_pad", "video": "video_pad", "vision_start": "vision_start",
-                           "vision_end": "vision_end"}.items()
-    }  # fmt: skip
-    if shape:
-        text, vision = text | shape["text_config"], shape["vision_config"]
+    text, vision = (shape["text_config"], shape["vision_config"]) if shape else (tiny, vision | visions)
+    ends = {"max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+    marks = ("image_pad", "video_pad", "vision_start", "vision_end")
+    ids = {f"{mark.removesuffix('_pad')}_token_id": tokenizer.convert_tokens_to_ids(f"<|{mark}|>") for mark in marks}
     return getattr(t, name)(
-        text_config=text, vision_config=vision, tie_word_embeddings=text["tie_word_embeddings"], **ids
-    )
+        text_config=text | ends, vision_config=vision | {"patch_size": patch},
+        tie_word_embeddings=text["tie_word_embeddings"], **ids,
+    )  # fmt: skip
 
 
 def _tokenizer(t):

@@ -1,4 +1,4 @@
-"""What a family of models is: one row a model type. The next family is a row here, and a fixture in `tests/test_qwen.py`.
+"""What a family of models is, a row a model type. The next one is a row here and a fixture in `tests/test_qwen.py`.
 
 A processor's limits, the patch size and which layers keep a cache are in each checkpoint's own files, and read there.
 """

@@ -12,11 +12,8 @@ from PIL import Image
 from mags_kit import compat, hub
 from mags_kit.config import Config
 from mags_kit.method import processes, protocol
+from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
-from mags_kit.records import write_json
-
-# Where transformers 4.52 and later have the parts of a model, by the names that adapters saved before it have.
-MOVED = {r"^model\.(layers|embed_tokens|norm)\.": r"model.language_model.\1.", r"^visual\.": "model.visual."}
 
 
 @dataclass
@@ -114,7 +111,9 @@ class Policy:
         patch = processor.image_processor.patch_size
         seen = [(patch * int(w), patch * int(h)) for _, h, w in pixels["image_grid_thw"]]
         if seen != (sizes := [image.size for image in images]):
-            raise RuntimeError(f"the processor resized images of {sizes} to {seen}; expected it to take them as they are")
+            raise RuntimeError(
+                f"the processor resized images of {sizes} to {seen}; expected it to take them as they are"
+            )
         kinds = (ids == processor.image_token_id).long()
         needed = int(pixels["image_grid_thw"].prod(-1).sum()) // processor.image_processor.merge_size**2
         if int(kinds.sum()) != needed:
@@ -155,7 +154,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     _give_template(processor, family, config.thinking)
     limits = _take_as_they_are(processor.image_processor)
     if adapter or trainable:
-        model = _with_adapter(model, config, family, adapter, trainable)
+        model = with_adapter(model, config, family, adapter, trainable)
     return Policy(model.eval(), processor, family, config.prompt_style, limits)
 
 
@@ -241,44 +240,3 @@ def _load_model(path: str, source: dict, four_bit: bool):
             # and training see different weights, and fails where a layer's width is no multiple of 64.
             module.support_avx512bf16_for_cpu = False
     return model
-
-
-def _with_adapter(model, config: Config, family: Family, adapter, trainable: bool):
-    from peft import LoraConfig, PeftModel, get_peft_model
-
-    if adapter:
-        if not Path(adapter, "adapter_config.json").exists():
-            raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
-        return _filled(PeftModel.from_pretrained(model, adapter, is_trainable=trainable, key_mapping=MOVED), adapter)
-    lora = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=family.lora, task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, lora)
-
-
-def _filled(model, adapter):
-    """The model, if every weight of the adapter found its place: PEFT leaves out what it cannot place."""
-    from peft import get_peft_model_state_dict, load_peft_weights
-
-    stored = set(load_peft_weights(str(adapter), device="cpu", key_mapping=MOVED))
-    lost = sorted(stored ^ set(get_peft_model_state_dict(model, save_embedding_layers=False)))
-    if lost:
-        raise ValueError(
-            f"adapter {str(adapter)!r}: {len(lost)} weights fit nowhere in this model or are missing, {lost[0]} the first; "
-            "expected an adapter of this very model"
-        )
-    return model
-
-
-def save_adapter(policy: Policy, folder: Path, note: dict | None = None) -> None:
-    """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this.
-
-    TRL keeps a copy of the adapter's start beside it for the KL penalty; that is not saved.
-    """
-    named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
-    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
-    if processes.here().is_main_process:
-        policy.model.save_pretrained(folder, state_dict=whole, selected_adapters=["default"])
-        if note:
-            write_json(folder / "chosen.json", note)
-    processes.here().wait_for_everyone()

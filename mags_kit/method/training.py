@@ -14,10 +14,11 @@ from mags_kit import compat
 from mags_kit.config import Config
 from mags_kit.hardware import fit
 from mags_kit.method import processes
+from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.environment import Environment, reward_functions
 from mags_kit.method.look import Agent
-from mags_kit.method.policy import Policy, load_policy, precision, save_adapter
+from mags_kit.method.policy import Policy, load_policy, precision
 from mags_kit.method.validation import Validation
 from mags_kit.records import Sample, read_json, write_json
 from mags_kit.runs import Run
@@ -95,7 +96,9 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
     config, agent = run.config, Agent.of(run, policy)
     set_seed(config.seed * 100 + number)
     rows = [{"prompt": [{"role": "user", "content": ""}], "sample": i} for i in range(len(stage.samples))]
-    if agent.config.step_batches[0] < config.samples_per_step * config.num_generations:  # else an epoch could end in a step
+    if (
+        agent.config.step_batches[0] < config.samples_per_step * config.num_generations
+    ):  # else an epoch could end in a step
         rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     # With gradient checkpointing TRL makes the embeddings' output require gradients, and Qwen2.5-VL names its patch
     # embedding as one: the frozen vision tower would be differentiated through, at over a GB in the 3B model.
