@@ -232,11 +232,12 @@ def _load_model(path: str, source: dict, four_bit: bool):
         **source,
         dtype=dtype,
         device_map={"": processes.here().local_process_index if gpu else "cpu"},
-        quantization_config=quantised if four_bit else None,
+        **({"quantization_config": quantised} if four_bit else {}),
     )
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # On some CPUs bitsandbytes repacks weights in eval mode: it rounds their scales to bf16, so that sampling
             # and training see different weights, and fails where a layer's width is no multiple of 64.
             module.support_avx512bf16_for_cpu = False
+            module.compute_dtype = dtype  # weights stored in 4 bits bring that of another card
     return model
