@@ -111,12 +111,7 @@ def test_a_mark_that_the_tower_sees_is_cut_from_the_right_source_pixels(tiny, ru
     crop, step = look.views[0].box, max(s / u for s, u in zip(size, (width, height), strict=True)) + 2
     shown = red_box(tower_images(tiny, [view, {"type": "text", "text": "-"}])[0])
     across, down = ((crop[i + 2] - crop[i]) / look.views[0].size[i] for i in (0, 1))
-    back = (
-        crop[0] + shown[0] * across,
-        crop[1] + shown[1] * down,
-        crop[0] + shown[2] * across,
-        crop[1] + shown[3] * down,
-    )
+    back = [corner + v * scale for v, corner, scale in zip(shown, crop[:2] * 2, (across, down) * 2, strict=True)]
     assert all(abs(a - b) <= step for a, b in zip(back, box, strict=True)), (back, box)
     assert FRAME_WORDS[tiny.frame] in content[1]["text"]
 
