@@ -57,3 +57,13 @@ def test_hours_and_disk_grow_with_the_model():
     config = fit.fitted(load_config("paper", GIVEN))
     assert plan.hours(config, small) < plan.hours(config, large) and plan.hours(config, small)[0] > 1
     assert plan.disk(config, large)["model"] == 2 * large.parameters
+
+
+def test_the_table_says_what_auto_is_and_what_precision_costs(monkeypatch):
+    none = HERE | {"gpu": None, "memory": 0}
+    for here, card in ((none, "for a GPU of 24 GB"), (HERE | {"memory": 80e9}, "for this GPU")):
+        monkeypatch.setattr(plan, "machine", lambda *_, here=here: here)
+        text = plan.table(load_config("qwen3-vl-4b", GIVEN))
+        assert text.count(card) == 3 and "rollout_batch: auto" in text
+    assert "Unsloth" not in text
+    assert "four_bit: false" in plan.table(load_config("qwen3.5-4b", {**GIVEN, "four_bit": True}))
