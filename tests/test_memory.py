@@ -60,13 +60,14 @@ def step(tiny, monkeypatch):
     """One forward and backward pass as TRL does it: config, model, bytes kept for backward, peak, optimizer bytes."""
 
     def run(rows=2, prompt=300, completion=200, kind="qwen2_5_vl", **settings):
+        folder = str(tiny(kind))  # first: it lets the libraries below import torchvision
         import trl.trainer.utils as trl_utils
         from transformers import Trainer, TrainingArguments
 
         monkeypatch.setattr(trl_utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", 512)  # or one tile would be all of the memory
         monkeypatch.setattr(memory, "TILE", (4096, 512))
         sizes = {"samples_per_step": 1, "num_generations": 2, "rollout_batch": 2, "micro_batch": rows, "batch_size": 2}
-        config = load_config("paper", {**GIVEN, "model": str(tiny(kind)), **sizes, **settings})
+        config = load_config("paper", {**GIVEN, "model": folder, **sizes, **settings})
         policy = load_policy(config, trainable=True)
         model = policy.model.train()
         trl_utils.add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy"))

@@ -158,7 +158,8 @@ def update(config: Config, shape: Shape, prompt: int, completion: int, patches: 
     kept = full * kinds[0] + linear * kinds[-1]
     if config.gradient_checkpointing:
         kept = (full + linear) * tokens * hidden * width + max(kinds)
-    backward = tokens * max(3 * inner * width, _delta(text)["backward"] if linear else 0)
+    # a linear-attention layer is gone through after its MLP's tensors are given back
+    backward = tokens * max(3 * inner * width, _delta(text)["backward"] - 4 * inner * width if linear else 0)
     backward += shape.largest * width if config.four_bit or shape.four_bit else 0
     head = scored * hidden * (width + 4) + min(scored, TILE[0]) * TILE[1] * width
     return {
