@@ -4,19 +4,19 @@ The rooms, in reading order; each imports only from those above it. The first tw
 read in an hour.
 
     config, records, images, runs     settings; what is passed on, and its files; an image; the run folder
-    method/   protocol                what is said between the kit and a policy; the box codec
+    method/   protocol, families      what is said between the kit and a policy; the box codec; what is a model's own
               look                    one look in two rounds, and the agent that looks
               magnifier, networks     crop and enlarge; Real-ESRGAN's networks
-              policy, rollout         load and sample a model; samples -> trajectories, in batches
+              policy, adapters, rollout    load and sample a model; its LoRA; samples -> trajectories, in batches
               wording, readings, scoring    texts made alike; what an answer says; right or wrong
               rewards, measures     what training pays; what is to be said of a trajectory
               curriculum              which few samples, in which order
               environment, training, validation    TRL's GRPOTrainer, its guards, the best checkpoint
-              processes               several processes of `accelerate launch`
+              processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, benchmarks, sets    what questions a run is made of
     report/   statistics, evaluation, tables, figures, charts, inspector, judge, page, export    what came out
-    hardware/ memory, plan, measure, random_model    what a run needs, and what it took
+    hardware/ plan, measure, random_model    what a run needs beside what is here, and what it took
     experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
     compat, hub, install              two imports that need a hand; the one place that reaches out; uv, for `make env`
     launch/, assets/base/             accelerate's settings; the base's weights

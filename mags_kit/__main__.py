@@ -24,7 +24,7 @@ def run(arguments) -> None:
 def parts(arguments) -> None:
     """Under `accelerate launch`, in every process."""
     from mags_kit import experiments
-    from mags_kit.method import processes
+    from mags_kit.method import fit, processes
 
     wanted = (arguments.command, *arguments.more)
     for part in wanted:
@@ -34,6 +34,7 @@ def parts(arguments) -> None:
     if wanted[0] != "curate" and not curated.exists():
         raise ValueError(f"{curated} is missing; `make curate` with the same settings makes it")
     opened = open_run(arguments.profile, arguments.name, parse_settings(arguments.set))
+    fit.note(opened)
     for part in wanted:
         experiments.PARTS[part](opened)
     processes.leave()

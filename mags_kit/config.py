@@ -13,6 +13,8 @@ NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anim
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
+AUTO = "auto"  # as many as the card has memory for, see method.fit; a step holds the same trajectories
+SIZES = ("rollout_batch", "micro_batch", "batch_size")
 TRACKERS = ("", "none", "tensorboard", "wandb", "trackio")
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1}  # of all rewards that there are
 
@@ -22,8 +24,9 @@ class Config:
     """Every setting of a run. Sizes of images are pixels, of texts tokens."""
 
     # policy
-    model: str = "embedded"  # `embedded`, a local folder, or a hub id of a Qwen2.5-VL or Qwen3-VL
+    model: str = "embedded"  # `embedded`, a local folder, or a hub id of a Qwen2.5-VL, Qwen3-VL or Qwen3.5
     adapter: str = ""  # folder of a PEFT adapter to start from; empty: a new one
+    thinking: bool = False  # let a Qwen3.5 reason in its own way before each reply; wants a larger `round_tokens`
     prompt_style: str = "compact"  # `compact` for the embedded model's small vocabulary, `full` otherwise
     four_bit: bool = True  # NF4 with double quantisation, by bitsandbytes; the vision tower keeps its precision
     lora_rank: int = 16
@@ -52,8 +55,8 @@ class Config:
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
-    rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
-    micro_batch: int = 0  # trajectories in one forward and backward pass; 0: all that were sampled at once
+    rollout_batch: int | str = 0  # trajectories of a step sampled at once, whole groups; 0: all; or `auto`
+    micro_batch: int | str = 0  # trajectories in one forward and backward pass; 0: all sampled at once; or `auto`
     optimizer: str = "adamw_torch_fused"  # see OPTIMIZERS above
     learning_rate: float = 5e-4
     temperature: float = 1.0
@@ -68,13 +71,16 @@ class Config:
     # the embedded base model, trained from nothing by notebook 00
     base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 240)  # steps of its phases, see tiny.lessons.PHASES
     # all
-    batch_size: int = 48  # trajectories sampled at once outside training
+    batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
     seed: int = 0
 
     @property
     def step_batches(self) -> tuple[int, int]:
-        """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step."""
+        """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step.
+
+        Of a config without `auto`, see `method.fit.fitted`.
+        """
         sampled = self.rollout_batch or self.samples_per_step * self.num_generations
         return sampled, self.micro_batch or sampled
 
@@ -124,12 +130,15 @@ class Config:
             raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
 
     def _check_sizes(self) -> None:
-        for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
-            if getattr(self, name) < 1:
+        counts = ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size")
+        for name in counts:
+            if getattr(self, name) != AUTO and getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
         if self.num_generations < 2:
             raise ValueError("num_generations=1; a group needs at least 2 trajectories to have an advantage")
-        whole, (sampled, micro) = self.samples_per_step * self.num_generations, self.step_batches
+        whole = self.samples_per_step * self.num_generations
+        sampled = whole if self.rollout_batch in (0, AUTO) else self.rollout_batch
+        micro = sampled if self.micro_batch in (0, AUTO) else self.micro_batch
         if sampled < 1 or whole % sampled or sampled % self.num_generations:
             raise ValueError(
                 f"rollout_batch={sampled}; expected a multiple of num_generations={self.num_generations} that divides "
@@ -153,7 +162,7 @@ _PAPER = Config(
     model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2,
     view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
     test=1288, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
-    gradient_checkpointing=True, batch_size=16, rollout_batch=16, micro_batch=4, optimizer="paged_adamw_8bit",
+    gradient_checkpointing=True, batch_size=AUTO, rollout_batch=AUTO, micro_batch=AUTO, optimizer="paged_adamw_8bit",
 )  # fmt: skip
 PROFILES = {
     "smoke": Config(
@@ -175,6 +184,11 @@ PROFILES = {
     "reference": Config(pool=2000, validation=180, test=900),
     "paper": _PAPER,
     "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
+    **{f"qwen3-vl-{size}b": replace(_PAPER, model=f"Qwen/Qwen3-VL-{size}B-Instruct") for size in (2, 4, 8)},
+    **{  # up to 4B in full weights, see method.families
+        f"qwen3.5-{size}b": replace(_PAPER, model=f"Qwen/Qwen3.5-{size}B", four_bit=size == "9")
+        for size in ("0.8", "2", "4", "9")
+    },
 }
 
 
@@ -207,6 +221,10 @@ def parse_settings(text: str) -> dict:
 
 def _typed(name, value, default):
     """The value in the type of the default, or an error that names both."""
+    if name in SIZES:
+        if value != AUTO and type(value) is not int:
+            raise ValueError(f"{name}={value!r} is {type(value).__name__}; expected int or {AUTO!r}, as {default!r}")
+        return value
     if isinstance(default, tuple):
         values = value if isinstance(value, (list, tuple)) else [value]
         return tuple(_typed(name, v, default[0]) for v in values)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mags_kit.config import load_config
 from mags_kit.data import benchmarks
 from mags_kit.hardware import plan
+from mags_kit.method import fit
 from mags_kit.records import read_json
 from mags_kit.runs import CHECKOUT, Run, open_run, run_folder
 
@@ -31,6 +32,7 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
         benchmarks.check(config)
         plan.check(config)
     run = open_run(profile, name, settings)
+    fit.note(run)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
     for step in steps:
         source = NOTEBOOKS / f"{step}.ipynb"

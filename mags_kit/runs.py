@@ -114,7 +114,7 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
     config, path = load_config(profile, settings), run_folder(name or profile, root)
     wanted = json.loads(json.dumps(asdict(config)))
     if path.joinpath("config.json").exists():
-        stored = read_json(path / "config.json")
+        stored = json.loads(json.dumps(asdict(Config()))) | read_json(path / "config.json")  # older ones have fewer
         names = [k for k in {**stored, **wanted} if stored.get(k) != wanted.get(k)]
         differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
         if differ:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,15 @@ KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
     install config records images runs compat hub
-    method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
+    method.processes method.protocol method.families method.networks method.magnifier method.adapters method.policy
+    method.memory method.fit method.look method.rollout
     method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.environment
     method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.benchmarks data.sets
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
     report.page report.export
-    hardware.memory hardware.plan hardware.random_model hardware.measure
+    hardware.plan hardware.random_model hardware.measure
     experiments pipeline __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
@@ -48,6 +50,8 @@ def imported(module: str) -> dict[str, set[str]]:
 
 def test_the_order_names_every_module():
     assert sorted(MODULES) == sorted(ORDER)
+    rooms = [room for room, _ in groupby(name.partition(".")[0] for name in ORDER if "." in name)]
+    assert len(rooms) == len(set(rooms))  # so that imports between rooms go one way, too
     for room in {name.split(".")[0] for name in ORDER if "." in name}:
         assert (KIT / room / "__init__.py").read_text() == ""
 

@@ -17,15 +17,16 @@ from mags_kit.hardware.random_model import save_random
 from mags_kit.records import read_json
 
 ROOT = Path(__file__).parents[1]
+KINDS = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
 SIZES = {
     "pool": 6, "solve_rollouts": 2, "curated": 6, "validation": 3, "test": 99, "stage_steps": [1, 1],
-    "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": 2, "round_tokens": 56,
+    "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": "auto", "round_tokens": 56,
     "view_pixels": 64 * 64, "validate_every": 1,
 }  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["qwen2_5_vl", pytest.param("qwen3_vl", marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", *(pytest.param(k, marks=pytest.mark.long) for k in KINDS[1:])])
 def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     mirror = write_mirror(tmp_path / "mirror")
     pictures = mirror / "images" / "VG_100K"

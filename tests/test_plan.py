@@ -6,6 +6,7 @@ import pytest
 from mags_kit import pipeline
 from mags_kit.config import load_config
 from mags_kit.hardware import plan
+from mags_kit.method import fit
 
 GIVEN = {"data": "scenes"}
 HERE = {"gpu": "A card", "memory": 25.4e9, "runs": 1e12, "models": 1e12}
@@ -14,8 +15,8 @@ HERE = {"gpu": "A card", "memory": 25.4e9, "runs": 1e12, "models": 1e12}
 @pytest.mark.parametrize(
     "lacks, said",
     [
-        ({"gpu": None, "memory": 0}, "expected a GPU with 14 GB, came none; take PROFILE=cpu"),
-        ({"memory": 8e9}, "GB of GPU memory, came 8.0 GB (A card); lower rollout_batch"),
+        ({"gpu": None, "memory": 0}, "expected a GPU with 10 GB, came none; take PROFILE=cpu"),
+        ({"memory": 8e9}, "GB of GPU memory, came 8.0 GB (A card); lower round_tokens"),
         ({"models": 1e9}, "expected 8 GB of free disk for models, came 1 GB; set HF_HOME"),
         ({"runs": 1e9}, "of free disk for runs, came 1 GB; make room"),
     ],
@@ -54,6 +55,16 @@ def test_the_command_prints_a_table_and_a_wrong_one_a_sentence():
 
 def test_hours_and_disk_grow_with_the_model():
     small, large = (plan.shape_of(load_config(p, GIVEN).model) for p in ("paper", "paper-7b"))
-    config = load_config("paper", GIVEN)
+    config = fit.fitted(load_config("paper", GIVEN))
     assert plan.hours(config, small) < plan.hours(config, large) and plan.hours(config, small)[0] > 1
     assert plan.disk(config, large)["model"] == 2 * large.parameters
+
+
+def test_the_table_says_what_auto_is_and_what_precision_costs(monkeypatch):
+    none = HERE | {"gpu": None, "memory": 0}
+    for here, card in ((none, "for a GPU of 24 GB"), (HERE | {"memory": 80e9}, "for this GPU")):
+        monkeypatch.setattr(plan, "machine", lambda *_, here=here: here)
+        text = plan.table(load_config("qwen3-vl-4b", GIVEN))
+        assert text.count(card) == 3 and "rollout_batch: auto" in text
+    assert "Unsloth" not in text
+    assert "four_bit: false" in plan.table(load_config("qwen3.5-4b", {**GIVEN, "four_bit": True}))

@@ -1,10 +1,13 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mags_kit.config import load_config
-from mags_kit.method.policy import load_policy
+from mags_kit.method import training
+from mags_kit.method.curriculum import Stage
+from mags_kit.method.policy import load_policy, precision
 
 
 def test_language_layers_are_nf4_and_the_vision_tower_is_not(policy):
@@ -75,3 +78,18 @@ def test_a_wrong_number_of_images_is_an_error(policy):
     ids = prompt_ids(policy, [{"type": "image", "image": image}, {"type": "text", "text": "?"}])
     with pytest.raises(RuntimeError, match="another number of image tokens"):
         policy.generate([ids], [[image, image]], 5)
+
+
+@pytest.mark.parametrize(
+    "card, numbers",
+    [(None, "float32"), ((7, 0), "float16"), ((7, 5), "float16"), ((8, 0), "bfloat16"), ((12, 0), "bfloat16")],
+)
+def test_the_card_decides_on_the_precision(card, numbers, policy, smoke_run, monkeypatch):
+    """V100, T4, A100, a later one; what the trainer is told follows."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card is not None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(major=card[0], minor=card[1]))
+    monkeypatch.setattr("trl.GRPOConfig", dict)
+    told = training._arguments(smoke_run, policy, Stage("one", (), 1), 0)
+    assert precision() == numbers
+    assert (told["bf16"], told["fp16"]) == (numbers == "bfloat16", numbers == "float16")

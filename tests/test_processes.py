@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from mags_kit import experiments
 from mags_kit.config import load_config
-from mags_kit.method import curriculum, processes, training
+from mags_kit.method import curriculum, fit, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
 from mags_kit.report.evaluation import MAIN
 from mags_kit.runs import open_run
@@ -105,14 +105,15 @@ def test_the_step_stays_whole_in_any_number_of_processes(profile, settings, coun
     batch = training.batches(config, count)
     share, passes = batch["per_device_train_batch_size"], batch["gradient_accumulation_steps"]
     assert share * passes * count == config.samples_per_step * config.num_generations
-    assert batch["generation_batch_size"] == config.step_batches[0]  # in TRL, that of all processes
-    assert batch["generation_batch_size"] % (share * count) == 0 and share <= config.step_batches[1]
+    sampled, micro = fit.fitted(config, count).step_batches
+    assert batch["generation_batch_size"] == sampled  # in TRL, that of all processes
+    assert batch["generation_batch_size"] % (share * count) == 0 and share <= micro
 
 
 def test_a_number_of_processes_that_does_not_divide_is_one_sentence():
     with pytest.raises(ValueError) as error:
         training.batches(load_config("paper"), 3)
-    assert str(error.value).startswith("3 processes cannot share the 16 trajectories sampled at once")
+    assert str(error.value).startswith("3 processes cannot share the 32 trajectories sampled at once")
 
 
 def test_without_a_launcher_there_is_one_process():

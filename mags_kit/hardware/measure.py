@@ -18,22 +18,20 @@ from pathlib import Path
 
 from mags_kit.config import Config, load_config, parse_settings
 from mags_kit.data import sets
-from mags_kit.hardware import memory, plan
+from mags_kit.hardware import plan
 from mags_kit.hardware.random_model import save_random
 from mags_kit.images import open_image
-from mags_kit.method import protocol, training
+from mags_kit.method import fit, memory, protocol, training
+from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.magnifier import Magnifier
-from mags_kit.method.policy import Policy, load_policy, save_adapter
+from mags_kit.method.policy import Policy, load_policy
 from mags_kit.records import read_samples, write_json
 from mags_kit.report import export
 from mags_kit.runs import PROJECT, Run, environment, open_run
 
 SMALL = {"pool": 8, "curated": 8, "validation": 1, "test": 1, "data": "scenes", "validate_every": 1}
 SHORT = 32  # tokens sampled where a measurement needs no more
-TINY = memory.qwen2_5_vl(64, 128, 2, 4, 2, 2000, True)
-TINY["text_config"]["rope_parameters"]["mrope_section"] = [4, 2, 2]
-TINY["vision_config"] = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
 
 
 def measure(profile: str = "paper", settings: str = "", tiny: bool = False, quick: bool = False) -> dict:
@@ -41,10 +39,13 @@ def measure(profile: str = "paper", settings: str = "", tiny: bool = False, quic
     changes = SMALL | parse_settings(settings) | ({"samples_per_step": 2} if quick else {})
     published = load_config(profile, changes).model
     if published not in memory.PUBLISHED:
-        raise ValueError(f"profile {profile!r}: expected one whose model has a published shape, as paper or paper-7b")
+        raise ValueError(
+            f"profile {profile!r}: expected one whose model has a published shape, as paper or qwen3-vl-4b"
+        )
     with tempfile.TemporaryDirectory() as folder:
-        shape = TINY if tiny else memory.PUBLISHED[published]
-        model = save_random("qwen2_5_vl", Path(folder, "model"), shard="4GB", shape=shape)
+        shape = memory.PUBLISHED[published]
+        kind = shape["model_type"]
+        model = save_random(kind, Path(folder, "model"), shard="4GB", shape=None if tiny else shape)
         changes |= {"model": str(model), "stage_steps": [1]}
         run = open_run(profile, "measure", changes, root=Path(folder, "runs"))
         sets.prepare(run)
@@ -59,7 +60,7 @@ class Measurement:
     """Loading, a training step, its resumption, a view and a merge, one after the other."""
 
     def __init__(self, run: Run, quick: bool):
-        self.run, self.quick, self.seconds = run, quick, {}
+        self.run, self.quick, self.seconds = replace(run, config=fit.fitted(run.config)), quick, {}
         self.turns: list[tuple[int, float]] = []  # (tokens sampled in all rows, seconds) of each turn
         self.first = SHORT if quick else run.config.round_tokens  # tokens sampled in round 1
 
@@ -143,7 +144,7 @@ class Measurement:
 
         sample, tokenizer = policy.model.generate, policy.processor.tokenizer
         boxes = [(8 * i, 8, 8 * i + 96, 104) for i in range(config.max_regions)]
-        call = [*tokenizer.encode(protocol.tool_call_text(boxes)), tokenizer.eos_token_id]
+        call = [*tokenizer.encode(protocol.tool_call_text(boxes, policy.family.xml)), tokenizer.eos_token_id]
         reply = (tokenizer.encode(" the") * config.round_tokens)[: max(0, config.round_tokens - len(call))] + call
 
         def generate(input_ids, generation_config, **rest):

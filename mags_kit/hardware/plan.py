@@ -8,8 +8,10 @@ import os
 import shutil
 from pathlib import Path
 
-from mags_kit.config import OPTIMIZERS, Config
-from mags_kit.hardware.memory import GB, RESERVE, Shape, by_part, lengths, peak, shape_of
+from mags_kit.config import AUTO, OPTIMIZERS, SIZES, Config
+from mags_kit.method import fit
+from mags_kit.method.memory import CONTEXT, GB, SLACK, Shape, by_part, lengths, peak, shape_of
+from mags_kit.method.policy import precision
 from mags_kit.runs import PROJECT
 
 BIG = 5e8  # parameters from which on a model wants a GPU
@@ -75,7 +77,8 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
     """Raise a ValueError of one sentence where a big model's run will not fit on this machine."""
     if config.model == "embedded" or (shape := shape_of(config.model)).parameters < BIG:
         return
-    here, needs, space = machine(folder), peak(by_part(config, shape)), disk(config, shape)
+    here, space = machine(folder), disk(config, shape)
+    needs = peak(by_part(fit.fitted(config, memory=here["memory"] or 1), shape))  # of `auto` without a GPU the least
     who = f"model {config.model!r} of {shape.parameters / 1e9:.1f} billion parameters"
     if not here["gpu"]:
         raise ValueError(
@@ -84,7 +87,7 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
     if here["memory"] < needs:
         raise ValueError(
             f"{who}: expected {needs / GB:.1f} GB of GPU memory, came {here['memory'] / GB:.1f} GB ({here['gpu']}); "
-            "lower rollout_batch, micro_batch, batch_size or view_pixels (`make plan` shows the parts)"
+            "lower round_tokens, max_regions or view_pixels, or take a smaller model (`make plan` shows the parts)"
         )
     for place, need, advice in (
         ("models", space.pop("model"), "set HF_HOME to a larger disk"),
@@ -96,6 +99,19 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
             )
 
 
+def _notes(config: Config, shape: Shape) -> str:
+    """What to know of this model's precision, a line each."""
+    import torch
+
+    numbers = precision() if torch.cuda.is_available() else "bfloat16"
+    lines = [f"Numbers: {numbers}; an older card's float16 (T4, V100) takes as many bytes."]
+    if shape.four_bit:
+        lines += ["The weights are stored in 4 bits, whatever four_bit says; `make merge` wants the full ones."]
+    elif config.four_bit and shape.parameters < shape.family.four_bit_from:
+        lines += ["4 bits cost this family much of what it knows, by Unsloth's guide: four_bit: false."]
+    return "\n".join(["", *lines])
+
+
 def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.1f} million"
 
@@ -103,6 +119,7 @@ def _count(parameters: int) -> str:
 def table(config: Config) -> str:
     """The plan as text: what it will need beside what there is."""
     shape, here = shape_of(config.model), machine()
+    given, config = config, fit.fitted(config, memory=here["memory"])
     parts, space = by_part(config, shape), disk(config, shape)
     card = f"{here['memory'] / GB:.1f} GB, {here['gpu']}" if here["gpu"] else "no GPU"
     card += "" if here["gpu"] or shape.parameters >= BIG else ", and none is needed"
@@ -112,7 +129,11 @@ def table(config: Config) -> str:
         name = "standing, all the time" if phase == "standing" else f"phase: {phase}"
         rows += [(f"  {name}", f"{sum(values.values()) / GB:.1f} GB", "")]
         rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in values.items()]
-    rows += [("  reserve", f"{RESERVE / GB:.1f} GB", "")]
+    reserve = (peak(parts) - CONTEXT) * SLACK / (1 + SLACK) + CONTEXT
+    rows += [("  reserve", f"{reserve / GB:.1f} GB", "")]
+    if config is not given:
+        card = "for this GPU" if here["gpu"] else f"for a GPU of {fit.CARD / GB:.0f} GB"
+        rows += [(f"{name}: auto", str(getattr(config, name)), card) for name in SIZES if getattr(given, name) == AUTO]
     rows += [("Disk for the model", f"{space.pop('model') / GB:.1f} GB", f"{here['models'] / GB:.0f} GB free")]
     rows += [("Disk for the run, at most", f"{sum(space.values()) / GB:.1f} GB", f"{here['runs'] / GB:.0f} GB free")]
     rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in space.items()]
@@ -120,7 +141,7 @@ def table(config: Config) -> str:
     rows += [("Hours on one GPU, estimated", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
     text = "\n".join(f"{name:<58}{need:>10}   {there}".rstrip() for name, need, there in rows)
     return f"""{text}
-
+{_notes(config, shape)}
 Peak: what stands, the largest of the phases, and the reserve; every reply at its full {config.round_tokens} tokens.
 Hours: from {FAST[0]} s a decoding step, {FAST[1] / 1e12:.0f} TFLOP/s and replies of {FAST[2]:.0%} of that length, \
 to {SLOW[0]} s, {SLOW[1] / 1e12:.0f} TFLOP/s and {SLOW[2]:.0%}."""

@@ -1,8 +1,8 @@
-"""Random checkpoints of Qwen2.5-VL and Qwen3-VL, tiny or as large as the real ones, with the files that those have.
+"""Random checkpoints of Qwen2.5-VL, Qwen3-VL and Qwen3.5, tiny or as large as the real ones, with their files.
 
 Sizes and weights are the only difference: the model classes, the byte-level BPE tokenizer with Qwen's special tokens,
-the image processor's own settings, Qwen's chat template (which knows no tools), and weights in several safetensors
-files are as there.
+the image processor's own settings, the model's own chat template, and weights in several safetensors files are as
+there.
 """
 
 import json
@@ -21,7 +21,10 @@ LINES = [
     '{"name": "magnify", "arguments": {"regions": [[10, 20, 345, 678], [12, 9, 100, 250]]}}',
     "<rethink>the view shows 3, so the draft was wrong</rethink><answer>3</answer> yes no true false",
 ] * 8
-TEMPLATE = (  # Qwen2.5-VL's, without its video branch
+# The two image processors: side of a patch, least and most pixels, mean and deviation.
+OLD = (14, 56 * 56, 12845056, IMAGE)
+NEW = (16, 256 * 256, 4096 * 4096, {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+TEMPLATE = (  # Qwen2.5-VL's, without its video branch; it knows no tools
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
     "You are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n{% else %}"
@@ -31,8 +34,33 @@ TEMPLATE = (  # Qwen2.5-VL's, without its video branch
 )
 
 
+OWN_TEMPLATES = {"qwen3_vl": "qwen3_vl_chat_template", "qwen3_5": "qwen3_5_think_chat_template"}  # TRL has copies
+
+
+def _delta(hidden: int) -> dict:
+    """Qwen3.5's own settings: every second layer is a linear-attention one, so that two layers have both kinds."""
+    return {
+        "head_dim": hidden // 2, "full_attention_interval": 2, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+        "linear_key_head_dim": hidden // 4, "linear_value_head_dim": hidden // 4, "rope_parameters": {
+            "rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25, "mrope_interleaved": True,
+            "mrope_section": [hidden // 32 - 1, 1, 0] if hidden < 128 else [hidden // 32 - 2, 1, 1],
+        },
+    }  # fmt: skip
+
+
+# model type -> its config's class, its image processor, and what is its own of the text's and the vision's settings
+KINDS = {
+    "qwen2_5_vl": ("Qwen2_5_VLConfig", OLD, lambda hidden: {}, {"fullatt_block_indexes": [1]}),
+    "qwen3_vl": (
+        "Qwen3VLConfig", NEW, lambda hidden: {"head_dim": hidden // 4},
+        {"num_position_embeddings": 256, "deepstack_visual_indexes": [0]},
+    ),
+    "qwen3_5": ("Qwen3_5Config", NEW, _delta, {"num_position_embeddings": 256}),
+}  # fmt: skip
+
+
 def save_random(kind: str, folder, hidden: int = 64, layers: int = 2, shard: str = "200KB", shape: dict | None = None):
-    """Make a checkpoint of model type `kind`, `qwen2_5_vl` or `qwen3_vl`, in `folder`, and return the folder.
+    """Make a checkpoint of model type `kind`, a key of `KINDS`, in `folder`, and return the folder.
 
     `shape`, a config.json of that type, takes the place of the tiny sizes: then it is as large as it says.
     """
@@ -54,42 +82,36 @@ def save_random(kind: str, folder, hidden: int = 64, layers: int = 2, shard: str
 
 
 def _processor(t, kind: str):
-    tokenizer = _tokenizer(t)
-    new = kind == "qwen3_vl"
-    sizes = {"patch_size": 16 if new else 14, "temporal_patch_size": 2, "merge_size": 2}
-    edges = (65536, 16777216) if new else (3136, 12845056)
-    size = {"size": {"shortest_edge": edges[0], "longest_edge": edges[1]}}
-    mean = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3} if new else IMAGE
-    images = t.Qwen2VLImageProcessor(**size, **sizes, **mean)
-    if new:
-        return t.Qwen3VLProcessor(images, tokenizer, t.Qwen3VLVideoProcessor(**mean), TEMPLATE)
-    return t.Qwen2_5_VLProcessor(images, tokenizer, t.Qwen2VLVideoProcessor(**mean), TEMPLATE)
+    from trl import chat_template_utils
+
+    patch, least, most, colours = KINDS[kind][1]
+    images = t.Qwen2VLImageProcessor(
+        size={"shortest_edge": least, "longest_edge": most},
+        patch_size=patch, temporal_patch_size=2, merge_size=2, **colours,
+    )  # fmt: skip
+    own = TEMPLATE if kind == "qwen2_5_vl" else getattr(chat_template_utils, OWN_TEMPLATES[kind])
+    if kind == "qwen2_5_vl":
+        return t.Qwen2_5_VLProcessor(images, _tokenizer(t), t.Qwen2VLVideoProcessor(**colours), own)
+    return t.Qwen3VLProcessor(images, _tokenizer(t), t.Qwen3VLVideoProcessor(**colours), own)
 
 
 def _config(t, kind: str, tokenizer, hidden: int, layers: int, shape: dict | None):
-    new = kind == "qwen3_vl"
+    name, (patch, *_), texts, visions = KINDS[kind]
     sections = [hidden // 16, hidden // 32, hidden // 32]  # half a head, over time, height and width
-    text = {
+    tiny = {
         "vocab_size": len(tokenizer), "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_attention_heads": 4,
         "num_hidden_layers": layers, "num_key_value_heads": 2, "tie_word_embeddings": True,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections},
-        "max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None,
-        **({"head_dim": hidden // 4} if new else {}),
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections}, **texts(hidden),
     }  # fmt: skip
     vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": hidden}
-    extra = {"num_position_embeddings": 256, "deepstack_visual_indexes": [0]} if new else {"fullatt_block_indexes": [1]}
-    ids = {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{mark}|>")
-        for name, mark in {"image": "image_pad", "video": "video_pad", "vision_start": "vision_start",
-                           "vision_end": "vision_end"}.items()
-    }  # fmt: skip
-    family = "Qwen3VL" if new else "Qwen2_5_VL"
-    vision |= {**extra, "patch_size": 16 if new else 14}
-    if shape:
-        text, vision = text | shape["text_config"], shape["vision_config"]
-    return getattr(t, family + "Config")(
-        text_config=text, vision_config=vision, tie_word_embeddings=text["tie_word_embeddings"], **ids
-    )
+    text, vision = (shape["text_config"], shape["vision_config"]) if shape else (tiny, vision | visions)
+    ends = {"max_position_embeddings": 32768, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+    marks = ("image_pad", "video_pad", "vision_start", "vision_end")
+    ids = {f"{mark.removesuffix('_pad')}_token_id": tokenizer.convert_tokens_to_ids(f"<|{mark}|>") for mark in marks}
+    return getattr(t, name)(
+        text_config=text | ends, vision_config=vision | {"patch_size": patch},
+        tie_word_embeddings=text["tie_word_embeddings"], **ids,
+    )  # fmt: skip
 
 
 def _tokenizer(t):

@@ -51,12 +51,12 @@ def reward_functions(agent: Agent) -> list:
 
 def trajectory(look: Look, ids: list[int]) -> Trajectory:
     """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
-    tokenizer = look.agent.policy.processor.tokenizer
-    header = tokenizer.encode(protocol.HEADER, add_special_tokens=False)
+    policy, tokenizer = look.agent.policy, look.agent.policy.processor.tokenizer
+    header = tokenizer.encode(protocol.HEADER + policy.opening, add_special_tokens=False)
     end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
     starts = [i + len(header) for i in range(end, len(ids)) if ids[i : i + len(header)] == header]
     replies = [ids[:end], ids[starts[0] :]] if look.called and starts else [ids[:end]]
-    return look.trajectory([tokenizer.decode(r, skip_special_tokens=True) for r in replies], [*map(len, replies)])
+    return look.trajectory([*map(policy.text, replies)], [*map(len, replies)])
 
 
 def check_views(look: Look, completion: list[dict], ids: list[int]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mags_kit.config import Config
 from mags_kit.images import open_image
-from mags_kit.method import protocol
+from mags_kit.method import fit, protocol
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
 from mags_kit.records import Outcome, Sample, Trajectory
@@ -24,10 +24,9 @@ class Agent:
     @classmethod
     def of(cls, run: Run, policy: Policy, network: str = "") -> "Agent":
         """The agent of a run, with its own magnifier or another `network`."""
-        config = run.config
-        magnifier = Magnifier(
-            network or config.magnifier, config.view_pixels, policy.factor, config.margin, cache_dir=run.views
-        )
+        config = fit.fitted(run.config)
+        pixels = min(config.view_pixels, policy.limits[1])
+        magnifier = Magnifier(network or config.magnifier, pixels, policy.factor, config.margin, cache_dir=run.views)
         return cls(policy, magnifier, config, run.data)
 
 

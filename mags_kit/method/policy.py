@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,8 @@ from PIL import Image
 from mags_kit import compat, hub
 from mags_kit.config import Config
 from mags_kit.method import processes, protocol
-from mags_kit.records import write_json
-
-LANGUAGE_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+from mags_kit.method.adapters import with_adapter
+from mags_kit.method.families import Family, family_of
 
 
 @dataclass
@@ -22,8 +22,14 @@ class Policy:
 
     model: Any
     processor: Any
-    frame: str  # in which it writes boxes, see protocol.frame_of
+    family: Family
     style: str  # of its prompts
+    limits: tuple[int, int]  # the least and the most pixels of an image, as its processor was published
+
+    @property
+    def frame(self) -> str:
+        """In which it writes boxes."""
+        return self.family.frame
 
     @property
     def factor(self) -> int:
@@ -40,12 +46,29 @@ class Policy:
         """Tokens that only images may bring; a policy that samples one breaks its own position ids."""
         return self.processor.tokenizer.convert_tokens_to_ids(list(protocol.VISION_TOKENS))
 
+    @cached_property
+    def opening(self) -> str:
+        """What the chat template writes at the beginning of a reply, after the turn's header."""
+        talk = [{"role": "user", "content": [{"type": "text", "text": "-"}]}]
+        return self.processor.apply_chat_template(talk, add_generation_prompt=True).rpartition(protocol.HEADER)[2]
+
+    def text(self, ids: list[int]) -> str:
+        """What a reply says; where the template opens a `<think>` for it, that is part of the reply."""
+        opened = self.opening if self.opening.strip() == f"<{protocol.THINK}>" else ""
+        return opened + self.processor.tokenizer.decode(ids, skip_special_tokens=True)
+
     def first_view(self, image, pixels: int):
-        """The whole image within a budget of `pixels`, by the processor's own resize rule, so that it is kept."""
+        """The whole image within a budget of `pixels` and the model's own limits, by its processor's resize rule.
+
+        An image of fewer pixels than the model ever sees is enlarged, as its processor would.
+        """
         from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-        height, width = smart_resize(image.height, image.width, self.factor, self.factor**2, pixels)
-        return image.convert("RGB").resize((width, height), Image.BICUBIC)
+        least, most = (min(limit, pixels) for limit in self.limits)
+        size = smart_resize(image.height, image.width, self.factor, least, most)
+        while size[0] * size[1] > most and (less := smart_resize(*size, self.factor, self.factor**2, most)) != size:
+            size = less  # a sliver: the rule cuts a bit of it each time, and the processor would go on
+        return image.convert("RGB").resize(size[::-1], Image.BICUBIC)
 
     def generate(self, prompts: list[list[int]], images: list[list], max_tokens: int, temperature: float = 0.0):
         """Sample one continuation per prompt, up to and with its end mark; greedy at temperature 0.
@@ -83,7 +106,14 @@ class Policy:
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
-        pixels = processor.image_processor([i for group in images for i in group], return_tensors="pt")
+        images = [image for group in images for image in group]
+        pixels = processor.image_processor(images, return_tensors="pt")
+        patch = processor.image_processor.patch_size
+        seen = [(patch * int(w), patch * int(h)) for _, h, w in pixels["image_grid_thw"]]
+        if seen != (sizes := [image.size for image in images]):
+            raise RuntimeError(
+                f"the processor resized images of {sizes} to {seen}; expected it to take them as they are"
+            )
         kinds = (ids == processor.image_token_id).long()
         needed = int(pixels["image_grid_thw"].prod(-1).sum()) // processor.image_processor.merge_size**2
         if int(kinds.sum()) != needed:
@@ -107,26 +137,68 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     transformers = compat.transformers()
     source = {"revision": config.revisions.get(path, "main"), "local_files_only": hub.offline()}
     try:
-        kind = transformers.AutoConfig.from_pretrained(path, **source).model_type
+        published = transformers.AutoConfig.from_pretrained(path, **source)
         processor = transformers.AutoProcessor.from_pretrained(path, **source)
     except (OSError, ValueError) as error:
         raise ValueError(not_a_model(config.model, error)) from None
-    frame = protocol.frame_of(kind)
-    model, tokenizer = _load_model(path, source, config.four_bit), processor.tokenizer
+    family = family_of(published.model_type)
+    stored = check_stored(config.model, published)
+    if stored and config.vllm:
+        raise ValueError(f"vllm: true, but model {config.model!r} is stored in 4 bits; name the model in full weights")
+    model, tokenizer = _load_model(path, source, config.four_bit and not stored), processor.tokenizer
     tokenizer.padding_side = "left"
     # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would fill every setting
     # that a caller leaves open, and differently here and in TRL.
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model.generation_config = transformers.GenerationConfig(**ends)
-    if getattr(tokenizer, "response_template", None) is None:
-        # Qwen's own template is not fit for tool calls; TRL's for Qwen3-VL is, and both families read its marks.
-        from trl.chat_template_utils import qwen3_vl_chat_template
-
-        processor.chat_template = qwen3_vl_chat_template
-        tokenizer.response_template = protocol.RESPONSE_TEMPLATE
+    _give_template(processor, family, config.thinking)
+    limits = _take_as_they_are(processor.image_processor)
     if adapter or trainable:
-        model = _with_adapter(model, config, adapter, trainable)
-    return Policy(model.eval(), processor, frame, config.prompt_style)
+        model = with_adapter(model, config, family, adapter, trainable)
+    return Policy(model.eval(), processor, family, config.prompt_style, limits)
+
+
+def _give_template(processor, family: Family, thinking: bool) -> None:
+    """The chat template and reply format of its family; a tokenizer that brings a reply format keeps its own."""
+    from trl import chat_template_utils
+
+    if thinking and not family.thinking:
+        raise ValueError("thinking: true, but this model has no template for it; set thinking: false")
+    if getattr(processor.tokenizer, "response_template", None) is None:
+        processor.chat_template = getattr(chat_template_utils, family.thinking if thinking else family.template)
+        processor.tokenizer.response_template = family.response_template
+
+
+def _take_as_they_are(images) -> tuple[int, int]:
+    """Let the image processor resize nothing that the kit sized, and return the limits that it came with, in pixels.
+
+    A crop that is to be seen as it is may be smaller than the least that the processor would leave: enlarged to that,
+    the "plain crop" would be another magnifier, and padded, it would cost as many tokens and show what is not there.
+    """
+    limits = images.size["shortest_edge"], images.size["longest_edge"]
+    images.size = {"shortest_edge": (images.patch_size * images.merge_size) ** 2, "longest_edge": limits[1]}
+    return limits
+
+
+def save_processor(policy: Policy, folder: Path) -> None:
+    """Write the processor with the limits that it was published with."""
+    images, least = policy.processor.image_processor, policy.limits[0]
+    ours = images.size
+    images.size = {**ours, "shortest_edge": least}
+    policy.processor.save_pretrained(folder)
+    images.size = ours
+
+
+def check_stored(model: str, published) -> bool:
+    """Whether a model's weights are stored in 4 bits; ValueError where nothing can be done with them as they are."""
+    stored = getattr(published, "quantization_config", None)
+    if stored is None:
+        return False
+    stored = stored if isinstance(stored, dict) else stored.to_dict()
+    if not stored.get("load_in_4bit"):
+        kind = stored.get("quant_method", "?")
+        raise ValueError(f"model {model!r} is stored quantised ({kind}); expected full weights or bitsandbytes NF4")
+    return True
 
 
 def not_a_model(name: str, error: Exception) -> str:
@@ -135,12 +207,21 @@ def not_a_model(name: str, error: Exception) -> str:
     return f"model {name!r}: expected a folder or a reachable hub id of a Qwen-VL; {reason}"
 
 
+def precision() -> str:
+    """What numbers are computed in: bfloat16 where the card has it, float16 on older ones (T4, V100), else float32."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "float32"
+    # An older card emulates bfloat16, slowly; the trainer's scaler keeps float16's small gradients.
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
 def _load_model(path: str, source: dict, four_bit: bool):
     import torch
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
-    gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if gpu else torch.float32
+    gpu, dtype = torch.cuda.is_available(), getattr(torch, precision())
     storage = dtype if os.environ.get("ACCELERATE_USE_FSDP") == "true" else torch.uint8  # FSDP deals out floats only
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
@@ -151,38 +232,12 @@ def _load_model(path: str, source: dict, four_bit: bool):
         **source,
         dtype=dtype,
         device_map={"": processes.here().local_process_index if gpu else "cpu"},
-        quantization_config=quantised if four_bit else None,
+        **({"quantization_config": quantised} if four_bit else {}),
     )
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # On some CPUs bitsandbytes repacks weights in eval mode: it rounds their scales to bf16, so that sampling
             # and training see different weights, and fails where a layer's width is no multiple of 64.
             module.support_avx512bf16_for_cpu = False
+            module.compute_dtype = dtype  # weights stored in 4 bits bring that of another card
     return model
-
-
-def _with_adapter(model, config: Config, adapter, trainable: bool):
-    from peft import LoraConfig, PeftModel, get_peft_model
-
-    if adapter:
-        if not Path(adapter, "adapter_config.json").exists():
-            raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
-        return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
-    lora = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LANGUAGE_LAYERS, task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, lora)
-
-
-def save_adapter(policy: Policy, folder: Path, note: dict | None = None) -> None:
-    """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this.
-
-    TRL keeps a copy of the adapter's start beside it for the KL penalty; that is not saved.
-    """
-    named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
-    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
-    if processes.here().is_main_process:
-        policy.model.save_pretrained(folder, state_dict=whole, selected_adapters=["default"])
-        if note:
-            write_json(folder / "chosen.json", note)
-    processes.here().wait_for_everyone()

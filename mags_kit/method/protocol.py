@@ -102,8 +102,12 @@ RESPONSE_TEMPLATE = {
 
 
 def prompt(question: str, image, rounds: int, style: str, frame: str, max_regions: int) -> list[dict]:
-    """The conversation before the first reply: one user message with the first view (a PIL image) and the text."""
+    """The conversation before the first reply: one user message with the first view (a PIL image) and the text.
+
+    A question may hold a token's name, as `<|image_pad|>`; a space within keeps it the text that it is.
+    """
     text = PROMPTS[style]["two" if rounds == 2 else "one"]
+    question = re.sub(r"<(?=\|\w+\|>)", "< ", question)
     text = text.format(question=question, max_regions=max_regions, frame=FRAMES[frame])
     return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": text}]}]
 
@@ -113,10 +117,14 @@ def part(tag: str, text: str) -> str:
     return f"<{tag}>{text}</{tag}>"
 
 
-def tool_call_text(boxes) -> str:
-    """A tool call as a policy writes it; `boxes` in the model's own frame."""
-    inner = ", ".join("[" + ", ".join(str(v) for v in box) + "]" for box in boxes)
-    return f'{CALL[0]}\n{{"name": "{TOOL}", "arguments": {{"regions": [{inner}]}}}}\n{CALL[1]}'
+def tool_call_text(boxes, xml: bool = False) -> str:
+    """A tool call as a policy writes it, in JSON or XML; `boxes` in the model's own frame."""
+    regions = "[" + ", ".join("[" + ", ".join(str(v) for v in box) + "]" for box in boxes) + "]"
+    if xml:
+        inner = f"<function={TOOL}>\n<parameter=regions>\n{regions}\n</parameter>\n</function>"
+    else:
+        inner = f'{{"name": "{TOOL}", "arguments": {{"regions": {regions}}}}}'
+    return f"{CALL[0]}\n{inner}\n{CALL[1]}"
 
 
 @dataclass(frozen=True)
@@ -136,14 +144,6 @@ def parse_reply(text: str) -> Reply:
 def _between(text: str, tag: str) -> str | None:
     match = re.search(part(tag, "(.*?)"), text, re.DOTALL)
     return match.group(1).strip() if match else None
-
-
-def frame_of(model_type: str) -> str:
-    """The frame in which a model of this type writes boxes; Qwen's documentation of each model is the source."""
-    frames = {"qwen2_vl": "thousand", "qwen2_5_vl": "pixels", "qwen3_vl": "thousand"}
-    if model_type not in frames:
-        raise ValueError(f"model type {model_type!r} is not supported; expected one of {', '.join(frames)}")
-    return frames[model_type]
 
 
 def to_source(box, frame: str, view: tuple[int, int], source: tuple[int, int]) -> tuple[float, float, float, float]:

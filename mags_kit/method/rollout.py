@@ -66,9 +66,7 @@ def _replies(policy: Policy, looks: list[Look], temperature: float, forced: list
 
 
 def _record(look: Look, replies: list[list[int]], condition: str) -> Trajectory:
-    tokenizer = look.agent.policy.processor.tokenizer
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in replies]
-    return look.trajectory(texts, [len(ids) for ids in replies], condition)
+    return look.trajectory([*map(look.agent.policy.text, replies)], [*map(len, replies)], condition)
 
 
 def prompt_ids(policy: Policy, content: list[dict]) -> list[int]:
@@ -115,7 +113,7 @@ def _force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> li
     own = tokenizer.decode(reply, skip_special_tokens=True).split(protocol.CALL[0])[0]
     view, source = look.first_view.size, look.image.size
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step) for box in boxes]
-    return [*tokenizer.encode(own + protocol.tool_call_text(written)), tokenizer.eos_token_id]
+    return [*tokenizer.encode(own + protocol.tool_call_text(written, policy.family.xml)), tokenizer.eos_token_id]
 
 
 def repeat(samples: list[Sample], times: int) -> list[Sample]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from mags_kit import compat
 from mags_kit.config import Config
-from mags_kit.method import processes
+from mags_kit.method import fit, processes
+from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.environment import Environment, reward_functions
 from mags_kit.method.look import Agent
-from mags_kit.method.policy import Policy, load_policy, save_adapter
+from mags_kit.method.policy import Policy, load_policy, precision
 from mags_kit.method.validation import Validation
 from mags_kit.records import Sample, read_json, write_json
 from mags_kit.runs import Run
@@ -56,7 +57,7 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
 
 def batches(config: Config, count: int) -> dict[str, int]:
     """TRL's batch settings in `count` processes, so that an optimisation step holds the same trajectories as in one."""
-    sampled, micro = config.step_batches
+    sampled, micro = fit.fitted(config, count).step_batches
     if sampled % count:
         raise ValueError(
             f"{count} processes cannot share the {sampled} trajectories sampled at once; expected a divisor of them, "
@@ -94,7 +95,9 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
     config, agent = run.config, Agent.of(run, policy)
     set_seed(config.seed * 100 + number)
     rows = [{"prompt": [{"role": "user", "content": ""}], "sample": i} for i in range(len(stage.samples))]
-    if config.step_batches[0] < config.samples_per_step * config.num_generations:  # else an epoch could end in a step
+    if (
+        agent.config.step_batches[0] < config.samples_per_step * config.num_generations
+    ):  # else an epoch could end in a step
         rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     # With gradient checkpointing TRL makes the embeddings' output require gradients, and Qwen2.5-VL names its patch
     # embedding as one: the frozen vision tower would be differentiated through, at over a GB in the 3B model.
@@ -143,7 +146,8 @@ def _arguments(run: Run, policy: Policy, stage: Stage, number: int):
         save_total_limit=1,
         seed=config.seed * 100 + number,
         use_cpu=policy.model.device.type == "cpu",
-        bf16=policy.model.device.type == "cuda",
+        bf16=precision() == "bfloat16",
+        fp16=precision() == "float16",
         report_to=_trackers(config),
         disable_tqdm=True,  # `Validation` shows one bar with the reward
     )

@@ -5,10 +5,10 @@ from tqdm import tqdm
 
 from mags_kit import compat
 from mags_kit.method import processes, rewards
+from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.look import Agent
 from mags_kit.method.measures import behaviour
-from mags_kit.method.policy import save_adapter
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, read_json, write_json
 from mags_kit.runs import Run

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from mags_kit.config import Config
-from mags_kit.method.policy import load_policy, model_path
+from mags_kit.method.policy import check_stored, load_policy, model_path, save_processor
 from mags_kit.records import read_json, write_bytes, write_text
 from mags_kit.report.evaluation import MAIN, ONE
 from mags_kit.runs import PROJECT, Run
@@ -21,18 +21,23 @@ WIDTH = 900  # pixels, at most, of a picture in a published notebook
 def merge(run: Run) -> Path:
     """Merge `training/best` into the base's own weights, not the NF4 ones, and save model and processor in `merged/`.
 
-    The base is loaded in float32 (bfloat16 on a GPU) and saved in the precision that it came in.
+    The base is loaded in the precision of this machine (float32 without a GPU) and saved in the one that it came in.
     """
     from transformers import AutoConfig
 
     best, folder = run.best, run.path / "merged"
     if not best.joinpath("adapter_config.json").exists():
         raise ValueError(f"{run.path}: expected an adapter in training/best, came none; finish `make reproduce` first")
+    published = AutoConfig.from_pretrained(model_path(run.config.model))
+    if check_stored(run.config.model, published):
+        raise ValueError(
+            f"model {run.config.model!r} is stored in 4 bits, into which an adapter would be rounded away; expected a "
+            "run on the model in full weights"
+        )
     policy = load_policy(replace(run.config, four_bit=False), best)
-    merged = policy.model.merge_and_unload()
-    merged = merged.to(AutoConfig.from_pretrained(model_path(run.config.model)).dtype)
+    merged = policy.model.merge_and_unload().to(published.dtype)
     merged.save_pretrained(folder)
-    policy.processor.save_pretrained(folder)
+    save_processor(policy, folder)
     write_text(folder / "README.md", card(run, merged=True))
     write_text(best / "README.md", card(run, merged=False))
     return folder
@@ -45,8 +50,13 @@ def card(run: Run, merged: bool) -> str:
     changed = {k: v for k, v in asdict(config).items() if v != getattr(Config(), k)} | {"model": base}
     changed = {k: Path(v).name if k in ("own", "adapter", "magnifier") else v for k, v in changed.items()}
     what = (
-        "Plain transformers weights: the LoRA adapter is merged in. It was trained and measured over NF4 weights; "
-        "these carry no quantisation, so replies can differ a little from those that were measured."
+        "Plain transformers weights: the LoRA adapter is merged in. "
+        + (
+            "It was trained and measured over NF4 weights; these carry no quantisation, so replies can differ a little "
+            "from those that were measured."
+            if config.four_bit
+            else "It was trained and measured over these."
+        )
         if merged
         else "A LoRA adapter on the language layers, as PEFT saves it; `make merge` merges it into its base."
     )
@@ -92,7 +102,7 @@ def _measured(run: Run) -> str:
         for name, r in results.items()
         if name in (ONE, MAIN)
     ]
-    return "Accuracy on the run's test set, greedy, NF4, with the 95% Wilson interval:\n\n" + "\n".join(rows)
+    return "Accuracy on the run's test set, greedy, with the 95% Wilson interval:\n\n" + "\n".join(rows)
 
 
 def publish(run: Run, folder: Path = PROJECT / "results") -> Path:
