@@ -12,7 +12,7 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base plan measure merge test lab lock check-lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ ablations: $(READY) ## does the curriculum matter? orders and numbers of samples
 base: NAME = base
 base: $(READY) ## train the embedded base model again from nothing (notebook 00, about 40 minutes on two cores)
 	@$(RUN) --job base
+
+status: $(READY) ## each step of run NAME=: done, stale and why, or missing
+	@$(PY) -m mags_kit status --name "$(or $(NAME),$(PROFILE))"
 
 plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing
 	@$(PY) -m mags_kit plan --profile "$(PROFILE)" --set '$(SET)'

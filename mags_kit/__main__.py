@@ -1,12 +1,18 @@
 """The one command line of the kit: `python -m mags_kit COMMAND`, which the Makefile calls."""
 
 import argparse
+import errno
 import json
 import sys
 
+from mags_kit import holder, status
 from mags_kit.config import PROFILES, parse_settings
 from mags_kit.pipeline import JOBS, reproduce
 from mags_kit.runs import open_run, reopen, run_folder
+
+
+# No room on the disk or in a quota, a file over the limit; a folder that is not ours to write in
+FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,10 +39,17 @@ def parts(arguments) -> None:
     curated = run_folder(arguments.name or arguments.profile) / "data" / "curated.jsonl"
     if wanted[0] != "curate" and not curated.exists():
         raise ValueError(f"{curated} is missing; `make curate` with the same settings makes it")
+    folder = run_folder(arguments.name or arguments.profile)
+    holder.hold(folder, f"`mags_kit {' '.join(wanted)}`")
     opened = open_run(arguments.profile, arguments.name, parse_settings(arguments.set))
     for part in wanted:
         experiments.PARTS[part](opened)
     processes.leave()
+    holder.leave(folder)
+
+
+def show_status(arguments) -> None:
+    print(status.table(reopen(arguments.name), JOBS["reproduce"]))
 
 
 def plan(arguments) -> None:
@@ -103,6 +116,7 @@ def _parser() -> Parser:
         text += "; without notebooks, also in several processes by `accelerate launch`"
         added = command(name, parts, text, "profile", "name", "set")
         added.add_argument("more", nargs="*", metavar="PART", help="go on with train, evaluate")
+    command("status", show_status, "each step of a run: done, stale and why, or missing", "name")
     command("plan", plan, "what a run will need beside what is here; starts nothing", "profile", "set")
     added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")
     added.add_argument("--tiny", action="store_true", help="a tiny shape: the code path alone, on a CPU too")
@@ -121,6 +135,11 @@ def main(arguments: list[str] | None = None) -> None:
         parsed.does(parsed)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
+    except OSError as error:
+        if error.errno not in FULL_OR_CLOSED:
+            raise
+        hint = "make room, or name another folder for the runs: MAGS_RUNS=FOLDER; the same command goes on from there"
+        raise SystemExit(f"mags_kit: {error.filename or 'a file'}: {error.strerror}; {hint}") from None
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
-    install config records images runs compat hub
+    install config records images runs compat hub holder fingerprints steps
     method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
@@ -22,7 +22,7 @@ ORDER = """
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
     report.page report.export
     hardware.memory hardware.plan hardware.random_model hardware.measure
-    experiments pipeline __main__
+    experiments status pipeline __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}

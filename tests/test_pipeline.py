@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mags_kit import pipeline, runs
+from mags_kit import pipeline, runs, status
 from mags_kit.report import page
 from mags_kit.runs import open_run
 
@@ -20,7 +20,7 @@ def notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "PROJECT", tmp_path)
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    monkeypatch.setattr(pipeline, "NOTEBOOKS", folder)
+    monkeypatch.setattr(status, "NOTEBOOKS", folder)
     monkeypatch.setattr(pipeline, "STEPS", ("01_a", "02_b"))
     monkeypatch.setattr(page, "write", lambda run, steps: run.path / "report.html")
 

@@ -1,15 +1,15 @@
 """The policy: a Qwen-VL model with its processor, in NF4 if asked, with a LoRA adapter, sampled in batches."""
 
 import os
+import shutil
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from mags_kit import compat, hub
-from mags_kit.config import Config
+from mags_kit.config import Config, model_path
 from mags_kit.method import processes, protocol
 from mags_kit.records import write_json
 
@@ -91,11 +91,6 @@ class Policy:
         return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
 
 
-def model_path(name: str) -> str:
-    """`embedded` -> the folder that the kit ships; a local folder or a hub id stays."""
-    return str(files("mags_kit") / "assets" / "base") if name == "embedded" else name
-
-
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
     """Model and processor by a config. `adapter` is a PEFT folder; `trainable` gives it, or a new one, gradients.
 
@@ -175,14 +170,19 @@ def _with_adapter(model, config: Config, adapter, trainable: bool):
 
 
 def save_adapter(policy: Policy, folder: Path, note: dict | None = None) -> None:
-    """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this.
+    """Write the adapter as PEFT saves it, whole or not at all, with a `note` on why it was chosen; every process
+    calls this.
 
     TRL keeps a copy of the adapter's start beside it for the KL penalty; that is not saved.
     """
     named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
     whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
     if processes.here().is_main_process:
-        policy.model.save_pretrained(folder, state_dict=whole, selected_adapters=["default"])
+        new = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(new, ignore_errors=True)
+        policy.model.save_pretrained(new, state_dict=whole, selected_adapters=["default"])
         if note:
-            write_json(folder / "chosen.json", note)
+            write_json(new / "chosen.json", note)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
     processes.here().wait_for_everyone()
