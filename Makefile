@@ -12,7 +12,7 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test lab lock check-lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test chaos lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,10 @@ merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
+
+KILLS   ?= 30
+chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (half an hour)
+	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks

@@ -77,6 +77,15 @@ def publish(arguments) -> None:
     print(export.publish(reopen(arguments.name)))
 
 
+def make_chaos(arguments) -> None:
+    from mags_kit import chaos
+
+    result = chaos.chaos(arguments.name or "chaos", arguments.kills, arguments.short, arguments.processes)
+    print(chaos.table(result))
+    if not result["same"]:
+        raise SystemExit(f"mags_kit: not the same: {', '.join(result['rounds'][-1]['differ'])}")
+
+
 def try_settings(arguments) -> None:
     import pandas as pd
 
@@ -125,6 +134,10 @@ def _parser() -> Parser:
     )
     command("merge", merge, "the best adapter of a run merged into its base, and model cards", "name")
     command("publish", publish, "copy what the README shows of a run into results/", "name")
+    added = command("chaos", make_chaos, "kill a small run at random, and compare it with one that was not", "name")
+    added.add_argument("--kills", type=int, default=30, help="how often")
+    added.add_argument("--short", action="store_true", help="the shortest run, without notebooks")
+    added.add_argument("--processes", type=int, default=1, help="more than one: --short, by `accelerate launch`")
     command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
     return parser
 

@@ -68,6 +68,7 @@ def weights(config: Config) -> dict[str, str]:
     return {"weights of the model": model} | own
 
 
+@cache
 def code(*roots: str, alone: tuple[str, ...] = ()) -> dict[str, str]:
     """Of the modules `roots` and of all of the kit that they import, and of `alone` without what those import.
 
@@ -76,7 +77,7 @@ def code(*roots: str, alone: tuple[str, ...] = ()) -> dict[str, str]:
     found, new = set(), {root for root in roots if root not in alone}
     while new:
         found |= new
-        new = {name for module in new for name in imports(tree(module))} - found - PLUMBING - set(alone)
+        new = {name for module in new for name in _imports(module)} - found - PLUMBING - set(alone)
     return {f"code of {name}": _code(name) for name in sorted(found | set(alone))}
 
 
@@ -95,6 +96,11 @@ def imports(parsed: ast.Module) -> set[str]:
                 inside = KIT.joinpath(*base, alias.name).with_suffix(".py").is_file()
                 names.add(".".join([*base, alias.name] if inside else base))
     return names
+
+
+@cache
+def _imports(module: str) -> set[str]:
+    return imports(tree(module))
 
 
 @cache

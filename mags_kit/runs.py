@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from mags_kit.config import CURRICULA, Config, load_config
@@ -184,6 +185,7 @@ def versions() -> dict[str, str]:
     return {name: _version(name) for name in names}
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

@@ -35,12 +35,12 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
     if notebook == "05_seeds":
         return (*answers(run, "before", CONDITIONS), *branches([(seed, {}) for seed in seeds(run.config)], (MAIN, ONE)))
     if notebook == "06_ablations":
-        return (steps.data(run), *branches(each, (MAIN,)))
+        return tuple(branches(each, (MAIN,)))
     return {
         "00_embedded_base": (steps.base(run),),
         "01_data_curation": (steps.data(run), steps.pool(run), steps.curated(run)),
         "02_curriculum_rl": (steps.curated(run), steps.training(run)),
-        "03_evaluation": (steps.data(run), *every),
+        "03_evaluation": tuple(every),
         "04_regions": tuple(step for step in every if MAIN in step.name),
     }.get(notebook, ())
 

@@ -22,7 +22,7 @@ ORDER = """
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
     report.page report.export
     hardware.memory hardware.plan hardware.random_model hardware.measure
-    experiments status pipeline __main__
+    experiments status pipeline chaos __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}
