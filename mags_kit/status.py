@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mags_kit import fingerprints, holder, steps
+from mags_kit.records import read_json
 from mags_kit.runs import CHECKOUT, Run, branch_name, seeds, variants
 from mags_kit.steps import State, Step
 
@@ -48,10 +49,10 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
 def notebook(run: Run, name: str) -> Step:
     """An executed notebook. What it calls `experiments` for are steps of their own, so that is not followed."""
     source, inner = NOTEBOOKS / f"{name}.ipynb", shown(run, name)
+    cells = read_json(source)["cells"]  # as they are now: it may be edited while it is executed
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
     def made_from():
-        cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         roots = fingerprints.imports(ast.parse("\n".join(code))) - fingerprints.PLUMBING
         alone = tuple(root for root in ("experiments", "data.sets") if root in roots)
         files = {}
