@@ -11,6 +11,11 @@ UV      := $(VENV)/bin/uv
 READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
+# A rule's target can't hold a space; every other path may.
+ifneq ($(words $(VENV)),1)
+$(error VENV=$(VENV): make can't build in a folder with a space in its name; name another)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test chaos lab lock check-lock clean
 
@@ -87,7 +92,8 @@ check-lock: | $(UV) ## is there a wheel of each locked version for each platform
 		echo "$$python $$platform: yes"; done; done
 
 clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
-	rm -rf "runs/$(or $(NAME),$(PROFILE))"
+	@case "$(or $(NAME),$(PROFILE))" in .*|*/*) echo 'NAME=$(NAME): expected the name of a folder in runs/'; exit 1;; esac
+	rm -rf "$${MAGS_RUNS:-runs}/$(or $(NAME),$(PROFILE))"
 
 # basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
 # Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import re
 import sys
 
 from mags_kit import holder, status
@@ -10,9 +11,9 @@ from mags_kit.config import PROFILES, parse_settings
 from mags_kit.pipeline import JOBS, reproduce
 from mags_kit.runs import open_run, reopen, run_folder
 
-
-# No room on the disk or in a quota, a file over the limit; a folder that is not ours to write in
-FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# What stops a write, and what helps; the same command goes on from there.
+FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
+CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "allow writing there")
 
 
 class Parser(argparse.ArgumentParser):
@@ -148,10 +149,16 @@ def main(arguments: list[str] | None = None) -> None:
         parsed.does(parsed)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
-    except OSError as error:
-        if error.errno not in FULL_OR_CLOSED:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
             raise
-        hint = "make room, or name another folder for the runs: MAGS_RUNS=FOLDER; the same command goes on from there"
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        hint = "smaller batch_size, rollout_batch or micro_batch need less; the same command goes on from there"
+        raise SystemExit(f"mags_kit: the memory is used up ({said[0][:200]}); {hint}") from None
+    except OSError as error:
+        if error.errno not in FULL | CLOSED:
+            raise
+        hint = f"{(FULL | CLOSED)[error.errno]}, or name another folder for all runs, MAGS_RUNS=FOLDER"
         raise SystemExit(f"mags_kit: {error.filename or 'a file'}: {error.strerror}; {hint}") from None
 
 

@@ -160,7 +160,9 @@ def _round(target: Target, seconds: dict, kills: int, rng: random.Random, result
     made, wanted = target.made(), result["undisturbed"]
     other = sorted(name for name in {**made, **wanted} if made.get(name) != wanted.get(name))
     result["rounds"].append({"kills": len(result["kills"]), "same": not other, "differ": other})
-    print(f"the run ended: {'the same, byte for byte' if not other else 'not the same: ' + ', '.join(other)}", flush=True)
+    print(
+        f"the run ended: {'the same, byte for byte' if not other else 'not the same: ' + ', '.join(other)}", flush=True
+    )
 
 
 def _kill(target: Target, aim: str, seconds: dict, rng: random.Random, number: int) -> dict | None:

@@ -3,12 +3,11 @@
 import ast
 import json
 from dataclasses import replace
-from pathlib import Path
 
 from mags_kit import fingerprints, holder, steps
 from mags_kit.records import read_json
 from mags_kit.runs import CHECKOUT, Run, branch_name, seeds, variants
-from mags_kit.steps import State, Step
+from mags_kit.steps import Step
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 # What a notebook leaves beside its executed copy and figures

@@ -179,7 +179,9 @@ def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back
     monkeypatch.setattr(hub, "GIVE_UP", 6)
     wanted = [pictures.photo(f"VG_100K/{n}.jpg") for n in range(120)]
     web.how = dict.fromkeys(range(40, 120), "drop")
-    with pytest.raises(ValueError, match="stopped answering; .* of 120 pictures are kept in .* the same command goes on"):
+    with pytest.raises(
+        ValueError, match="stopped answering; .* of 120 pictures are kept in .* the same command goes on"
+    ):
         pictures.fetch(wanted)
     web.how, web.asked = {}, Counter()
     found, missing = pictures.fetch(wanted)

@@ -35,7 +35,7 @@ def first(tmp_path):
 
 def test_a_second_start_is_told_who_holds_the_folder(first, tmp_path):
     out, said = start(tmp_path / "run", then="").communicate()
-    assert not out and f"was taken by the first at 20" in said and f"(process {first.pid} on host " in said
+    assert not out and "was taken by the first at 20" in said and f"(process {first.pid} on host " in said
     assert "wait for it or end it, or choose another NAME=" in said.strip().splitlines()[-1]
 
 
