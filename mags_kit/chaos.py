@@ -142,7 +142,8 @@ def _timed(target: Target) -> dict[str, float]:
 def _round(target: Target, seconds: dict, kills: int, rng: random.Random, result: dict, file: Path) -> None:
     """A run from nothing, killed at random places in their order, to its end."""
     order = list(seconds)
-    for aim in sorted(rng.choices(order[:-1], k=kills), key=order.index):
+    weights = [1 / 4 if ", " in place else 1 for place in order]  # answers before and after RL have four each
+    for aim in sorted(rng.choices(order[:-1], weights[:-1], k=kills), key=order.index):
         row = _kill(target, aim, seconds, rng, len(result["kills"]))
         if row is None:  # it ended before: the rest is for another round
             break

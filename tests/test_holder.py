@@ -13,7 +13,8 @@ from mags_kit import holder
 from mags_kit.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
-HOLD = "import sys, pathlib; from mags_kit import holder; holder.{}(pathlib.Path(sys.argv[1]){}); print('held', flush=True)"
+HOLD = "import sys, pathlib; from mags_kit import holder; holder.{}(pathlib.Path(sys.argv[1]){}); "
+HOLD += "print('held', flush=True)"
 WAIT = "; sys.stdin.read()"
 
 
