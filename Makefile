@@ -11,8 +11,13 @@ UV      := $(VENV)/bin/uv
 READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
+# A rule's target can't hold a space; every other path may.
+ifneq ($(words $(VENV)),1)
+$(error VENV=$(VENV): make can't build in a folder with a space in its name; name another)
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base plan measure merge test lab lock check-lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test chaos lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +55,9 @@ base: NAME = base
 base: $(READY) ## train the embedded base model again from nothing (notebook 00, about 40 minutes on two cores)
 	@$(RUN) --job base
 
+status: $(READY) ## each step of run NAME=: done, stale and why, or missing
+	@$(PY) -m mags_kit status --name "$(or $(NAME),$(PROFILE))"
+
 plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing
 	@$(PY) -m mags_kit plan --profile "$(PROFILE)" --set '$(SET)'
 
@@ -62,6 +70,10 @@ merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
+
+KILLS   ?= 30
+chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (half an hour)
+	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks
@@ -80,7 +92,8 @@ check-lock: | $(UV) ## is there a wheel of each locked version for each platform
 		echo "$$python $$platform: yes"; done; done
 
 clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
-	rm -rf "runs/$(or $(NAME),$(PROFILE))"
+	@case "$(or $(NAME),$(PROFILE))" in .*|*/*) echo 'NAME=$(NAME): expected the name of a folder in runs/'; exit 1;; esac
+	rm -rf "$${MAGS_RUNS:-runs}/$(or $(NAME),$(PROFILE))"
 
 # basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
 # Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.

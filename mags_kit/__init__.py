@@ -18,6 +18,8 @@ read in an hour.
     report/   statistics, evaluation, tables, figures, charts, inspector, judge, page, export    what came out
     hardware/ plan, measure, random_model    what a run needs beside what is here, and what it took
     experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
+    holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done
+    status, chaos                     all of that, step by step; a run that is killed, and one that is not
     compat, hub, install              two imports that need a hand; the one place that reaches out; uv, for `make env`
     launch/, assets/base/             accelerate's settings; the base's weights
 """

@@ -1,12 +1,19 @@
 """The one command line of the kit: `python -m mags_kit COMMAND`, which the Makefile calls."""
 
 import argparse
+import errno
 import json
+import re
 import sys
 
+from mags_kit import holder, status
 from mags_kit.config import PROFILES, parse_settings
 from mags_kit.pipeline import JOBS, reproduce
 from mags_kit.runs import open_run, reopen, run_folder
+
+# What stops a write, and what helps; the same command goes on from there.
+FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
+CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "allow writing there")
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,11 +40,18 @@ def parts(arguments) -> None:
     curated = run_folder(arguments.name or arguments.profile) / "data" / "curated.jsonl"
     if wanted[0] != "curate" and not curated.exists():
         raise ValueError(f"{curated} is missing; `make curate` with the same settings makes it")
+    folder = run_folder(arguments.name or arguments.profile)
+    holder.hold(folder, f"`mags_kit {' '.join(wanted)}`")
     opened = open_run(arguments.profile, arguments.name, parse_settings(arguments.set))
     fit.note(opened)
     for part in wanted:
         experiments.PARTS[part](opened)
     processes.leave()
+    holder.leave(folder)
+
+
+def show_status(arguments) -> None:
+    print(status.table(reopen(arguments.name), JOBS["reproduce"]))
 
 
 def plan(arguments) -> None:
@@ -63,6 +77,15 @@ def publish(arguments) -> None:
     from mags_kit.report import export
 
     print(export.publish(reopen(arguments.name)))
+
+
+def make_chaos(arguments) -> None:
+    from mags_kit import chaos
+
+    result = chaos.chaos(arguments.name or "chaos", arguments.kills, arguments.short, arguments.processes)
+    print(chaos.table(result))
+    if not result["same"]:
+        raise SystemExit(f"mags_kit: not the same: {', '.join(result['rounds'][-1]['differ'])}")
 
 
 def try_settings(arguments) -> None:
@@ -104,6 +127,7 @@ def _parser() -> Parser:
         text += "; without notebooks, also in several processes by `accelerate launch`"
         added = command(name, parts, text, "profile", "name", "set")
         added.add_argument("more", nargs="*", metavar="PART", help="go on with train, evaluate")
+    command("status", show_status, "each step of a run: done, stale and why, or missing", "name")
     command("plan", plan, "what a run will need beside what is here; starts nothing", "profile", "set")
     added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")
     added.add_argument("--tiny", action="store_true", help="a tiny shape: the code path alone, on a CPU too")
@@ -112,6 +136,10 @@ def _parser() -> Parser:
     )
     command("merge", merge, "the best adapter of a run merged into its base, and model cards", "name")
     command("publish", publish, "copy what the README shows of a run into results/", "name")
+    added = command("chaos", make_chaos, "kill a small run at random, and compare it with one that was not", "name")
+    added.add_argument("--kills", type=int, default=30, help="how often")
+    added.add_argument("--short", action="store_true", help="the shortest run, without notebooks")
+    added.add_argument("--processes", type=int, default=1, help="more than one: --short, by `accelerate launch`")
     command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
     return parser
 
@@ -122,6 +150,17 @@ def main(arguments: list[str] | None = None) -> None:
         parsed.does(parsed)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
+            raise
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        hint = "smaller batch_size, rollout_batch or micro_batch need less; the same command goes on from there"
+        raise SystemExit(f"mags_kit: the memory is used up ({said[0][:200]}); {hint}") from None
+    except OSError as error:
+        if error.errno not in FULL | CLOSED:
+            raise
+        hint = f"{(FULL | CLOSED)[error.errno]}, or name another folder for all runs, MAGS_RUNS=FOLDER"
+        raise SystemExit(f"mags_kit: {error.filename or 'a file'}: {error.strerror}; {hint}") from None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 from dataclasses import dataclass, field, fields, replace
+from importlib.resources import files
 from pathlib import Path
 
 import yaml
@@ -148,6 +149,11 @@ class Config:
             raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
         if self.curated > self.pool:
             raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
+
+
+def model_path(name: str) -> str:
+    """`embedded` -> the folder that the kit ships; a local folder or a hub id stays."""
+    return str(files("mags_kit") / "assets" / "base") if name == "embedded" else name
 
 
 def check_network(network: str) -> None:

@@ -7,7 +7,8 @@ import re
 from itertools import product
 from pathlib import Path
 
-from mags_kit.config import CURRICULA, Config, load_config
+from mags_kit import steps
+from mags_kit.config import load_config
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.look import Agent
@@ -16,7 +17,7 @@ from mags_kit.method.rollout import repeat, rollout
 from mags_kit.records import Sample, Trajectory, read_samples, read_trajectories, write_jsonl
 from mags_kit.report.evaluation import MAIN, ONE, Results, before_and_after, evaluate
 from mags_kit.report.statistics import accuracy, seeds_difference
-from mags_kit.runs import Run, branch
+from mags_kit.runs import Run, branch, branch_name, seeds, variants
 
 FRESH = 450  # validation scenes that nothing else uses, to try settings on
 FIRST_FRESH = 100_000  # the seed that they begin with
@@ -26,7 +27,7 @@ def measure_pool(run: Run, agent: Agent) -> dict[str, float]:
     """Sample id -> solve rate of each candidate, from sampled rollouts in two rounds."""
     import torch
 
-    if not run.trajectories("pool").exists():
+    if not processes.main_says(steps.ready, steps.pool(run)):
         torch.manual_seed(run.config.seed)
         candidates = repeat(read_samples(run.samples("pool")), run.config.solve_rollouts)
         rollouts = rollout(agent, candidates, temperature=run.config.temperature, condition="pool")
@@ -46,15 +47,18 @@ def solve_rates(run: Run) -> dict[str, float]:
 
 def curate(run: Run, rates: dict[str, float]) -> list[Sample]:
     """Choose the training samples from the measured pool, and list them."""
-    chosen = curriculum.choose(read_samples(run.samples("pool")), rates, run.config.curated, run.config.seed)
-    if processes.here().is_main_process:
-        write_jsonl(run.samples("curated"), chosen)
-    processes.here().wait_for_everyone()
-    return chosen
+    if not processes.main_says(steps.ready, steps.curated(run)):
+        chosen = curriculum.choose(read_samples(run.samples("pool")), rates, run.config.curated, run.config.seed)
+        if processes.here().is_main_process:
+            write_jsonl(run.samples("curated"), chosen)
+        processes.here().wait_for_everyone()
+    return read_samples(run.samples("curated"))
 
 
 def train(run: Run) -> Path:
     """Train on the chosen samples, stage by stage, and return the folder of the best adapter."""
+    if processes.main_says(steps.ready, steps.training(run)):
+        return run.best
     samples, validation = (read_samples(run.samples(name)) for name in ("curated", "validation"))
     return training.train(run, validation, curriculum.stages(samples, run.config))
 
@@ -67,17 +71,9 @@ def retrain(run: Run, name: str, **changes) -> Run:
     return inside
 
 
-def _branch_name(seed: int, changes: dict) -> str:
-    return "-".join([*(str(value) for value in changes.values()), f"seed-{seed}"])
-
-
 def seed_branch(run: Run, seed: int) -> Run:
     """The run with another seed, trained."""
-    return run if seed == run.config.seed else retrain(run, _branch_name(seed, {}), seed=seed)
-
-
-def seeds(config: Config) -> tuple[int, ...]:
-    return (config.seed, *config.other_seeds)
+    return run if seed == run.config.seed else retrain(run, branch_name(seed, {}), seed=seed)
 
 
 def after_each_seed(run: Run) -> dict[int, Results]:
@@ -98,20 +94,12 @@ def pooled_differences(before: Results, after: dict[int, Results]) -> dict[str, 
     }
 
 
-def variants(config: Config) -> dict[str, dict]:
-    """What the ablations compare, name -> settings changed; the first is the curriculum as it is."""
-    own, count = config.curriculum, config.curated
-    rows = {f"{own}, {count} samples": {}}
-    rows |= {f"{order}, {count} samples": {"curriculum": order} for order in CURRICULA if order != own}
-    return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
-
-
 def after_each_variant(run: Run) -> dict[str, list[Trajectory]]:
     """Variant -> the test set's trajectories after RL, two rounds with super-resolution, a list per seed."""
     test = read_samples(run.samples("test"))
     trajectories = {variant: [] for variant in variants(run.config)}
     for seed, (variant, changes) in product(seeds(run.config), variants(run.config).items()):
-        inside = retrain(run, _branch_name(seed, changes), seed=seed, **changes) if changes else seed_branch(run, seed)
+        inside = retrain(run, branch_name(seed, changes), seed=seed, **changes) if changes else seed_branch(run, seed)
         policy = load_policy(inside.config, inside.best)
         trajectories[variant].append(evaluate(inside, policy, test, "after", [MAIN])[MAIN])
     return trajectories

@@ -69,6 +69,14 @@ def require(models: list[str], datasets: list[str] = ()) -> None:
         )
 
 
+def commit(repo: str, revision: str = "main") -> str:
+    """The commit of a model's files that the hub's cache holds for a revision; the revision where it holds none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else revision
+
+
 def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str = "") -> tuple[list[Path], str]:
     """The files of a data set that match a pattern, and the revision that they are of; none where there are none.
 

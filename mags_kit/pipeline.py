@@ -1,19 +1,18 @@
 """The notebooks by papermill, one after the other, into a run folder; at the end a report of what they found."""
 
-import hashlib
 import json
 import logging
 import sys
 from pathlib import Path
 
+from mags_kit import holder, status
 from mags_kit.config import load_config
 from mags_kit.data import benchmarks
 from mags_kit.hardware import plan
 from mags_kit.method import fit
-from mags_kit.records import read_json
-from mags_kit.runs import CHECKOUT, Run, open_run, run_folder
+from mags_kit.runs import Run, open_run, run_folder
+from mags_kit.steps import SETTLED
 
-NOTEBOOKS = CHECKOUT / "notebooks"
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
 JOBS = {
     "reproduce": STEPS,
@@ -27,31 +26,39 @@ JOBS = {
 
 def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
-    if not run_folder(name or profile).joinpath("config.json").exists():  # else these were there when it began
+    folder = run_folder(name or profile)
+    if not folder.joinpath("config.json").exists():  # else these were there when it began
         config = load_config(profile, settings)
         benchmarks.check(config)
         plan.check(config)
+    holder.hold(folder, f"`mags_kit run` ({steps[0]} to {steps[-1]})")
     run = open_run(profile, name, settings)
     fit.note(run)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
-    for step in steps:
-        source = NOTEBOOKS / f"{step}.ipynb"
-        version = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-        if read_json(run.manifest)["steps"].get(step, {}).get("notebook") == version:
-            print(f"{step}: done already", flush=True)
+    for step in (status.notebook(run, name) for name in steps):
+        state, why = step.state()
+        if state in SETTLED:
+            print(f"{step.name}: {state} already", flush=True)
             continue
-        _execute(source, run, parameters)
-        run.done(step, notebook=version)
+        print(f"{step.name}: {state}{f' ({why})' if why else ''}", flush=True)
+        step.clear(state, why)
+        partial = _execute(status.NOTEBOOKS / f"{step.name}.ipynb", run, parameters)
+        step.stamp()  # before the copy has its name, which says that it is done
+        partial.replace(step.outputs[0])
+    holder.leave(folder)
     if STEPS[-1] not in steps:
         return run.notebooks / f"{steps[-1]}.ipynb"
     from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
 
-    return page.write(run, steps)
+    path = page.write(run, steps)
+    status.report(run, steps).stamp()
+    return path
 
 
-def _execute(source: Path, run: Run, parameters: dict) -> None:
-    """Execute a notebook into the run folder; on an error keep it as `failed_….ipynb` and stop."""
+def _execute(source: Path, run: Run, parameters: dict) -> Path:
+    """Execute a notebook into `partial_….ipynb` of the run; on an error keep it as `failed_….ipynb` and stop."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for noisy in ("papermill.translators", "blib2to3", "httpx"):
@@ -70,4 +77,9 @@ def _execute(source: Path, run: Run, parameters: dict) -> None:
             f"\n{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"The notebook with its traceback: {failed}. The same command goes on from there."
         ) from None
-    partial.replace(run.notebooks / source.name)
+    except DeadKernelError:
+        raise SystemExit(
+            f"\n{source.name}: its kernel was killed or died, often for want of memory (smaller: batch_size, "
+            "rollout_batch, micro_batch). The same command goes on from there."
+        ) from None
+    return partial

@@ -124,7 +124,7 @@ def trajectory_from(row: dict) -> Trajectory:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a whole file or nothing: into a temporary file beside it, then rename."""
+    """Write a whole file or nothing: into a temporary file beside it, then rename. An OSError names the file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -132,8 +132,10 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         with open(temporary, "xb") as file:  # unlike tempfile's, with the mode that the user's umask gives
             file.write(content)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # a full disk
+            error.filename = str(path)
         raise
 
 
@@ -201,6 +203,13 @@ def _guess(line: str) -> str:
     if line[0] != "{" and any(mark in line for mark in ",;\t"):
         return "; a CSV? Write one JSON object a line"
     return ""
+
+
+def mend_jsonl(path: str | Path) -> None:
+    """Cut off a last line without an end, as a process leaves it that is killed while it appends."""
+    content = Path(path).read_bytes()
+    if content and not content.endswith(b"\n"):
+        write_bytes(path, content[: content.rfind(b"\n") + 1])
 
 
 def read_samples(path: str | Path) -> list[Sample]:

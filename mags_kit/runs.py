@@ -7,13 +7,15 @@ import platform
 import re
 import subprocess
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from mags_kit.config import Config, load_config
+from mags_kit.config import CURRICULA, Config, load_config
 from mags_kit.records import read_json, write_json
 
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = CHECKOUT if CHECKOUT.joinpath("pyproject.toml").exists() else Path.cwd()  # the kit may be installed by pip
+NAME = r"[\w-][\w.-]*"  # of a run folder: none that leaves its root
 
 
 @dataclass(frozen=True)
@@ -93,23 +95,27 @@ class Run:
         return f"The policy is {self.config.model}."
 
     def done(self, step: str, **facts) -> None:
-        """Note in the manifest that a step is done, with what was made."""
+        """Note in the manifest that a step is done, with what was made; `steps` knows what it was made from."""
         manifest = read_json(self.manifest)
         manifest["steps"][step] = facts
         write_json(self.manifest, manifest)
 
 
 def run_folder(name: str, root: str | Path = "") -> Path:
-    """Where a run lies, relative, so that no record names this machine."""
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only")
-    return Path(os.path.relpath(root or PROJECT / "runs")) / name
+    """Where a run lies: in `root`, else in the folder `MAGS_RUNS`, else in `runs/` of the project.
+
+    It is relative, so that no record names this machine.
+    """
+    if not re.fullmatch(NAME, name):
+        raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only, and no '.' at its start")
+    return Path(os.path.relpath(root or os.environ.get("MAGS_RUNS") or PROJECT / "runs")) / name
 
 
 def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "") -> Run:
     """The run folder `root/name` (by default named as the profile), made if need be.
 
-    A folder that was made with other settings is an error: its results would mix with this run's.
+    A folder that was made with other settings is an error: its results would mix with this run's. A setting that an
+    older kit did not have counts as its default.
     """
     config, path = load_config(profile, settings), run_folder(name or profile, root)
     wanted = json.loads(json.dumps(asdict(config)))
@@ -132,10 +138,27 @@ def branch(run: Run, name: str, **changes) -> Run:
     return replace(inside, parent=run)
 
 
+def branch_name(seed: int, changes: dict) -> str:
+    """Of the branch with another seed and settings, as `seeds` and `variants` have them."""
+    return "-".join([*(str(value) for value in changes.values()), f"seed-{seed}"])
+
+
+def seeds(config: Config) -> tuple[int, ...]:
+    return (config.seed, *config.other_seeds)
+
+
+def variants(config: Config) -> dict[str, dict]:
+    """What the ablations compare, name -> settings changed; the first is the curriculum as it is."""
+    own, amount = config.curriculum, config.curated
+    rows = {f"{own}, {amount} samples": {}}
+    rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in CURRICULA if order != own}
+    return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
+
+
 def reopen(name: str, root: str | Path = "") -> Run:
     """A run that was made before, by its name alone."""
-    path = Path(root or PROJECT / "runs") / name
-    if not name or not path.joinpath("config.json").exists():
+    path = run_folder(name, root) if re.fullmatch(NAME, name) else None
+    if not path or not path.joinpath("config.json").exists():
         raise ValueError(f"NAME={name!r}: expected the name of a folder under runs/ with a config.json")
     return open_run(read_json(path / "manifest.json")["profile"], name, read_json(path / "config.json"), root)
 
@@ -144,10 +167,9 @@ def environment() -> dict:
     """Versions, machine and commit, for the manifest."""
     import torch
 
-    names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
     git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return {
-        "versions": {name: _version(name) for name in names},
+        "versions": versions(),
         "python": platform.python_version(),
         "machine": platform.platform(),
         "device": torch.cuda.get_device_name()
@@ -157,6 +179,13 @@ def environment() -> dict:
     }
 
 
+def versions() -> dict[str, str]:
+    """Of the libraries that numbers depend on."""
+    names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
+    return {name: _version(name) for name in names}
+
+
+@cache
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,30 @@ def scripted(policy):
         return Scripted(**{f.name: getattr(policy, f.name) for f in dataclasses.fields(policy)})
 
     return make
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    """`kit(module, old, new)` changes a copy of the kit's source, as an editor would between two processes."""
+    from mags_kit import fingerprints
+
+    copied = tmp_path / "source" / "mags_kit"
+    shutil.copytree(fingerprints.KIT, copied, ignore=shutil.ignore_patterns("assets", "__pycache__"))
+    monkeypatch.setattr(fingerprints, "KIT", copied)
+
+    def change(module, old, new):
+        path = copied.joinpath(*module.split(".")).with_suffix(".py")
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        forget()
+
+    def forget():
+        for read in (fingerprints.tree, fingerprints.code, fingerprints._imports, fingerprints._code):
+            read.cache_clear()
+
+    forget()
+    yield change
+    forget()
 
 
 @pytest.fixture

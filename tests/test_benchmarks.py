@@ -179,6 +179,19 @@ def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypat
     assert sum("does not answer" in reason for reason in missing.values()) > 180
 
 
+def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back(web, monkeypatch):
+    monkeypatch.setattr(hub, "GIVE_UP", 6)
+    wanted = [pictures.photo(f"VG_100K/{n}.jpg") for n in range(120)]
+    web.how = dict.fromkeys(range(40, 120), "drop")
+    with pytest.raises(
+        ValueError, match="stopped answering; .* of 120 pictures are kept in .* the same command goes on"
+    ):
+        pictures.fetch(wanted)
+    web.how, web.asked = {}, Counter()
+    found, missing = pictures.fetch(wanted)
+    assert len(found) == 120 and not missing and 0 < sum(web.asked.values()) <= 110  # what was had is not asked for
+
+
 def zipped(content: bytes, name: str = "train.json", **options) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", **options) as archive:

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mags_kit.config import PROFILES, SIZES, load_config
-from mags_kit.method import fit, memory
 from mags_kit.hardware.random_model import save_random
+from mags_kit.method import fit, memory
 from mags_kit.method.policy import load_policy
 from mags_kit.records import read_json
 from mags_kit.runs import open_run

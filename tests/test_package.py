@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
-    install config records images runs compat hub
+    install config records images runs compat hub holder fingerprints steps
     method.processes method.protocol method.families method.networks method.magnifier method.adapters method.policy
     method.memory method.fit method.look method.rollout
     method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.environment
@@ -25,7 +25,7 @@ ORDER = """
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
     report.page report.export
     hardware.plan hardware.random_model hardware.measure
-    experiments pipeline __main__
+    experiments status pipeline chaos __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}

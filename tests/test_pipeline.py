@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mags_kit import pipeline, runs
+from mags_kit import pipeline, runs, status
 from mags_kit.report import page
 from mags_kit.runs import open_run
 
@@ -20,7 +20,7 @@ def notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "PROJECT", tmp_path)
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    monkeypatch.setattr(pipeline, "NOTEBOOKS", folder)
+    monkeypatch.setattr(status, "NOTEBOOKS", folder)
     monkeypatch.setattr(pipeline, "STEPS", ("01_a", "02_b"))
     monkeypatch.setattr(page, "write", lambda run, steps: run.path / "report.html")
 
@@ -46,6 +46,48 @@ def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, 
     assert pipeline.reproduce("smoke", "r", {}, ("01_a", "02_b")) == Path("runs/r/report.html")
     assert tmp_path.joinpath("log").read_text() == "absmoker"  # 01 was not done again
     assert {p.name for p in folder.iterdir()} == {"01_a.ipynb", "02_b.ipynb"}
+
+
+@pytest.mark.slow
+def test_changed_code_is_run_again_and_changed_text_is_not(notebooks, tmp_path, capfd):
+    notebooks("02_b", "open('log', 'a').write('b')")
+    both = "smoke", "r", {}, ("01_a", "02_b")
+    pipeline.reproduce(*both)
+    path = tmp_path / "notebooks" / "01_a.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("More words."))
+    nbformat.write(notebook, path)
+    pipeline.reproduce(*both)
+    assert tmp_path.joinpath("log").read_text() == "ab"
+    notebooks("02_b", "open('log', 'a').write('c')")
+    pipeline.reproduce(*both)
+    assert tmp_path.joinpath("log").read_text() == "abc"
+    assert "02_b is made again (its code cells changed); what was there lies in runs/r/old/1" in capfd.readouterr().out
+    assert (tmp_path / "runs" / "r" / "old" / "1" / "notebooks" / "02_b.ipynb").exists()
+
+
+@pytest.mark.slow
+def test_a_kernel_that_dies_is_one_sentence(notebooks):
+    notebooks("01_a", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(SystemExit) as ended:
+        pipeline.reproduce("smoke", "r", {}, ("01_a",))
+    assert str(ended.value).strip().startswith("01_a.ipynb: its kernel was killed or died, often for want of memory")
+
+
+def test_a_second_start_in_a_folder_says_who_holds_it(tmp_path):
+    code = "import sys, pathlib; from mags_kit import holder; holder.hold(pathlib.Path(sys.argv[1]), 'another'); "
+    code += "print(flush=True); sys.stdin.read()"
+    environ = os.environ | {"MAGS_RUNS": str(tmp_path)}
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "r")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    first.stdout.readline()
+    command = [sys.executable, "-m", "mags_kit", "run", "--profile", "smoke", "--name", "r"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=ROOT, timeout=60)
+    first.communicate()
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert "r was taken by another at " in done.stderr and f"(process {first.pid} on host " in done.stderr
+    assert not (tmp_path / "r" / "config.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,12 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple[Pa
                 missing[name] = reason
             else:
                 found[name] = result
+    silent = [host for host, times in failures.items() if times >= hub.GIVE_UP]
+    if silent and found:  # which rows were left out would depend on the moment
+        raise ValueError(
+            f"{', '.join(silent)} stopped answering; {len(found)} of {len(wanted)} pictures are kept in {hub.cache()}, "
+            "and the same command goes on when it answers again; or set a mirror"
+        )
     return found, missing
 
 

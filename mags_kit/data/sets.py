@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mags_kit import steps
 from mags_kit.data import benchmarks
 from mags_kit.data.own import read_own
 from mags_kit.records import Sample, read_samples, write_bytes, write_jsonl
@@ -33,6 +34,7 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
     """Pool, validation and test set of a run, made once and read from its folder after that."""
     folder, config = run.data, run.config
     sizes = {"test": config.test, "validation": config.validation, "pool": config.pool}
+    steps.ready(steps.data(run))
     wanted = [name for name in sizes if not run.samples(name).exists()]
     if "test" in wanted and config.own:
         samples, skipped = read_own(config.own, folder)

@@ -1,5 +1,6 @@
 """LoRA adapters as PEFT saves them: a new one, one that was saved, and how one is saved."""
 
+import shutil
 from pathlib import Path
 
 from mags_kit.config import Config
@@ -39,14 +40,19 @@ def _filled(model, adapter):
 
 
 def save_adapter(policy, folder: Path, note: dict | None = None) -> None:
-    """Write the adapter as PEFT saves it, with a `note` on why it was chosen; every process calls this.
+    """Write the adapter as PEFT saves it, whole or not at all, with a `note` on why it was chosen; every process
+    calls this.
 
     TRL keeps a copy of the adapter's start beside it for the KL penalty; that is not saved.
     """
     named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
     whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
     if processes.here().is_main_process:
-        policy.model.save_pretrained(folder, state_dict=whole, selected_adapters=["default"])
+        new = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(new, ignore_errors=True)
+        policy.model.save_pretrained(new, state_dict=whole, selected_adapters=["default"])
         if note:
-            write_json(folder / "chosen.json", note)
+            write_json(new / "chosen.json", note)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
     processes.here().wait_for_everyone()

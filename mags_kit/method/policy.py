@@ -3,14 +3,13 @@
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from mags_kit import compat, hub
-from mags_kit.config import Config
+from mags_kit.config import Config, model_path
 from mags_kit.method import processes, protocol
 from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
@@ -119,11 +118,6 @@ class Policy:
         if int(kinds.sum()) != needed:
             raise RuntimeError("the prompts hold another number of image tokens than their images need")
         return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
-
-
-def model_path(name: str) -> str:
-    """`embedded` -> the folder that the kit ships; a local folder or a hub id stays."""
-    return str(files("mags_kit") / "assets" / "base") if name == "embedded" else name
 
 
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:

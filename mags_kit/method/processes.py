@@ -23,6 +23,14 @@ def dealt(items: list, work) -> list:
     return [one for _, one in sorted(zip(order, gathered, strict=True), key=lambda pair: pair[0])]
 
 
+def main_says(ask, *arguments):
+    """What the main process answers, in all of them: one that looks at files later might see others."""
+    from accelerate.utils import broadcast_object_list
+
+    said = [ask(*arguments) if here().is_main_process else None]
+    return (broadcast_object_list(said) if here().num_processes > 1 else said)[0]
+
+
 def leave() -> None:
     """Part from the other processes, at the end; nothing may be shared after it."""
     here().destroy_process_group()

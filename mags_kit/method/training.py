@@ -161,9 +161,14 @@ def _trackers(config: Config) -> list[str]:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    """The last that is whole: the trainer writes its state last, and a process may be killed before or in that."""
+    whole = []
+    for state in folder.glob("checkpoint-*/trainer_state.json"):
+        try:
+            whole.append((read_json(state)["global_step"], str(state.parent)))
+        except ValueError:
+            pass
+    return max(whole)[1] if whole else None
 
 
 def free_memory() -> None:

@@ -28,7 +28,11 @@ class Validation(compat.transformers().TrainerCallback):
         self.bar = None
 
     def look(self, step: int) -> None:
-        """Answer the validation set, and keep the adapter if it never did better."""
+        """Answer the validation set, keep the adapter if it never did better, and note the row.
+
+        Only after the checkpoint of the same step: what was looked at can always be gone on from, and what was not
+        looked at before a training died is looked at when it is resumed.
+        """
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
         accuracy = float(np.mean([rewards.answer(t) for t in trajectories]))
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
@@ -36,12 +40,15 @@ class Validation(compat.transformers().TrainerCallback):
         self.rows.append({"step": self.offset + step, **seen})
         if accuracy > best:
             save_adapter(self.agent.policy, self.run.best, note=self.rows[-1])
+        if processes.here().is_main_process:
+            write_json(self.file, self.rows)
 
     def on_train_begin(self, args, state, control, **_):
         stored = read_json(self.file) if self.file.exists() else []
         self.rows = [row for row in stored if row["step"] <= self.offset + state.global_step]
-        if not self.offset and not self.rows:
-            self.look(0)
+        begun = state.global_step or not self.offset  # a later stage begins with what the one before was looked at
+        if begun and self.offset + state.global_step not in [row["step"] for row in self.rows]:
+            self.look(state.global_step)
         self.bar = tqdm(
             total=self.stage.steps, initial=state.global_step, desc=self.stage.name, mininterval=5,
             disable=not processes.here().is_main_process,
@@ -53,10 +60,9 @@ class Validation(compat.transformers().TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         self.bar.update(1)
-        if state.global_step % self.run.config.validate_every == 0 or state.global_step == self.stage.steps:
-            self.look(state.global_step)
-            if processes.here().is_main_process:
-                write_json(self.file, self.rows)
+
+    def on_save(self, args, state, control, **_):  # every `validate_every` steps, and at the end
+        self.look(state.global_step)
 
     def on_train_end(self, args, state, control, **_):
         self.bar.close()

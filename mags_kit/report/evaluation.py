@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.method import processes, rewards
 from mags_kit.method.look import Agent
@@ -35,7 +36,7 @@ def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, condi
     for name in conditions:
         rounds, network = CONDITIONS[name]
         path = run.trajectories(moment, name)
-        if not path.exists():
+        if not processes.main_says(steps.ready, steps.answers(run, moment, name, CONDITIONS[name])):
             agent = Agent.of(run, policy, network)
             trajectories = rollout(agent, samples, rounds=rounds, condition=f"{moment}, {name}")
             if processes.here().is_main_process:

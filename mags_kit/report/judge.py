@@ -12,7 +12,7 @@ import requests
 from tqdm.auto import tqdm
 
 from mags_kit.method import readings, rewards
-from mags_kit.records import Outcome, Trajectory, read_jsonl
+from mags_kit.records import Outcome, Trajectory, mend_jsonl, read_jsonl
 from mags_kit.report.statistics import wilson
 from mags_kit.runs import Run
 
@@ -34,6 +34,8 @@ def agreement(run: Run, trajectories: list[Trajectory]) -> dict[str, float] | No
         raise ValueError("JUDGE_URL is set; expected the name of the model in JUDGE_MODEL, too")
     answered = [t for t in trajectories if t.outcome == Outcome.ANSWERED and t.answer]
     keys = [(model, t.sample.question, t.sample.truth, t.answer) for t in answered]
+    if path.exists():
+        mend_jsonl(path)
     known = {tuple(row["asked"]): row["verdict"] for row in read_jsonl(path)} if path.exists() else {}
     new = [key for key in dict.fromkeys(keys) if key not in known]
     with ThreadPoolExecutor(8) as workers, open(path, "a", encoding="utf-8") as file:
