@@ -12,7 +12,7 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base plan measure merge test lab lock check-lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base plan measure merge test fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
+
+fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (a quarter of an hour on one core)
+	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks

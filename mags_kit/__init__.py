@@ -4,13 +4,13 @@ The rooms, in reading order; each imports only from those above it. The first tw
 read in an hour.
 
     config, records, images, runs     settings; what is passed on, and its files; an image; the run folder
-    method/   protocol                what is said between the kit and a policy; the box codec
+    method/   protocol, replies       what is said between the kit and a policy, the box codec; reading what it wrote
               look                    one look in two rounds, and the agent that looks
               magnifier, networks     crop and enlarge; Real-ESRGAN's networks
               policy, rollout         load and sample a model; samples -> trajectories, in batches
               scoring, rewards, measures    right or wrong; what training pays; what is to be said of a trajectory
               curriculum              which few samples, in which order
-              environment, training, validation    TRL's GRPOTrainer, its guards, the best checkpoint
+              environment, alarms, validation, training    TRL's GRPOTrainer, its guards, the best checkpoint
               processes               several processes of `accelerate launch`
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     own, pictures, benchmarks, sets    what questions a run is made of

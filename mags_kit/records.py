@@ -4,6 +4,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -54,6 +55,15 @@ class Sample:
     dataset: str = "own"
     boxes: tuple[Box, ...] = ()
     meta: dict = field(default_factory=dict)
+
+
+@contextmanager
+def blame(sample: Sample, what: str):
+    """An error inside is a bug of ours, not an outcome: it stops the run, as a RuntimeError that names the sample."""
+    try:
+        yield
+    except Exception as bug:
+        raise RuntimeError(f"sample {sample.id!r}: {what} failed with {type(bug).__name__}: {bug}") from bug
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from mags_kit.method import curriculum, environment, rewards, training
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.policy import load_policy
+from mags_kit.method.replies import parse_reply, text_of
 from mags_kit.method.rollout import prompt_ids, suffix_ids
 from mags_kit.records import read_json, read_samples
 from mags_kit.runs import open_run
@@ -51,8 +52,6 @@ def test_the_loss_covers_the_policys_own_tokens_of_both_rounds_and_nothing_else(
 
 
 def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run):
-    from trl.chat_template_utils import parse_response
-
     policy, trainer, rows, batch = sampled
     end, two_rounds = policy.processor.tokenizer.eos_token_id, 0
     masks = ("prompt", "completion")
@@ -61,9 +60,9 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run)
         look = Look(Agent.of(smoke_run, policy), trainer.environments[i].samples[row["sample"]])
         assert prompt_ids(policy, look.prompt()) == prompt
         first = completion[: completion.index(end) + 1] if end in completion else completion
-        calls = parse_response(policy.processor.tokenizer, first, prefix=prompt).get("tool_calls")
-        if calls:
-            between = suffix_ids(policy, [look.magnify(**call["function"]["arguments"]) for call in calls])
+        call = parse_reply(text_of(policy.processor.tokenizer, first)).call
+        if call:
+            between = suffix_ids(policy, [look.magnify(**call)])
             assert completion[len(first) : len(first) + len(between)] == between
             two_rounds += 1
     assert two_rounds > 0
@@ -103,7 +102,7 @@ def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
         raise ZeroDivisionError("a bug in a reward")
 
     monkeypatch.setitem(rewards.REWARDS, "answer", broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RuntimeError, match="sample '.*': reward answer failed with ZeroDivisionError: a bug"):
         trainer._generate_and_score_completions(rows)
 
 

@@ -1,8 +1,9 @@
-"""What TRL's trainer drives and asks: the look as its environment, the rewards, and a guard against dropped views."""
+"""What TRL's trainer drives and asks: the look as its environment, the rewards, guards against hostile replies."""
 
 from mags_kit.method import protocol, rewards
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.measures import behaviour
+from mags_kit.method.replies import message, text_of
 from mags_kit.records import Sample, Trajectory
 
 
@@ -41,7 +42,7 @@ def reward_functions(agent: Agent) -> list:
             if name == names[0]:
                 for key, value in behaviour(batch_of).items():
                     log_metric(key, value)
-            return [rewards.REWARDS[name](t) for t in batch_of]
+            return [rewards.reward(name, t) for t in batch_of]
 
         reward.__name__ = name
         return reward
@@ -53,10 +54,39 @@ def trajectory(look: Look, ids: list[int]) -> Trajectory:
     """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
     tokenizer = look.agent.policy.processor.tokenizer
     header = tokenizer.encode(protocol.HEADER, add_special_tokens=False)
-    end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+    own = ids[: look.agent.config.round_tokens]  # round 1 ends here at the latest: what follows has end marks, too
+    end = own.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in own else len(own)
     starts = [i + len(header) for i in range(end, len(ids)) if ids[i : i + len(header)] == header]
     replies = [ids[:end], ids[starts[0] :]] if look.called and starts else [ids[:end]]
-    return look.trajectory([tokenizer.decode(r, skip_special_tokens=True) for r in replies], [*map(len, replies)])
+    return look.trajectory([text_of(tokenizer, r) for r in replies], [*map(len, replies)])
+
+
+def trainer_class():
+    """TRL's trainer, mended where a reply could stop it.
+
+    It asks the tokenizer to parse each reply, and transformers' parser raises on deeply nested brackets and on no
+    token at all, takes seconds for some long ones, and lets a reply call any name, which then returns into the next
+    prompt as text. So that one method of this tokenizer is ours, and nothing of TRL's loop needs to be.
+    """
+    from trl import GRPOTrainer
+
+    class Trainer(GRPOTrainer):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            tokenizer = self.processing_class.tokenizer
+            tokenizer.parse_response = lambda ids, **_: message(text_of(tokenizer, ids))
+
+        def _generate_single_turn(self, *args, **options):
+            """A reply without a token, as an engine that is cut off gives it, gets an end mark: TRL reads its last."""
+            replies, logps = super()._generate_single_turn(*args, **options)
+            empty = [i for i, ids in enumerate(replies) if not ids]
+            for i in empty:
+                replies[i] = [self.processing_class.tokenizer.eos_token_id]
+                if logps is not None:  # as if it had been certain, so that TRL's correction leaves it little weight
+                    logps[i] = [0.0]
+            return replies, logps
+
+    return Trainer
 
 
 def check_views(look: Look, completion: list[dict], ids: list[int]) -> None:
