@@ -104,6 +104,11 @@ class Given:
         """Tokens as a policy could sample them: what spells a special token is none."""
         return self.tokenizer.encode(text, split_special_tokens=True)
 
+    def sample(self, text: str) -> list[int]:
+        """The same, or with special tokens in it: all but those of images, which are suppressed."""
+        ids = self.tokenizer.encode(text, split_special_tokens=len(text) % 2 == 0)
+        return [token for token in ids if token not in self.vision]
+
     def within(self, ids: list[int]) -> list[int]:
         """Tokens as an engine gives them: up to the end mark or to the limit."""
         ids = ids[: self.run.config.round_tokens]
@@ -160,7 +165,7 @@ class Fuzz:
     def one(self, text: str) -> tuple[float, float]:
         """A reply in the place of the first and of the second round, read in both ways: µs a character, parts."""
         given, sample = self.given, self.given.samples[0]
-        ids = given.encode(text)
+        ids = given.sample(text)
         said = text_of(given.tokenizer, ids)
         seconds = self.time(said)
         reply, look = parse_reply(said), Look(given.agent, sample)
@@ -214,11 +219,12 @@ class Fuzz:
         """What was kept, through the whole of both loops."""
         while len(self.kept) >= BATCH - 1:
             batch, self.kept = [[], *self.kept[: BATCH - 1]], self.kept[BATCH - 1 :]
-            here, there = self.given.both(batch, batch[::-1])
+            # The tiny vocabulary spells a tool message in 100 tokens, Qwen's in 20, for which there is room.
+            here, there = self.given.both(batch, [ids[:64] for ids in batch])
             for mine, theirs in zip(here, there, strict=True):
                 self.check(theirs)
                 if mine.lengths[0]:  # TRL gives a reply without any token an end mark
-                    assert mine == theirs
+                    assert mine == theirs, f"{mine}\n{theirs}"
             self.looped += BATCH
 
 
@@ -240,9 +246,9 @@ def fuzz(checkpoint: Given, replies: int, first_seed: int = 0) -> Fuzz:
 
     phases = (Phase.generate, Phase.target, Phase.shrink)
     quiet = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "phases": phases}
-    run = given(pieces, long, st.integers(0, 2**32))(some)
     while work.replies < replies:
         examples = min(500, -(-(replies - work.replies) // (MORE + 1)))  # more would keep too much in memory
+        run = given(pieces, long, st.integers(0, 2**32))(some)
         seed(first_seed)(settings(max_examples=examples, **quiet)(run))()
         first_seed += 1
         work.loops()

@@ -46,7 +46,6 @@ def test_two_rounds(scripted, go, samples):
         ("<think>the red disc</think>" + CALL.split("]]")[0], "bad_call", 1),
         (CALL.replace("[[120, 120, 320, 320]]", "[[320, 320, 120, 120]]"), "answered", 2),
         (CALL.replace("120, 120, 320", "120, 120"), "answered", 2),
-        (CALL.replace('"regions"', '"boxes"'), "bad_call", 1),
         (f"<think>I could {CALL}</think>", "no_call", 1),
         ("", "no_call", 1),
     ],

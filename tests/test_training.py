@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mags_kit.method import curriculum, environment, rewards, training
+from mags_kit.method import alarms, curriculum, environment, rewards, training
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.policy import load_policy
 from mags_kit.method.replies import parse_reply, text_of
@@ -136,7 +136,7 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     frozen = {n for n, p in loaded[0][0].named_parameters() if not p.requires_grad}
     assert frozen and not frozen & changed
     state = read_json(run.training_log)
-    assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2]
+    assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2] and state["alarms"] == []
     assert read_json(best / "chosen.json")["samples"] == len(validation)
     json.dumps(state, allow_nan=False)
     count = len(loaded)
@@ -167,6 +167,21 @@ def steps_of(smoke_run, stages, tmp_path):
         return trainer, asked
 
     return run_steps
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_training_and_is_noted(smoke_run, stages, tmp_path, monkeypatch):
+    from trl import GRPOTrainer
+
+    real = GRPOTrainer._compute_loss
+    monkeypatch.setattr(GRPOTrainer, "_compute_loss", lambda *given: real(*given) * float("nan"))
+    run = open_run("smoke", "nan", root=tmp_path)
+    run.path.joinpath("data").symlink_to(smoke_run.data.resolve())
+    with pytest.raises(alarms.Pointless, match="^stage 1, step 1: loss is nan"):
+        training.train(run, read_samples(run.samples("validation"))[:2], stages)
+    state = json.loads(run.training_log.read_text(), parse_constant=pytest.fail)
+    assert [(a["stage"], a["name"], a["first"]) for a in state["alarms"]] == [("stage 1", "not a number", 1)]
+    assert state["stages"] == [] and not list(run.stage("stage 1").glob("checkpoint-*"))
 
 
 @pytest.mark.slow

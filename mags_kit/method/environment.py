@@ -4,6 +4,7 @@ from mags_kit.method import protocol, rewards
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.measures import behaviour
 from mags_kit.method.replies import message, text_of
+from mags_kit.method.rollout import suffix_ids
 from mags_kit.records import Sample, Trajectory
 
 
@@ -52,13 +53,19 @@ def reward_functions(agent: Agent) -> list:
 
 def trajectory(look: Look, ids: list[int]) -> Trajectory:
     """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
-    tokenizer = look.agent.policy.processor.tokenizer
+    policy = look.agent.policy
+    tokenizer = policy.processor.tokenizer
     header = tokenizer.encode(protocol.HEADER, add_special_tokens=False)
-    own = ids[: look.agent.config.round_tokens]  # round 1 ends here at the latest: what follows has end marks, too
-    end = own.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in own else len(own)
-    starts = [i + len(header) for i in range(end, len(ids)) if ids[i : i + len(header)] == header]
-    replies = [ids[:end], ids[starts[0] :]] if look.called and starts else [ids[:end]]
-    return look.trajectory([text_of(tokenizer, r) for r in replies], [*map(len, replies)])
+    end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+    next_turn = _find(header, ids, end) if look.called else None
+    if next_turn is not None and not text_of(tokenizer, ids[end:next_turn]).strip():
+        end = _find(suffix_ids(policy, [look.shown]), ids, 0)  # the end mark is the tool's: round 1 was cut off
+    replies = [ids[:end]] if next_turn is None else [ids[:end], ids[next_turn + len(header) :]]
+    return look.trajectory([text_of(tokenizer, reply) for reply in replies], [*map(len, replies)])
+
+
+def _find(part: list[int], ids: list[int], start: int) -> int | None:
+    return next((i for i in range(start, len(ids)) if ids[i : i + len(part)] == part), None)
 
 
 def trainer_class():

@@ -41,7 +41,7 @@ class Look:
             self.image = open_image(agent.folder / sample.image)
             self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
         self.regions, self.views = [], []
-        self.called = False
+        self.called, self.shown = False, None  # and what the tool answered
         self.bug = None  # an error of ours inside the tool
 
     def prompt(self) -> list[dict]:
@@ -71,7 +71,8 @@ class Look:
             self.bug = bug  # TRL's tool loop would pass it to the policy as text; `trajectory` raises it again
             raise
         self.views = [view for _, view in magnified]
-        return [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
+        self.shown = [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
+        return self.shown
 
     def trajectory(self, replies: list[str], lengths: list[int], condition: str = "training") -> Trajectory:
         """The record of this look, given what the policy wrote in each round, and how many tokens that took."""

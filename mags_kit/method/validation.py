@@ -44,10 +44,11 @@ class Validation(compat.transformers().TrainerCallback):
         self.rows = [row for row in stored if row["step"] <= self.offset + state.global_step]
         if not self.offset and not self.rows:
             self.look(0)
-        self.bar = tqdm(
-            total=self.stage.steps, initial=state.global_step, desc=self.stage.name, mininterval=5,
-            disable=not processes.here().is_main_process,
-        )  # fmt: skip
+        self.bar = self.new_bar(state.global_step)
+
+    def new_bar(self, step: int) -> tqdm:
+        hidden = not processes.here().is_main_process
+        return tqdm(total=self.stage.steps, initial=step, desc=self.stage.name, mininterval=5, disable=hidden)
 
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
