@@ -17,7 +17,7 @@ $(error VENV=$(VENV): make can't build in a folder with a space in its name; nam
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test chaos lab lock check-lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test chaos fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,9 @@ test: $(READY) ## the tests
 KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (half an hour)
 	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
+
+fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (a quarter of an hour on one core)
+	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks

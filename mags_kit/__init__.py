@@ -5,13 +5,14 @@ read in an hour.
 
     config, records, images, runs     settings; what is passed on, and its files; an image; the run folder
     method/   protocol, families      what is said between the kit and a policy; the box codec; what is a model's own
+              replies                 reading what a policy wrote
               look                    one look in two rounds, and the agent that looks
               magnifier, networks     crop and enlarge; Real-ESRGAN's networks
               policy, adapters, rollout    load and sample a model; its LoRA; samples -> trajectories, in batches
               wording, readings, scoring    texts made alike; what an answer says; right or wrong
               rewards, measures     what training pays; what is to be said of a trajectory
               curriculum              which few samples, in which order
-              environment, training, validation    TRL's GRPOTrainer, its guards, the best checkpoint
+              environment, alarms, validation, training    TRL's GRPOTrainer, its guards, the best checkpoint
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, benchmarks, sets    what questions a run is made of

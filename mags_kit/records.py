@@ -5,6 +5,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -66,6 +67,15 @@ class Sample:
     def truth(self) -> str:
         """The accepted answers, to be read."""
         return " or ".join(self.accepted)
+
+
+@contextmanager
+def blame(sample: Sample, what: str):
+    """An error inside is a bug of ours, not an outcome: it stops the run, as a RuntimeError that names the sample."""
+    try:
+        yield
+    except Exception as bug:
+        raise RuntimeError(f"sample {sample.id!r}: {what} failed with {type(bug).__name__}: {bug}") from bug
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
     install config records images runs compat hub holder fingerprints steps
-    method.processes method.protocol method.families method.networks method.magnifier method.adapters method.policy
-    method.memory method.fit method.look method.rollout
+    method.processes method.protocol method.replies method.families method.networks method.magnifier method.adapters
+    method.policy method.memory method.fit method.look method.rollout
     method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.environment
-    method.validation method.training
+    method.alarms method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.benchmarks data.sets
     report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
@@ -97,8 +97,9 @@ def test_import_is_instant():
 
 
 def test_what_is_light_loads_without_torch():
-    light = "config records images runs hub method.protocol method.scoring method.rewards method.measures".split()
-    light += "method.curriculum method.policy method.look data.sets report.statistics hardware.plan pipeline".split()
+    light = "config records images runs hub method.protocol method.replies method.scoring method.rewards".split()
+    light += "method.measures method.alarms method.curriculum method.policy method.look data.sets".split()
+    light += "report.statistics hardware.plan pipeline".split()
     code = f"import sys, {', '.join(f'mags_kit.{name}' for name in light)}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

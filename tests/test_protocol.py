@@ -4,28 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mags_kit.method import protocol
-from mags_kit.method.protocol import parse_reply, read_regions, to_model, to_source
+from mags_kit.method.protocol import read_regions, to_model, to_source
 
 SOURCE, VIEW = (640, 480), (320, 224)
-
-
-@pytest.mark.parametrize(
-    "text, parts",
-    [
-        ("<think>a</think><draft>2</draft><tool_call>x</tool_call>", ("2", None, True)),
-        ("<rethink>b</rethink><answer> yes </answer>", (None, "yes", False)),
-        ("<think>cut off", (None, None, False)),
-        ("<answer>1</answer><answer>2</answer>", (None, "1", False)),
-        ("<answer>two\nlines</answer>", (None, "two\nlines", False)),
-        ("</answer>3<answer>", (None, None, False)),
-        ("<tool_call>{", (None, None, True)),
-        ("", (None, None, False)),
-    ],
-)
-def test_replies(text, parts):
-    reply = parse_reply(text)
-    assert (reply.draft, reply.answer, reply.called) == parts
 
 
 @pytest.mark.parametrize(
@@ -45,6 +26,7 @@ def test_replies(text, parts):
         ([[float("nan"), 1, 2, 3]], ["not_a_box"]),
         ([[1e308, 1, 2, 3]], ["not_a_box"]),
         ([[float("inf"), 1, 2, 3]], ["not_a_box"]),
+        ([[10**4000, 1, 2, 3]], ["not_a_box"]),
         ([[True, 1, 200, 300]], ["not_a_box"]),
         ([[[1, 2, 3, 4]]], ["not_a_box"]),
         ([[1, 2, 3]], ["not_a_box"]),
@@ -90,17 +72,3 @@ def test_frames_by_hand():
     assert to_source((160, 112, 320, 224), "pixels", VIEW, SOURCE) == (320, 240, 640, 480)
     assert to_source((500, 500, 1000, 1000), "thousand", VIEW, SOURCE) == (320, 240, 640, 480)
     assert to_model((320, 240, 640, 480), "thousand", VIEW, SOURCE, step=20) == (500, 500, 1000, 1000)
-
-
-@given(st.text())
-def test_no_text_raises(text):
-    parse_reply(text)
-
-
-def test_the_written_tool_call_is_what_the_parser_reads(policy):
-    from trl.chat_template_utils import parse_response
-
-    text = "<think>x</think>" + protocol.tool_call_text([(40, 80, 120, 200), (0, 0, 80, 80)])
-    ids = policy.processor.tokenizer.encode(text)
-    [call] = parse_response(policy.processor.tokenizer, ids, prefix=[])["tool_calls"]
-    assert call["function"] == {"name": "magnify", "arguments": {"regions": [[40, 80, 120, 200], [0, 0, 80, 80]]}}

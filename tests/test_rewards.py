@@ -35,6 +35,27 @@ def test_format_is_graded():
     assert rewards.form(make_trajectory(replies=("gibberish",))) == 0.0
 
 
+@pytest.mark.parametrize(
+    "replies, share",
+    [
+        (("<think> </think><draft> </draft><tool_call> </tool_call>", "<rethink></rethink><answer> </answer>"), 0),
+        (("<think><draft>2</draft><tool_call>{}</tool_call></think>",), 0.2),  # only spoken of
+        (("<think>t</think><draft>2</draft>", "<rethink><answer>3</answer></rethink>"), 0.6),
+        (("<think>t</think><draft>2</draft><tool_call>{}</tool_call> more",), 0.4),  # the call does not end the reply
+        ((GOOD[0], "<rethink>r</rethink><answer>3</answer><answer></answer>"), 0.8),
+        ((GOOD[0], "<answer>3</answer><rethink>r</rethink>"), 0.8),
+    ],
+)
+def test_empty_parts_and_those_inside_the_reasoning_earn_nothing(replies, share):
+    assert rewards.form(make_trajectory(replies=replies)) == pytest.approx(share)
+
+
+def test_a_bug_in_a_reward_names_the_sample(monkeypatch):
+    monkeypatch.setitem(rewards.REWARDS, "answer", lambda t: 1 / 0)
+    with pytest.raises(RuntimeError, match="sample 'a': reward answer failed with ZeroDivisionError: division by zero"):
+        rewards.scores(make_trajectory(), {"answer": 1.0})
+
+
 def test_answer_counts_only_when_the_rollout_ended_well():
     assert rewards.answer(make_trajectory()) == 1.0
     assert rewards.answer(make_trajectory(answer="4")) == 0.0

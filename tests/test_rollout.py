@@ -46,6 +46,8 @@ def test_two_rounds(scripted, go, samples):
         ("<think>the red disc</think>" + CALL.split("]]")[0], "bad_call", 1),
         (CALL.replace("[[120, 120, 320, 320]]", "[[320, 320, 120, 120]]"), "answered", 2),
         (CALL.replace("120, 120, 320", "120, 120"), "answered", 2),
+        (f"<think>I could {CALL}</think>", "no_call", 1),
+        ("", "no_call", 1),
     ],
 )
 def test_bad_calls_end_in_an_outcome_and_never_raise(scripted, go, first, outcome, rounds):
@@ -77,8 +79,14 @@ def test_a_failing_magnifier_is_a_bug_and_stops(scripted, go, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(Magnifier, "view", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RuntimeError, match="sample 'test-00000': magnifying failed with OSError: disk full"):
         go(scripted([[FIRST], [SECOND]]))
+
+
+def test_a_missing_image_is_a_bug_that_names_the_sample(scripted, smoke_run, samples):
+    lost = replace(samples[0], image="images/lost.png")
+    with pytest.raises(RuntimeError, match="sample 'test-00000': reading its image failed with ValueError: .*lost.png"):
+        rollout(Agent.of(smoke_run, scripted([]), "bicubic"), [lost], progress=False)
 
 
 def test_trajectories_are_enough_to_redraw(scripted, go, smoke_run, tmp_path):

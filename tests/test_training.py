@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mags_kit.method import curriculum, environment, rewards, training
+from mags_kit.method import alarms, curriculum, environment, rewards, training
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.policy import load_policy
+from mags_kit.method.replies import parse_reply, text_of
 from mags_kit.method.rollout import prompt_ids, suffix_ids
 from mags_kit.records import read_json, read_samples
 from mags_kit.runs import open_run
@@ -51,8 +52,6 @@ def test_the_loss_covers_the_policys_own_tokens_of_both_rounds_and_nothing_else(
 
 
 def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run):
-    from trl.chat_template_utils import parse_response
-
     policy, trainer, rows, batch = sampled
     end, two_rounds = policy.processor.tokenizer.eos_token_id, 0
     masks = ("prompt", "completion")
@@ -61,9 +60,9 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run)
         look = Look(Agent.of(smoke_run, policy), trainer.environments[i].samples[row["sample"]])
         assert prompt_ids(policy, look.prompt()) == prompt
         first = completion[: completion.index(end) + 1] if end in completion else completion
-        calls = parse_response(policy.processor.tokenizer, first, prefix=prompt).get("tool_calls")
-        if calls:
-            between = suffix_ids(policy, [look.magnify(**call["function"]["arguments"]) for call in calls])
+        call = parse_reply(text_of(policy.processor.tokenizer, first)).call
+        if call:
+            between = suffix_ids(policy, [look.magnify(**call)])
             assert completion[len(first) : len(first) + len(between)] == between
             two_rounds += 1
     assert two_rounds > 0
@@ -103,7 +102,7 @@ def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
         raise ZeroDivisionError("a bug in a reward")
 
     monkeypatch.setitem(rewards.REWARDS, "answer", broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RuntimeError, match="sample '.*': reward answer failed with ZeroDivisionError: a bug"):
         trainer._generate_and_score_completions(rows)
 
 
@@ -137,7 +136,7 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     frozen = {n for n, p in loaded[0][0].named_parameters() if not p.requires_grad}
     assert frozen and not frozen & changed
     state = read_json(run.training_log)
-    assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2]
+    assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2] and state["alarms"] == []
     assert read_json(best / "chosen.json")["samples"] == len(validation)
     json.dumps(state, allow_nan=False)
     count = len(loaded)
@@ -168,6 +167,21 @@ def steps_of(smoke_run, stages, tmp_path):
         return trainer, asked
 
     return run_steps
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_training_and_is_noted(smoke_run, stages, tmp_path, monkeypatch):
+    from trl import GRPOTrainer
+
+    real = GRPOTrainer._compute_loss
+    monkeypatch.setattr(GRPOTrainer, "_compute_loss", lambda *given: real(*given) * float("nan"))
+    run = open_run("smoke", "nan", root=tmp_path)
+    run.path.joinpath("data").symlink_to(smoke_run.data.resolve())
+    with pytest.raises(alarms.Pointless, match="^stage 1, step 1: loss is nan"):
+        training.train(run, read_samples(run.samples("validation"))[:2], stages)
+    state = json.loads(run.training_log.read_text(), parse_constant=pytest.fail)
+    assert [(a["stage"], a["name"], a["first"]) for a in state["alarms"]] == [("stage 1", "not a number", 1)]
+    assert state["stages"] == [] and not list(run.stage("stage 1").glob("checkpoint-*"))
 
 
 @pytest.mark.slow

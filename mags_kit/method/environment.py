@@ -1,8 +1,10 @@
-"""What TRL's trainer drives and asks: the look as its environment, the rewards, and a guard against dropped views."""
+"""What TRL's trainer drives and asks: the look as its environment, the rewards, guards against hostile replies."""
 
 from mags_kit.method import protocol, rewards
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.measures import behaviour
+from mags_kit.method.replies import message, text_of
+from mags_kit.method.rollout import suffix_ids
 from mags_kit.records import Sample, Trajectory
 
 
@@ -41,7 +43,7 @@ def reward_functions(agent: Agent) -> list:
             if name == names[0]:
                 for key, value in behaviour(batch_of).items():
                     log_metric(key, value)
-            return [rewards.REWARDS[name](t) for t in batch_of]
+            return [rewards.reward(name, t) for t in batch_of]
 
         reward.__name__ = name
         return reward
@@ -51,12 +53,47 @@ def reward_functions(agent: Agent) -> list:
 
 def trajectory(look: Look, ids: list[int]) -> Trajectory:
     """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
-    policy, tokenizer = look.agent.policy, look.agent.policy.processor.tokenizer
+    policy = look.agent.policy
+    tokenizer = policy.processor.tokenizer
     header = tokenizer.encode(protocol.HEADER + policy.opening, add_special_tokens=False)
     end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
-    starts = [i + len(header) for i in range(end, len(ids)) if ids[i : i + len(header)] == header]
-    replies = [ids[:end], ids[starts[0] :]] if look.called and starts else [ids[:end]]
+    next_turn = _find(header, ids, end) if look.called else None
+    if next_turn is not None and not text_of(tokenizer, ids[end:next_turn]).strip():
+        end = _find(suffix_ids(policy, [look.shown]), ids, 0)  # the end mark is the tool's: round 1 was cut off
+    replies = [ids[:end]] if next_turn is None else [ids[:end], ids[next_turn + len(header) :]]
     return look.trajectory([*map(policy.text, replies)], [*map(len, replies)])
+
+
+def _find(part: list[int], ids: list[int], start: int) -> int | None:
+    return next((i for i in range(start, len(ids)) if ids[i : i + len(part)] == part), None)
+
+
+def trainer_class():
+    """TRL's trainer, mended where a reply could stop it.
+
+    It asks the tokenizer to parse each reply, and transformers' parser raises on deeply nested brackets and on no
+    token at all, takes seconds for some long ones, and lets a reply call any name, which then returns into the next
+    prompt as text. So that one method of this tokenizer is ours, and nothing of TRL's loop needs to be.
+    """
+    from trl import GRPOTrainer
+
+    class Trainer(GRPOTrainer):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            tokenizer = self.processing_class.tokenizer
+            tokenizer.parse_response = lambda ids, **_: message(text_of(tokenizer, ids))
+
+        def _generate_single_turn(self, *args, **options):
+            """A reply without a token, as an engine that is cut off gives it, gets an end mark: TRL reads its last."""
+            replies, logps = super()._generate_single_turn(*args, **options)
+            empty = [i for i, ids in enumerate(replies) if not ids]
+            for i in empty:
+                replies[i] = [self.processing_class.tokenizer.eos_token_id]
+                if logps is not None:  # as if it had been certain, so that TRL's correction leaves it little weight
+                    logps[i] = [0.0]
+            return replies, logps
+
+    return Trainer
 
 
 def check_views(look: Look, completion: list[dict], ids: list[int]) -> None:

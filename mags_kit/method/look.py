@@ -8,7 +8,8 @@ from mags_kit.images import open_image
 from mags_kit.method import fit, protocol
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
-from mags_kit.records import Outcome, Sample, Trajectory
+from mags_kit.method.replies import parse_reply
+from mags_kit.records import Outcome, Sample, Trajectory, blame
 from mags_kit.runs import Run
 
 
@@ -35,10 +36,11 @@ class Look:
 
     def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
         self.agent, self.sample, self.rounds = agent, sample, rounds
-        self.image = open_image(agent.folder / sample.image)
-        self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
+        with blame(sample, "reading its image"):
+            self.image = open_image(agent.folder / sample.image)
+            self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
         self.regions, self.views = [], []
-        self.called = False
+        self.called, self.shown = False, None  # and what the tool answered
         self.bug = None  # an error of ours inside the tool
 
     def prompt(self) -> list[dict]:
@@ -62,18 +64,20 @@ class Look:
         agent, sizes = self.agent, (self.first_view.size, self.image.size)
         self.regions = protocol.read_regions(regions, agent.policy.frame, *sizes, agent.config.max_regions)
         try:
-            magnified = [agent.magnifier.view(self.image, region.box) for region in self.regions if region.usable]
-        except Exception as bug:
-            self.bug = bug  # the tool loop would pass it to the policy as text; `trajectory` raises it again
+            with blame(self.sample, "magnifying"):
+                magnified = [agent.magnifier.view(self.image, region.box) for region in self.regions if region.usable]
+        except RuntimeError as bug:
+            self.bug = bug  # TRL's tool loop would pass it to the policy as text; `trajectory` raises it again
             raise
         self.views = [view for _, view in magnified]
-        return [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
+        self.shown = [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
+        return self.shown
 
     def trajectory(self, replies: list[str], lengths: list[int], condition: str = "training") -> Trajectory:
         """The record of this look, given what the policy wrote in each round, and how many tokens that took."""
         if self.bug:
             raise self.bug
-        first, last = protocol.parse_reply(replies[0]), protocol.parse_reply(replies[-1])
+        first, last = parse_reply(replies[0]), parse_reply(replies[-1])
         whole = self.called or self.rounds == 1
         if whole and last.answer is not None:
             outcome = Outcome.ANSWERED

@@ -1,12 +1,11 @@
-"""What is said between the kit and a policy: prompts, the tool format, the reply parser and the box codec.
+"""What is said between the kit and a policy: prompts, the tool format and the box codec; `replies` reads the answers.
 
 The only module that knows a model's own coordinate frame. Everything outside it speaks of regions in pixels of
-the original image. A reply is text that a model wrote: it is matched and read as JSON, never evaluated.
+the original image.
 """
 
 import math
 import re
-from dataclasses import dataclass
 
 from mags_kit.records import Looked, Region, area
 
@@ -84,7 +83,7 @@ COMPACT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""
 
-# Where the reply's parts stand, for `tokenizer.parse_response`.
+# Where the reply's parts stand, as transformers' own parser reads them; TRL asks that a tokenizer has it.
 RESPONSE_TEMPLATE = {
     "defaults": {"role": "assistant"},
     "start_anchor": HEADER,
@@ -125,25 +124,6 @@ def tool_call_text(boxes, xml: bool = False) -> str:
     else:
         inner = f'{{"name": "{TOOL}", "arguments": {{"regions": {regions}}}}}'
     return f"{CALL[0]}\n{inner}\n{CALL[1]}"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The parts of one reply that decide; a part that is missing is None."""
-
-    draft: str | None
-    answer: str | None
-    called: bool  # an opened tool call, parsable or not
-
-
-def parse_reply(text: str) -> Reply:
-    """Read the parts of a reply of either round. Never raises, whatever the text."""
-    return Reply(_between(text, DRAFT), _between(text, ANSWER), CALL[0] in text)
-
-
-def _between(text: str, tag: str) -> str | None:
-    match = re.search(part(tag, "(.*?)"), text, re.DOTALL)
-    return match.group(1).strip() if match else None
 
 
 def to_source(box, frame: str, view: tuple[int, int], source: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -4,13 +4,13 @@ A reward that raises is a bug and stops training. A weight of 0 means "log only"
 """
 
 import math
-import re
 
 import numpy as np
 
-from mags_kit.method.protocol import ANSWER, CALL, DRAFT, RETHINK, THINK, part
+from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, THINK
+from mags_kit.method.replies import CALLING, Part, parts
 from mags_kit.method.scoring import fits
-from mags_kit.records import Looked, Outcome, Trajectory, area
+from mags_kit.records import Looked, Outcome, Trajectory, area, blame
 
 
 def answer(t: Trajectory) -> float:
@@ -21,17 +21,20 @@ def answer(t: Trajectory) -> float:
 def form(t: Trajectory) -> float:
     """Graded form in [0, 1]: rationale, draft and a call in round 1; verification and answer in round 2.
 
-    A reply that is cut off before its tool call has at most 2 of the 5 parts: 0.4.
+    A reply that is cut off before its tool call has at most 2 of the 5 parts: 0.4. Empty parts, and tags that are
+    only spoken of inside the reasoning, earn nothing.
     """
-    first, last = t.replies[0], t.replies[-1] if len(t.replies) == 2 else ""
-    wanted = (
-        (part(THINK, ".*?"), first),
-        (part(DRAFT, ".*?"), first),
-        (rf"{CALL[0]}.*?{CALL[1]}\s*$", first),
-        (part(RETHINK, ".*?"), last),
-        (rf"{part(ANSWER, '.*?')}\s*$", last),
-    )
-    return sum(re.search(pattern, text, re.DOTALL) is not None for pattern, text in wanted) / len(wanted)
+    first, last = parts(t.replies[0]), parts(t.replies[-1]) if len(t.replies) == 2 else []
+    there = (
+        _wrote(first, THINK), _wrote(first, DRAFT), _wrote(first[-1:], CALLING, ends=True),
+        _wrote(last, RETHINK), _wrote(last[-1:], ANSWER, ends=True),
+    )  # fmt: skip
+    return sum(there) / len(there)
+
+
+def _wrote(found: list[Part], tag: str, ends: bool = False) -> bool:
+    """Whether there is such a part, not empty; with `ends`, as the end of the reply."""
+    return any(part.tag == tag and part.text and part.ends >= ends for part in found)
 
 
 def regions(t: Trajectory) -> float:
@@ -57,9 +60,15 @@ def verify(t: Trajectory) -> float:
 REWARDS = {"answer": answer, "format": form, "regions": regions, "verify": verify}
 
 
+def reward(name: str, t: Trajectory) -> float:
+    """One reward of a trajectory, by its name; a RuntimeError that names the sample where ours has a bug."""
+    with blame(t.sample, f"reward {name}"):
+        return REWARDS[name](t)
+
+
 def scores(t: Trajectory, weights: dict[str, float]) -> dict[str, float]:
     """Every reward of a trajectory by name, and their weighted `total`."""
-    values = {name: REWARDS[name](t) for name in weights}
+    values = {name: reward(name, t) for name in weights}
     return values | {"total": sum(weights[name] * value for name, value in values.items())}
 
 

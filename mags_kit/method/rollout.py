@@ -5,6 +5,7 @@ from tqdm import tqdm
 from mags_kit.method import processes, protocol
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.policy import Policy
+from mags_kit.method.replies import parse_reply, text_of
 from mags_kit.records import Box, Sample, Trajectory
 
 TOOLS = [protocol.magnify]  # what a chat template is shown as tools; the compact one leaves it out
@@ -39,8 +40,6 @@ def rollout(
 
 def _replies(policy: Policy, looks: list[Look], temperature: float, forced: list | None) -> list[list[list[int]]]:
     """The token ids that the policy writes in each look, a list a round."""
-    from trl.chat_template_utils import parse_response
-
     tokens = looks[0].agent.config.round_tokens
     contents = [look.prompt() for look in looks]
     prompts = [prompt_ids(policy, content) for content in contents]
@@ -51,13 +50,12 @@ def _replies(policy: Policy, looks: list[Look], temperature: float, forced: list
     replies = [[ids] for ids in firsts]
     going = []  # (index, prompt of round 2, its images)
     for i, look in enumerate(looks if looks[0].rounds == 2 else []):
-        message = parse_response(policy.processor.tokenizer, firsts[i], prefix=prompts[i], tools=TOOLS)
-        calls = message.get("tool_calls")
-        if not calls:
+        call = parse_reply(text_of(policy.processor.tokenizer, firsts[i])).call
+        if call is None:
             continue
-        results = [_call(look, call.get("function", call)) for call in calls]
-        views = [part["image"] for result in results if isinstance(result, list) for part in result]
-        going.append((i, prompts[i] + firsts[i] + suffix_ids(policy, results), images[i] + views))
+        result = look.magnify(**call)
+        views = [part["image"] for part in result] if isinstance(result, list) else []
+        going.append((i, prompts[i] + firsts[i] + suffix_ids(policy, [result]), images[i] + views))
     if going:
         index, seconds, shown = zip(*going, strict=True)
         for i, ids in zip(index, policy.generate(list(seconds), list(shown), tokens, temperature), strict=True):
@@ -97,23 +95,15 @@ def suffix_ids(policy: Policy, results: list) -> list[int]:
     return list(after[end:])
 
 
-def _call(look: Look, call: dict):
-    """What TRL's tool loop answers to a tool call: the tool's result, or the error as text."""
-    try:
-        if call["name"] != protocol.TOOL:
-            raise ValueError(f"Tool {call['name']} not found.")
-        return look.magnify(**call["arguments"])
-    except Exception as error:  # TRL turns any error of a tool into text for the policy
-        return str({"error": str(error)})
-
-
 def _force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> list[int]:
     """Round 1 with other regions: what stands before its tool call stays the policy's."""
     tokenizer = policy.processor.tokenizer
-    own = tokenizer.decode(reply, skip_special_tokens=True).split(protocol.CALL[0])[0]
+    own = text_of(tokenizer, reply).split(protocol.CALL[0])[0]
     view, source = look.first_view.size, look.image.size
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step) for box in boxes]
-    return [*tokenizer.encode(own + protocol.tool_call_text(written, policy.family.xml)), tokenizer.eos_token_id]
+    text = own + protocol.tool_call_text(written, policy.family.xml)
+    # what the policy spelt out as "<|image_pad|>" is no image token
+    return [*tokenizer.encode(text, split_special_tokens=True), tokenizer.eos_token_id]
 
 
 def repeat(samples: list[Sample], times: int) -> list[Sample]:

@@ -1,8 +1,8 @@
 """Curriculum RL: TRL's GRPOTrainer with the magnifying glass as its environment, stage by stage, resumable.
 
 What is TRL's: the group advantages, the loss, the optimiser, the tool loop, the mask that keeps tool tokens out of
-the loss. What is here: the stages, and how they are resumed; beside it, the guards (`environment`) and the choice of
-the best checkpoint by the validation set (`validation`).
+the loss. What is here: the stages, and how they are resumed; beside it, the guards (`environment`), the
+alarms, and the choice of the best checkpoint by the validation set (`validation`).
 """
 
 import gc
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from mags_kit import compat
 from mags_kit.config import Config
-from mags_kit.method import fit, processes
+from mags_kit.method import alarms, fit, processes
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
-from mags_kit.method.environment import Environment, reward_functions
+from mags_kit.method.environment import Environment, reward_functions, trainer_class
 from mags_kit.method.look import Agent
 from mags_kit.method.policy import Policy, load_policy, precision
 from mags_kit.method.validation import Validation
@@ -30,9 +30,9 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
     every process calls this; a step stays what it is in one process, and the main one alone writes.
     """
     set_seed = compat.transformers().set_seed
-    config, state = run.config, {"stages": [], "log": [], "validation": []}
+    config, state = run.config, {"stages": [], "log": [], "validation": [], "alarms": []}
     if run.training_log.exists():
-        state = read_json(run.training_log)
+        state |= read_json(run.training_log)
     for number, stage in enumerate(stages):
         if stage.name in state["stages"] or not stage.steps:
             continue
@@ -41,18 +41,27 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
         policy = load_policy(config, before, trainable=True)
         looks = Validation(run, Agent.of(run, policy), validation, stage, number, state["validation"])
         trainer = build_trainer(run, policy, stage, number, [looks])
-        trainer.train(resume_from_checkpoint=_last_checkpoint(run.stage(stage.name)))
+        try:
+            trainer.train(resume_from_checkpoint=_last_checkpoint(run.stage(stage.name)))
+        finally:
+            raised = [{"stage": stage.name, **alarm} for alarm in alarms.summary(trainer.state.log_history)]
+            state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
+            _write(run, state)
         save_adapter(policy, run.adapter(stage.name))
         log = [{**row, "step": row["step"] + looks.offset, "stage": stage.name} for row in trainer.state.log_history]
-        state["log"] += log
+        state["log"] += map(alarms.finite, log)
         state["validation"] += looks.rows
         state["stages"].append(stage.name)
-        if processes.here().is_main_process:
-            write_json(run.training_log, state)
+        _write(run, state)
         processes.here().wait_for_everyone()
         del trainer, policy, looks  # or two models would be in memory while the next stage loads its own
         free_memory()
     return run.best
+
+
+def _write(run: Run, state: dict) -> None:
+    if processes.here().is_main_process:
+        write_json(run.training_log, state)
 
 
 def batches(config: Config, count: int) -> dict[str, int]:
@@ -90,7 +99,6 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
     from datasets import Dataset
     from transformers import PrinterCallback
     from transformers.trainer_utils import set_seed
-    from trl import GRPOTrainer
 
     config, agent = run.config, Agent.of(run, policy)
     set_seed(config.seed * 100 + number)
@@ -103,7 +111,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
     # embedding as one: the frozen vision tower would be differentiated through, at over a GB in the 3B model.
     policy.model.get_base_model().model.visual.get_input_embeddings = lambda: None
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
-    trainer = GRPOTrainer(
+    trainer = trainer_class()(
         model=policy.model,
         reward_funcs=reward_functions(agent),
         args=_arguments(run, policy, stage, number),
@@ -141,6 +149,7 @@ def _arguments(run: Run, policy: Policy, stage: Stage, number: int):
         reward_weights=[float(w) for w in config.rewards.values()],
         gradient_checkpointing=config.gradient_checkpointing,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # or a loss that is no number would be logged as one
         save_strategy="steps",
         save_steps=config.validate_every,
         save_total_limit=1,

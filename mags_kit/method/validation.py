@@ -4,7 +4,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mags_kit import compat
-from mags_kit.method import processes, rewards
+from mags_kit.method import alarms, processes, rewards
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.look import Agent
@@ -17,7 +17,8 @@ from mags_kit.runs import Run
 class Validation(compat.transformers().TrainerCallback):
     """`rows` holds a row per look of this stage: the step, counted over all stages, accuracy, and what was looked at.
 
-    `earlier` are the rows of the stages before. It also shows the one progress bar, with the reward.
+    `earlier` are the rows of the stages before. It also shows the one progress bar, with the reward and the alarms;
+    one that says that going on is pointless ends the training.
     """
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, number: int, earlier: list[dict]):
@@ -25,6 +26,7 @@ class Validation(compat.transformers().TrainerCallback):
         self.offset = sum(run.config.stage_steps[:number])  # steps before this stage
         self.file = run.stage(stage.name) / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
+        self.told: set[str] = set()  # names of alarms
         self.bar = None
 
     def look(self, step: int) -> None:
@@ -34,7 +36,7 @@ class Validation(compat.transformers().TrainerCallback):
         looked at before a training died is looked at when it is resumed.
         """
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
-        accuracy = float(np.mean([rewards.answer(t) for t in trajectories]))
+        accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
         seen = {"accuracy": accuracy, "samples": len(trajectories), **behaviour(trajectories)}
         self.rows.append({"step": self.offset + step, **seen})
@@ -49,14 +51,25 @@ class Validation(compat.transformers().TrainerCallback):
         begun = state.global_step or not self.offset  # a later stage begins with what the one before was looked at
         if begun and self.offset + state.global_step not in [row["step"] for row in self.rows]:
             self.look(state.global_step)
-        self.bar = tqdm(
-            total=self.stage.steps, initial=state.global_step, desc=self.stage.name, mininterval=5,
-            disable=not processes.here().is_main_process,
-        )  # fmt: skip
+        self.bar = self.new_bar(state.global_step)
+
+    def new_bar(self, step: int) -> tqdm:
+        hidden = not processes.here().is_main_process
+        return tqdm(total=self.stage.steps, initial=step, desc=self.stage.name, mininterval=5, disable=hidden)
 
     def on_log(self, args, state, control, logs, **_):
-        if "reward" in logs:
-            self.bar.set_postfix(reward=f"{logs['reward']:.2f}")
+        if "reward" not in logs:
+            return
+        raised = alarms.alarms(state.log_history)
+        named = {"alarms": ", ".join(alarm.name for alarm in raised)} if raised else {}
+        self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **named)
+        for alarm in raised:
+            said = f"{self.stage.name}, step {state.global_step}: {alarm.said}"
+            if alarm.stop:
+                raise alarms.Pointless(said)
+            if alarm.name not in self.told and processes.here().is_main_process:
+                self.bar.write(said)
+            self.told.add(alarm.name)
 
     def on_step_end(self, args, state, control, **_):
         self.bar.update(1)

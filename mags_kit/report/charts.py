@@ -20,7 +20,8 @@ def show_pool(pool: list[Sample], rates: dict[str, float], chosen: list[Sample])
         ):
             counts = [sum(round(rates[s.id], 3) == level for s in members) for level in levels]
             axis.bar(range(len(levels)), counts, color=colour, label=label)
-        axis.set(title=family, xlabel="solve rate of the base")
+        axis.set(xlabel="solve rate of the base")
+        axis.set_title(family, parse_math=False)  # a $ is a dollar, here and below: names come with the data
         axis.set_xticks(range(len(levels)), [f"{level:.2g}" for level in levels])
     axes[0, 0].set_ylabel("samples")
     axes[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -56,7 +57,7 @@ def show_training(log: list[dict], looks: list[dict], boundaries: list[int], tit
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
     for axis in axes[:2]:
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     figure.tight_layout()
     return figure
 
@@ -97,9 +98,10 @@ def show_results(metrics: dict, title: str):
         axis.barh(at, mid, 0.34, xerr=spread, color=colour, label=f"{moment} RL", error_kw={"capsize": 3, "lw": 1})
         for y, x, wide in zip(at, mid, spread[1], strict=True):
             axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), names, parse_math=False)
     axis.invert_yaxis()
-    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})", title=title)
+    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})")
+    axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure
@@ -112,9 +114,10 @@ def show_groups(values: dict[str, list[float]], label: str, title: str):
     for i, numbers in enumerate(values.values()):
         axis.plot(numbers, [i] * len(numbers), "o", color=BLUE, alpha=0.7)
         axis.plot([np.mean(numbers)] * 2, [i - 0.28, i + 0.28], color=ORANGE, lw=2.5)
-    axis.set_yticks(range(len(values)), list(values))
+    axis.set_yticks(range(len(values)), list(values), parse_math=False)
     axis.invert_yaxis()
-    axis.set(xlabel=label, title=title, xlim=(0, 100))
+    axis.set(xlabel=label, xlim=(0, 100))
+    axis.set_title(title, parse_math=False)
     axis.grid(axis="x", color="0.9")
     figure.tight_layout()
     return figure

@@ -93,14 +93,15 @@ def show_trajectory(t: Trajectory, folder: str | Path, cache_dir=None):
     for i, axis in enumerate(axes[1:-1]):
         if i < len(views):
             axis.imshow(views[i])
-            axis.set_title(f"view {i + 1}: {views[i].width}x{views[i].height} px, {t.magnifier}", fontsize=9)
+            size = f"{views[i].width}x{views[i].height} px"
+            axis.set_title(f"view {i + 1}: {size}, {t.magnifier}", fontsize=9, parse_math=False)
         else:
             axis.text(0.5, 0.5, "no view", ha="center", va="center", color=GREY)
     style = {"va": "top", "fontsize": 9, "family": "monospace", "parse_math": False}
     axes[-1].text(0, 1, text, transform=axes[-1].transAxes, **style)
     why = "" if t.outcome == Outcome.ANSWERED else f", {t.outcome.replace('_', ' ')}"
     title = f"{'right' if right([t])[0] else 'wrong'} ({change(t)}{why})"
-    axes[-1].set_title(title, color=COLOURS[change(t)], fontsize=10, loc="left")
+    axes[-1].set_title(title, color=COLOURS[change(t)], fontsize=10, loc="left", parse_math=False)
     for axis in axes:
         axis.axis("off")
         axis.set_anchor("N")

@@ -1,0 +1,119 @@
+"""Reading what a policy wrote: the parts of a reply, and the one tool call in it. Never raises, whatever the text.
+
+It is text that a model wrote: matched, and read as JSON, never evaluated, in a time that grows with its length alone.
+`rollout` and TRL's tool loop read a reply by the same function, so that it means the same in both.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mags_kit.method.protocol import ANSWER, CALL, DRAFT, TAGS, THINK, TOOL
+
+CALLING = CALL[0].strip("<>")
+XML = re.compile(
+    rf"\s*<function={TOOL}>\s*<parameter=regions>(.*)</parameter>\s*</function>\s*", re.DOTALL
+)  # Qwen3.5's
+TAG = re.compile(f"<(/?)({'|'.join((*TAGS, CALLING))})>")
+BRACKETS = 200  # in a call, at most: 64 boxes and more; Python's JSON reader raises where they nest a thousand deep
+
+
+class Part(NamedTuple):
+    """A part of a reply, in its order."""
+
+    tag: str
+    text: str  # between its two tags, trimmed; empty too where a tool call is opened and never closed
+    ends: bool  # nothing follows it
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What decides of one reply. Of several parts of a kind the last counts, an empty one is none."""
+
+    draft: str | None
+    answer: str | None
+    called: bool  # a tool call was opened, readable or not
+    call: dict | None  # its arguments, `{"regions": …}`, where it can be read
+
+
+def parse_reply(text: str) -> Reply:
+    """Read a reply of either round. What stands inside its reasoning or its tool calls is neither draft nor answer."""
+    found = parts(text)
+    last = {part.tag: part.text for part in found if part.text}
+    called = any(part.tag == CALLING for part in found)
+    return Reply(last.get(DRAFT), last.get(ANSWER), called, _arguments(last.get(CALLING, "")))
+
+
+def parts(text: str) -> list[Part]:
+    """The reasoning, tool calls, drafts and answers of a reply.
+
+    Reasoning and calls run to the closing tag that balances theirs, else to the last such tag; what is inside belongs
+    to them. A draft or an answer holds no other tag. A tag that is never closed is text. `</think>` alone ends
+    reasoning that began before the reply, as where a chat template opens it.
+    """
+    tags = list(TAG.finditer(text))
+    last = {tag[2]: at for at, tag in enumerate(tags) if tag[1]}  # the last closing one of each
+    found, opened, at, size = [], set(), 0, len(text.rstrip())
+    while at < len(tags):
+        tag, name = tags[at], tags[at][2]
+        end = None if tag[1] else _closing(tags, at, last)
+        if name == THINK and tag[1] and THINK not in opened:
+            found.clear()
+        if end is not None:
+            close = tags[end]
+            found.append(Part(name, text[tag.end() : close.start()].strip(), close.end() >= size))
+        elif not tag[1] and name == CALLING:
+            found.append(Part(name, "", False))
+        opened.add(name)
+        at = (at if end is None else end) + 1
+    return found
+
+
+def _closing(tags: list[re.Match], at: int, last: dict[str, int]) -> int | None:
+    """Where the part that the tag at `at` opens is closed."""
+    name = tags[at][2]
+    if last.get(name, -1) < at:
+        return None
+    if name in (DRAFT, ANSWER):
+        return at + 1 if tags[at + 1].groups() == ("/", name) else None
+    depth = 1
+    for i in range(at + 1, last[name] + 1):
+        if tags[i][2] == name:
+            depth += -1 if tags[i][1] else 1
+        if not depth:
+            return i
+    return last[name]
+
+
+def _arguments(call: str) -> dict | None:
+    """The arguments of a tool call, if it is one of the tool with the arguments that it takes: else nothing."""
+    if written := XML.fullmatch(call):
+        return {"regions": _json(written[1])}
+    match _json(call):
+        case {"name": name, "arguments": {"regions": regions, **others}} if name == TOOL and not others:
+            inner = _json(regions) if isinstance(regions, str) else None  # a list as text, which some models write
+            return {"regions": inner if isinstance(inner, list) else regions}
+    return None
+
+
+def _json(text: str):
+    """The value of a JSON text, None where it is none."""
+    if text.count("[") + text.count("{") > BRACKETS:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:  # no JSON, or a number of more digits than Python reads
+        return None
+
+
+def text_of(tokenizer, ids: list[int]) -> str:
+    """A reply as text, its end mark and other special tokens left out; of no token at all, no text."""
+    return tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def message(text: str) -> dict:
+    """A reply as a chat message, from which TRL's tool loop takes the call."""
+    call = parse_reply(text).call
+    calls = [{"type": "function", "function": {"name": TOOL, "arguments": call}}] if call else []
+    return {"role": "assistant", "content": text, "tool_calls": calls}

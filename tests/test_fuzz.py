@@ -1,0 +1,76 @@
+"""Hostile replies in both loops, by a table and by the fuzzer's short version (`make fuzz` is the long one)."""
+
+import pytest
+from fuzz import BATCH, CALL, Given, fuzz
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def checkpoint(request, tmp_path_factory):
+    return Given(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def call(arguments: str, name: str = "magnify") -> str:
+    return f'<tool_call>{{"name": "{name}", "arguments": {arguments}}}</tool_call>'
+
+
+TABLE = [
+    (CALL, "answered", [True]),
+    (f"<think>I could {CALL}</think>", "no_call", []),
+    ("", "no_call", []),
+    ("<answer>2</answer>", "no_call", []),
+    (call('{"regions": ' + "[" * 1000 + "}"), "bad_call", []),
+    (call('{"regions": []}', "reset"), "bad_call", []),
+    (call('{"regions": []}', "<|image_pad|>"), "bad_call", []),  # would come back in an error message
+    (call('{"regions": [], "zoom": 2}'), "bad_call", []),
+    (call("[[1, 2, 3, 4]]"), "bad_call", []),
+    (call('"{}"'), "bad_call", []),
+    (call("{}"), "bad_call", []),
+    (call('{"regions": "left"}'), "answered", [False]),
+    (call('{"regions": []}') * 2, "answered", []),
+    (f"<|image_pad|><|vision_start|>{CALL}", "answered", [True]),  # spelt out, these are no image tokens
+    (f"{CALL}<|im_start|>user", "answered", [True]),
+    ("<tool_call>" + "x" * 500, "bad_call", []),  # cut off
+]
+
+
+def test_a_reply_means_the_same_in_rollout_and_in_trl(checkpoint):
+    assert len(TABLE) == BATCH
+    end = checkpoint.tokenizer.eos_token_id
+    firsts = [checkpoint.within([*checkpoint.encode(text), end]) if text else [] for text, *_ in TABLE]
+    answer = [*checkpoint.encode("<rethink>so</rethink><answer>2</answer>"), end]
+    here, there = checkpoint.both(firsts, [answer])
+    for (text, outcome, usable), mine, theirs in zip(TABLE, here, there, strict=True):
+        assert (mine.outcome, [r.usable for r in mine.regions]) == (outcome, usable), text[:80]
+        assert mine == theirs or not text  # TRL gives a reply without any token an end mark
+        assert (mine.replies, mine.outcome) == (theirs.replies, theirs.outcome)
+    assert here[0].answer == "2" and len(here[5].replies) == 1
+
+
+def test_a_call_at_the_very_limit_of_tokens_ends_before_the_tool_speaks(checkpoint):
+    """Without an end mark of its own, round 1 must not run on to that of the tool's message."""
+    call = checkpoint.encode(CALL)
+    filled = checkpoint.encode("x" * 1000)[: checkpoint.run.config.round_tokens - len(call)] + call
+    assert len(filled) == checkpoint.run.config.round_tokens
+    here, there = checkpoint.both([filled] * BATCH, [[checkpoint.tokenizer.eos_token_id]])
+    assert here == there and here[0].outcome == "no_answer" and here[0].replies[0].endswith(CALL)
+
+
+def test_forced_regions_stand_behind_whatever_the_policy_spelt(checkpoint):
+    from mags_kit.method.rollout import rollout
+
+    agent, spelt = checkpoint.agent, checkpoint.encode("<|image_pad|> <think>a")
+    generate, turns = type(agent.policy).generate, iter([[spelt], [spelt]])
+    try:
+        type(agent.policy).generate = lambda policy, prompts, images, *_: (
+            policy._inputs(prompts, images),
+            next(turns),
+        )[1]
+        [made] = rollout(agent, [checkpoint.samples[0]], regions=[[(10, 10, 40, 40)]], progress=False)
+    finally:
+        type(agent.policy).generate = generate
+    assert made.views and made.replies[0].startswith("<|image_pad|> <think>a<tool_call>")
+
+
+def test_some_thousand_replies(checkpoint):
+    work = fuzz(checkpoint, 1500)
+    assert work.replies >= 1500 and work.looped and sum(work.looked.values())

@@ -1,0 +1,181 @@
+"""What a reply says, whatever a model wrote; and that rollout and TRL's tool loop read the same in it."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mags_kit.method import protocol
+from mags_kit.method.replies import message, parse_reply, parts, text_of
+
+CALL = protocol.tool_call_text([(1, 2, 3, 4)])
+REGIONS = {"regions": [[1, 2, 3, 4]]}
+ECHO = "<think> </think> <draft> </draft> <tool_call> </tool_call> <rethink> </rethink> <answer> </answer>"
+
+
+@pytest.mark.parametrize(
+    "text, draft, answer",
+    [
+        ("<think>a</think><draft> 2 </draft>", "2", None),
+        ("<rethink>b</rethink><answer>two\nlines</answer>", None, "two\nlines"),
+        ("", None, None),
+        # several, empty
+        ("<answer>1</answer><answer>2</answer>", None, "2"),
+        ("<answer>1</answer><answer> </answer>", None, "1"),
+        ("<answer></answer>", None, None),
+        # spoken of inside the reasoning
+        ("<think>then <draft> </draft></think><draft>2</draft>", "2", None),
+        ("<think>then <draft>9</draft></think>", None, None),
+        ("<draft>2</draft><think>or <draft>9</draft></think>", "2", None),
+        ("<rethink>give <answer> </answer></rethink><answer>yes</answer>", None, "yes"),
+        ("<answer>yes</answer><rethink>I gave <answer>no</answer></rethink>", None, "yes"),
+        (f"<think>{ECHO}</think><draft>2</draft>", "2", None),
+        (f"<think>{ECHO.replace(' ', 'x')}</think><answer>2</answer>", None, "2"),
+        ("<think>a<think>b</think><draft>9</draft></think><draft>2</draft>", "2", None),  # nested, balanced
+        ("<think>begin with <think> and <draft>9</draft></think><draft>2</draft>", "2", None),  # nested, not balanced
+        ("<think>a <rethink> b</think><answer>2</answer>", None, "2"),  # another tag inside is text
+        ("<draft>9</draft> it is</think><draft>2</draft>", "2", None),  # opened by the chat template
+        ("<draft>9</draft> it is</think>", None, None),
+        ("<draft>2</draft> was right</rethink>", "2", None),
+        # not closed, crossed, nested, reversed
+        ("<think>cut off, perhaps <answer>3</answer>", None, "3"),
+        ("<answer>3", None, None),
+        ("<draft>3</answer>", None, None),
+        ("<draft>1<answer>2</draft>3</answer>", None, None),
+        ("<answer>a<answer>b</answer>c</answer>", None, "b"),
+        ("<answer><think>a</think>3</answer>", None, None),
+        ("</answer>3<answer>", None, None),
+        ("<answer>1</answer><answer>2", None, "1"),
+        # as the prompt writes them and no other way
+        ("<ANSWER>3</ANSWER>", None, None),
+        ("<Answer>3</answer>", None, None),
+        ('<answer type="final">3</answer>', None, None),
+        ("< answer>3</ answer>", None, None),
+        ("<answer>3< /answer>", None, None),
+        ("<answer>1<b>3</b></answer>", None, "1<b>3</b>"),  # other markup is text
+        # inside a tool call
+        ('<tool_call>{"name": "<answer>3</answer>"}</tool_call>', None, None),
+        ('<answer>2</answer><tool_call>{"a": "<answer>3</answer>"}</tool_call>', None, "2"),
+    ],
+)
+def test_drafts_and_answers(text, draft, answer):
+    reply = parse_reply(text)
+    assert (reply.draft, reply.answer) == (draft, answer)
+
+
+SPOKEN = f"<think>I could {CALL}</think>"
+SHOUTED = CALL.replace("tool_call", "TOOL_CALL")
+
+
+def called(arguments: str, name: str = '"magnify"') -> str:
+    return f'<tool_call>{{"name": {name}, "arguments": {arguments}}}</tool_call>'
+
+
+@pytest.mark.parametrize(
+    "text, call",
+    [
+        (CALL, REGIONS),
+        (f"<think>a</think><draft>2</draft>{CALL}", REGIONS),
+        (f"{CALL} and <think>more</think>", REGIONS),
+        # of several the last counts
+        (called('{"regions": 1}') + CALL, REGIONS),
+        (CALL + called('{"region": 1}'), None),
+        (CALL + "<tool_call>{", REGIONS),
+        (CALL + "<tool_call> </tool_call>", REGIONS),
+        # nothing else can be called, and with nothing else
+        (called('{"regions": []}', '"os.system"'), None),
+        (called('{"regions": []}', '"Magnify"'), None),
+        (called('{"regions": []}', '["magnify"]'), None),
+        (called('{"regions": []}', "null"), None),
+        (called('{"boxes": []}'), None),
+        (called("{}"), None),
+        (called("null"), None),
+        (called("[[1, 2, 3, 4]]"), None),  # positional
+        (called('{"regions": [], "zoom": 2}'), None),
+        (called('"{\\"regions\\": []}"'), None),  # a JSON string
+        ('<tool_call>{"name": "magnify"}</tool_call>', None),
+        ('<tool_call>["magnify", []]</tool_call>', None),
+        ("<tool_call>magnify</tool_call>", None),
+        ("<tool_call>magnify([[1, 2, 3, 4]])</tool_call>", None),
+        ("<tool_call>__import__('os').getcwd()</tool_call>", None),
+        ("<tool_call></tool_call>", None),
+        # whatever stands for the regions is a matter of `read_regions`
+        (called('{"regions": null}'), {"regions": None}),
+        (called('{"regions": "left"}'), {"regions": "left"}),
+        (called('{"regions": "[[1, 2, 3, 4]]"}'), REGIONS),
+        (called('{"regions": "[[1, 2"}'), {"regions": "[[1, 2"}),
+        (called('{"regions": {"a": 1}}'), {"regions": {"a": 1}}),
+        (called('{"regions": 1, "regions": [[1, 2, 3, 4]]}'), REGIONS),  # a key twice
+        ('<tool_call>{"name": "magnify", "id": 7, "arguments": {"regions": [[1, 2, 3, 4]]}}</tool_call>', REGIONS),
+        (called('{"regions": ["\\ud800"]}'), {"regions": ["\ud800"]}),
+        # not JSON
+        (CALL.replace("]]", "]"), None),
+        (CALL.replace('"', "'"), None),
+        (called('{"regions": "\\x"}'), None),
+        (called('{"regions": [[1, 2, 3, 4],]}'), None),
+        (f"<tool_call>{CALL}", None),  # nested
+        (CALL.replace("</tool_call>", ""), None),  # not closed
+        (SHOUTED, None),
+        # more than a reader can take
+        (called('{"regions": ' + "[" * 1000 + "]" * 1000 + "}"), None),
+        (called('{"regions": "' + "[" * 1000 + '"}'), None),
+        (called('{"regions": ' + "[" * 10**6 + "}"), None),
+        (called('{"regions": [' + "9" * 10_000 + "]}"), None),
+        (called('{"regions": [' + "9" * 4000 + "]}"), {"regions": [int("9" * 4000)]}),
+        # inside the reasoning it is only spoken of
+        (SPOKEN, None),
+        (SPOKEN + CALL, REGIONS),
+        (f"<think>I do {CALL}", REGIONS),  # reasoning that is not closed is none
+    ],
+)
+def test_tool_calls(text, call):
+    reply = parse_reply(text)
+    assert reply.call == call
+    assert [c["function"]["arguments"] for c in message(text)["tool_calls"]] == ([call] if call else [])
+    assert reply.called == (text not in (SPOKEN, SHOUTED))
+
+
+def test_parts_say_whether_they_end_the_reply():
+    found = parts("<think>a</think><draft></draft><answer>2</answer> \n")
+    assert [(p.tag, p.text, p.ends) for p in found] == [
+        ("think", "a", False), ("draft", "", False), ("answer", "2", True),
+    ]  # fmt: skip
+
+
+LONG = [  # repeated to 100,000 characters
+    "<think>", "</think>", "<think></think>", "<think><rethink>", "<answer>", "<draft>2</draft>", "<tool_call>", CALL,
+    "<tool_call></tool_call>", "<", "</", "<answer><draft></answer>", "[", '{"a":', "9", "9 ", "\\", '"', " ", "\n",
+    "é", "\x00", "\u2028", "<tool_call>[", "<think></rethink>", "</think><think>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", LONG)
+@pytest.mark.parametrize(
+    "frame", ["{}", "<tool_call>{}</tool_call>", called('{{"regions": [{}]}}'), "<think>{}</think>"]
+)
+def test_100_kB_are_read_within_50_ms(piece, frame):
+    text = frame.replace("{{", "{").replace("}}", "}").replace("{}", piece * (100_000 // len(piece)))
+    took = []
+    for _ in range(3):
+        start = time.thread_time()
+        reply = parse_reply(text)
+        protocol.read_regions((reply.call or REGIONS)["regions"], "thousand", (320, 224), (640, 480), 2)
+        took.append(time.thread_time() - start)
+    assert min(took) < 0.05
+
+
+@given(st.text() | st.lists(st.sampled_from(ECHO.split() + [CALL, "x"])).map("".join))
+def test_no_text_raises_and_what_is_read_stands_in_it(text):
+    reply = parse_reply(text)
+    assert all(said is None or (said and said in text) for said in (reply.draft, reply.answer))
+    json.dumps(message(text))
+
+
+def test_the_written_tool_call_is_what_the_parser_reads(policy):
+    text = "<think>the red disc</think>" + protocol.tool_call_text([(40, 80, 120, 200), (0, 0, 80, 80)])
+    tokenizer = policy.processor.tokenizer
+    assert text_of(tokenizer, [*tokenizer.encode(text), tokenizer.eos_token_id]) == text
+    assert parse_reply(text).call == {"regions": [[40, 80, 120, 200], [0, 0, 80, 80]]}
+    assert text_of(tokenizer, []) == ""
