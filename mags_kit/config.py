@@ -1,4 +1,4 @@
-"""Settings and profiles: the one dial of the kit. Imports none of its other modules."""
+"""Settings and profiles: the one dial of the kit. Imports none of its other modules but `dials`."""
 
 import difflib
 import importlib.util
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import yaml
 
+from mags_kit import dials
+
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
+BENCHMARKS = ("vsr", "tallyqa", "gqa")
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
@@ -37,12 +40,13 @@ class Config:
     round_tokens: int = 40  # the policy's own tokens per round, at most
     # data
     data: str = "scenes"  # `scenes` (procedural) or `benchmarks` (VSR, TallyQA, GQA)
+    benchmarks: tuple[str, ...] = BENCHMARKS  # which of them
     mirror: str = ""  # a folder with the hub's files of the benchmarks (`repo/file`), and photos under `images`
     test_sets: str = "grit"  # GRIT's subsets of the benchmarks, the closest published numbers; or `full`
     vsr: str = "random"  # VSR's split for training; `zeroshot` holds other concepts in its test set
     revisions: dict = field(default_factory=dict)  # of models and data sets on the hub: {repo: commit}
     own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
-    pool: int = 240  # candidates to curate from
+    pool: int = 240  # candidates to curate from; 0, as `curated` and `validation` then: a model measured alone
     solve_rollouts: int = 4  # rollouts per candidate that measure its solve rate
     curated: int = 40  # training samples
     validation: int = 90  # questions that choose the checkpoint
@@ -60,6 +64,17 @@ class Config:
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.05  # weight of the KL penalty against what the stage began with
+    # GRPO's dials, by TRL's names and with its defaults (see `dials`); each says where to turn it
+    loss_type: str = "dapo"  # `grpo` where long replies outweigh short ones; `dr_grpo`: a fixed divisor, views counted
+    scale_rewards: str = "group"  # `none` or `batch` (what is sampled at once) where groups agree and form alone drives
+    multi_objective_aggregation: str = "sum_then_normalize"  # `normalize_then_sum` where one reward drowns others
+    entropy_coef: float = 0.0  # 0.001 to 0.01 where `entropy` falls early and the replies of a group come to look alike
+    use_adaptive_entropy: bool = False  # where no one coefficient holds: it grows while entropy is under the target
+    entropy_target: float = 0.2  # nats, for that: about the `entropy` of the first steps
+    mask_truncated_completions: bool = False  # where many replies are cut off and shall teach nothing, not bad form
+    num_iterations: int = 1  # 2 where sampling takes most of the time: updates (of `stage_steps`) from the same replies
+    vllm_gpu_memory_utilization: float = 0.3  # lower where training runs out of memory, higher where vLLM preempts
+    vllm_enable_sleep_mode: bool = False  # where vLLM and an update do not fit side by side; waking takes seconds
     rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
     validate_every: int = 10  # steps between two looks at the validation set
     # what the reference results and the ablations repeat
@@ -95,6 +110,7 @@ class Config:
         check_network(self.magnifier)
         self._check_choices()
         self._check_sizes()
+        dials.check(self)
         unknown = sorted(set(self.rewards) - set(WEIGHTS))
         if unknown:
             raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(WEIGHTS)}")
@@ -112,10 +128,13 @@ class Config:
             "vsr": ("random", "zeroshot"),
             "optimizer": tuple(OPTIMIZERS),
             "tracker": TRACKERS,
+            **dials.ALLOWED,
         }.items():
             if getattr(self, name) not in allowed:
                 expected = ", ".join(value or "''" for value in allowed)
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {expected}")
+        if not self.benchmarks or set(self.benchmarks) - set(BENCHMARKS):
+            raise ValueError(f"benchmarks={', '.join(self.benchmarks)}; expected some of {', '.join(BENCHMARKS)}")
         if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
             raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
         if self.vllm and self.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
@@ -124,7 +143,9 @@ class Config:
             raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
 
     def _check_sizes(self) -> None:
-        for name in ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size"):
+        alone = not (self.pool or self.curated or self.validation or sum(self.stage_steps))
+        training = () if alone else ("pool", "curated", "validation")
+        for name in (*training, "test", "num_generations", "samples_per_step", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
         if self.num_generations < 2:

@@ -26,11 +26,11 @@ JOBS = {
 
 def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
-    if not run_folder(name or profile).joinpath("config.json").exists():  # else these were there when it began
-        config = load_config(profile, settings)
-        benchmarks.check(config)
-        plan.check(config)
-    run = open_run(profile, name, settings)
+    run = begin(profile, name, settings)
+    if not run.config.pool:
+        raise ValueError("pool=0: there is nothing to train on; `make evaluate` measures a model without training")
+    if run.caution:
+        print(run.caution, flush=True)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
     for step in steps:
         source = NOTEBOOKS / f"{step}.ipynb"
@@ -45,6 +45,17 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
     from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
 
     return page.write(run, steps)
+
+
+def begin(profile: str, name: str, settings: dict) -> Run:
+    """The run folder; for a new one, ValueError of one sentence where what the run needs is not here."""
+    if not run_folder(name or profile).joinpath("config.json").exists():  # else these were there when it began
+        config = load_config(profile, settings)
+        if config.adapter and not Path(config.adapter, "adapter_config.json").is_file():
+            raise ValueError(f"ADAPTER={config.adapter}: expected a folder with adapter_config.json, as PEFT saves it")
+        benchmarks.check(config)
+        plan.check(config)
+    return open_run(profile, name, settings)
 
 
 def _execute(source: Path, run: Run, parameters: dict) -> None:

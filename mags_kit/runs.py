@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mags_kit.config import Config, load_config
+from mags_kit.config import PROFILES, Config, load_config
 from mags_kit.records import read_json, write_json
 
 CHECKOUT = Path(__file__).parents[1]
@@ -42,7 +42,8 @@ class Run:
         return (self.path if self.parent and name == "curated" else self.data) / f"{name}.jsonl"
 
     def trajectories(self, moment: str, condition: str = "") -> Path:
-        """Those of a condition (see report.evaluation) `before` or `after` RL; those that measured the `pool`."""
+        """Those of a condition (see report.evaluation) `before` or `after` RL, or of a model measured `alone`; those
+        that measured the `pool`."""
         label = condition.replace(", ", "-").replace(" ", "_")
         return self.path / "trajectories" / f"{moment}{'-' * bool(label)}{label}.jsonl"
 
@@ -83,8 +84,18 @@ class Run:
         return self.path / "notebooks"
 
     @property
+    def caution(self) -> str:
+        """One sentence where the questions are about photos and the model knows none; else nothing."""
+        photos = self.config.own or self.config.data == "benchmarks"
+        if self.config.model != "embedded" or not photos:
+            return ""
+        return "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
+
+    @property
     def scope(self) -> str:
-        """One sentence on what the numbers of this run are about."""
+        """What the numbers of this run are about, in a sentence, or two."""
+        if self.caution:
+            return f"The policy is the embedded tiny VLM. {self.caution}"
         if self.config.model == "embedded":
             return (
                 "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training "
@@ -112,9 +123,10 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
     A folder that was made with other settings is an error: its results would mix with this run's.
     """
     config, path = load_config(profile, settings), run_folder(name or profile, root)
-    wanted = json.loads(json.dumps(asdict(config)))
+    wanted = _plain(config)
     if path.joinpath("config.json").exists():
-        stored = read_json(path / "config.json")
+        made_by = PROFILES.get(read_json(path / "manifest.json")["profile"], Config())
+        stored = _plain(made_by) | read_json(path / "config.json")  # an older kit had fewer settings
         names = [k for k in {**stored, **wanted} if stored.get(k) != wanted.get(k)]
         differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
         if differ:
@@ -123,6 +135,11 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
         write_json(path / "config.json", wanted)
     return Run(path, config)
+
+
+def _plain(config: Config) -> dict:
+    """Settings as JSON holds them."""
+    return json.loads(json.dumps(asdict(config)))
 
 
 def branch(run: Run, name: str, **changes) -> Run:

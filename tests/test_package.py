@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
-    install config records images runs compat hub
+    install dials config records images runs compat hub
     method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
