@@ -93,9 +93,9 @@ class Run:
 
     @property
     def scope(self) -> str:
-        """What the numbers of this run are about, in a sentence, or two."""
+        """One sentence on what the numbers of this run are about."""
         if self.caution:
-            return f"The policy is the embedded tiny VLM. {self.caution}"
+            return self.caution
         if self.config.model == "embedded":
             return (
                 "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training "

@@ -83,7 +83,7 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
         needs, room = answering(config, shape, on_gpu=bool(here["gpu"])), here["memory" if here["gpu"] else "host"]
         if room < needs:
             raise ValueError(
-                f"{who}: expected {needs / GB:.1f} GB of memory on {here['gpu'] or 'the CPU'}, came {room / GB:.1f} GB; "
+                f"{who}: expected {needs / GB:.1f} GB of memory on {here['gpu'] or 'the CPU'}, came {room / GB:.1f}; "
                 "lower batch_size, or set four_bit: true where it is not"
             )
     elif not here["gpu"]:
