@@ -1,4 +1,7 @@
-"""Two processes (gloo, CPU) do what one does: the same samples, steps, losses and adapter, the same evaluation."""
+"""Two processes (gloo, CPU) do what one does: the same samples, steps, losses and adapter, the same evaluation.
+
+Curation samples, each process with random numbers of its own: there, all processes must make one and the same choice.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import given_replies
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from mags_kit import experiments
@@ -16,7 +20,7 @@ from mags_kit.config import load_config
 from mags_kit.method import curriculum, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
 from mags_kit.report.evaluation import MAIN
-from mags_kit.runs import open_run
+from mags_kit.runs import open_run, reopen
 
 SETTINGS = {  # two processes share the second of three groups; in batches of one, padding is the same
     "samples_per_step": 3, "num_generations": 4, "micro_batch": 4, "stage_steps": [1, 2], "batch_size": 1,
@@ -96,6 +100,51 @@ def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
         one, two = (read_trajectories(run.trajectories(moment, MAIN)) for run in runs)
         assert [t.sample.id for t in two] == [t.sample.id for t in one] and len(two) == 3
         assert [t.replies for t in two] == [t.replies for t in one]
+
+
+CURATE = """
+import sys
+from pathlib import Path
+from mags_kit import __main__, experiments, runs
+from mags_kit.method import processes
+from mags_kit.records import write_json
+
+runs.PROJECT, choose = Path(sys.argv[1]), experiments.curate
+
+def noted(run, rates):
+    chosen = choose(run, rates)
+    write_json(runs.PROJECT / f"chosen-{processes.here().process_index}.json", [s.id for s in chosen])
+    return chosen
+
+experiments.curate = noted
+__main__.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+def test_one_command_curates_trains_and_evaluates(tmp_path):
+    """Each candidate's two rollouts lie in different processes: with one seed for both they would be copies."""
+    small = {
+        "pool": 6, "curated": 3, "validation": 3, "test": 3, "stage_steps": [1], "magnifier": "bicubic"
+    }  # fmt: skip
+    tmp_path.joinpath("curate.py").write_text(CURATE)
+    parts = ["curate", "train", "evaluate", "--profile", "smoke", "--set", json.dumps(small)]
+    environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *LAUNCH, str(tmp_path / "curate.py"), str(tmp_path), *parts]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = reopen("smoke", tmp_path / "runs")
+    pool = read_trajectories(run.trajectories("pool"))
+    assert [t.sample.id for t in pool] == [s.id for s in read_samples(run.samples("pool")) for _ in range(2)]
+    assert any(one.replies != other.replies for one, other in zip(pool[::2], pool[1::2], strict=True))
+    curated = [s.id for s in read_samples(run.samples("curated"))]
+    assert len(curated) == 3 and [read_json(tmp_path / f"chosen-{i}.json") for i in (0, 1)] == [curated] * 2
+    assert read_json(run.training_log)["stages"] == ["stage 1"]
+    for moment in ("before", "after"):
+        assert len(read_trajectories(run.trajectories(moment, MAIN))) == 3
+    states = [run.stage("stage 1") / "checkpoint-1" / f"rng_state_{i}.pth" for i in (0, 1)]
+    first, second = (torch.load(path, weights_only=False)["cpu"] for path in states)
+    assert not torch.equal(first, second)  # each process goes on with its own after a resumption
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
