@@ -137,10 +137,6 @@ class Config:
             raise ValueError(f"benchmarks={', '.join(self.benchmarks)}; expected some of {', '.join(BENCHMARKS)}")
         if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
             raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
-        if self.vllm and self.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
-            raise ValueError("vllm: true wants four_bit: false; merged into NF4, the adapter would be rounded away")
-        if self.vllm and not importlib.util.find_spec("vllm"):
-            raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
 
     def _check_sizes(self) -> None:
         alone = not (self.pool or self.curated or self.validation or sum(self.stage_steps))

@@ -3,6 +3,8 @@
 When to turn which is said beside each in `config`. Imports none of the kit's other modules.
 """
 
+import importlib.util
+
 DIALS = (
     "loss_type", "scale_rewards", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy",
     "entropy_target", "mask_truncated_completions", "num_iterations",
@@ -27,6 +29,10 @@ def check(config) -> None:
         raise ValueError(
             f"vllm_gpu_memory_utilization={config.vllm_gpu_memory_utilization}; expected a share over 0, up to 1"
         )
+    if config.vllm and config.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
+        raise ValueError("vllm: true wants four_bit: false; merged into NF4, the adapter would be rounded away")
+    if config.vllm and not importlib.util.find_spec("vllm"):
+        raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
     if config.vllm_enable_sleep_mode and not config.vllm:
         raise ValueError("vllm_enable_sleep_mode: true wants vllm: true; without vLLM there is nothing to put to sleep")
     if config.multi_objective_aggregation == "normalize_then_sum" and config.scale_rewards != "group":
@@ -35,8 +41,8 @@ def check(config) -> None:
             "normalize_then_sum; expected scale_rewards: group"
         )
     whole = config.samples_per_step * config.num_generations
-    if config.num_iterations > 1 and config.step_batches[0] < whole:
+    if config.num_iterations > 1 and config.rollout_batch not in (0, whole):
         raise ValueError(  # TRL repeats each part within the step, before any update
             f"num_iterations={config.num_iterations} wants a step's {whole} trajectories sampled at once, and "
-            f"rollout_batch={config.rollout_batch} samples them in parts; expected rollout_batch: 0"
+            f"rollout_batch={config.rollout_batch} may sample them in parts; expected rollout_batch: 0"
         )

@@ -156,12 +156,11 @@ def by_part(config: Config, shape: Shape) -> dict[str, dict[str, float]]:
 
 
 def answering(config: Config, shape: Shape, on_gpu: bool) -> float:
-    """Bytes to answer questions without training: weights, the sampling of a batch; on a CPU in float32."""
+    """Bytes to answer questions without training: weights, sampling, the reserve; on a CPU in float32."""
     width = 2 if on_gpu else 4
     one = replace(config, samples_per_step=1, num_generations=2, rollout_batch=0, micro_batch=0)  # no step is sampled
     weights = {name: size for name, size in standing(one, shape, width).items() if name.startswith("weights")}
-    reading = sampling(one, shape, *lengths(one, shape), width)
-    return sum(weights.values()) + sum(reading.values()) + (RESERVE if on_gpu else RESERVE / 2)
+    return peak({"standing": weights, "sampling": sampling(one, shape, *lengths(one, shape), width)})
 
 
 def peak(parts: dict[str, dict[str, float]]) -> float:
