@@ -17,7 +17,7 @@ $(error VENV=$(VENV): make can't build in a folder with a space in its name; nam
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test chaos fuzz lab lock check-lock clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure merge test chaos fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,11 @@ reproduce: $(READY) ## the main job: notebooks 01 to 04 into runs/, ends with th
 
 curate: $(READY) ## notebook 01 alone: the data that training in several processes starts from (see README)
 	@$(RUN) --job curate
+
+evaluate: PROFILE =
+evaluate: $(READY) ## a model alone: MODEL= [ADAPTER=] and DATA=own.jsonl or BENCH=vsr,tallyqa,gqa [N=questions]; trains nothing
+	@$(PY) -m mags_kit evaluate --own "$(DATA)" --bench "$(BENCH)" --model "$(MODEL)" --adapter "$(ADAPTER)" \
+		--questions "$(or $(N),0)" --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)'
 
 # Notebook 00 needs none of the others, so it runs beside them; what it says is shown where it fails.
 smoke: PROFILE = smoke

@@ -3,7 +3,8 @@
 The rooms, in reading order; each imports only from those above it. The first two are the method, to be
 read in an hour.
 
-    config, records, images, runs     settings; what is passed on, and its files; an image; the run folder
+    dials, config                     GRPO's settings, and what goes together; all settings
+    records, images, runs             what is passed on, and its files; an image; the run folder
     method/   protocol, families      what is said between the kit and a policy; the box codec; what is a model's own
               replies                 reading what a policy wrote
               look                    one look in two rounds, and the agent that looks

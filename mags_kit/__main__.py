@@ -7,9 +7,9 @@ import re
 import sys
 
 from mags_kit import holder, status
-from mags_kit.config import PROFILES, parse_settings
-from mags_kit.pipeline import JOBS, reproduce
-from mags_kit.runs import open_run, reopen, run_folder
+from mags_kit.config import PROFILES, load_config, parse_settings
+from mags_kit.pipeline import JOBS, begin, reproduce
+from mags_kit.runs import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
 FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
@@ -31,7 +31,7 @@ def run(arguments) -> None:
 def parts(arguments) -> None:
     """Under `accelerate launch`, in every process."""
     from mags_kit import experiments
-    from mags_kit.method import fit, processes
+    from mags_kit.method import processes, training
 
     wanted = (arguments.command, *arguments.more)
     for part in wanted:
@@ -39,15 +39,56 @@ def parts(arguments) -> None:
             raise ValueError(f"part {part!r} is unknown; expected one of {', '.join(experiments.PARTS)}")
     curated = run_folder(arguments.name or arguments.profile) / "data" / "curated.jsonl"
     if wanted[0] != "curate" and not curated.exists():
-        raise ValueError(f"{curated} is missing; `make curate` with the same settings makes it")
-    folder = run_folder(arguments.name or arguments.profile)
-    holder.hold(folder, f"`mags_kit {' '.join(wanted)}`")
-    opened = open_run(arguments.profile, arguments.name, parse_settings(arguments.set))
-    fit.note(opened)
+        alone = ", or give DATA= or BENCH= to measure a model alone" if wanted[0] == "evaluate" else ""
+        raise ValueError(f"{curated} is missing; `make curate` with the same settings makes it{alone}")
+    opened = together(arguments.profile, arguments.name, parse_settings(arguments.set), " ".join(wanted))
     for part in wanted:
         experiments.PARTS[part](opened)
+        training.free_memory()  # or the next part would load its model beside this one's
     processes.leave()
-    holder.leave(folder)
+    holder.leave(opened.path)
+
+
+def together(profile: str, name: str, settings: dict, what: str) -> Run:
+    """The run folder, made and held by the main process and opened by all, for the parts `what`."""
+    from mags_kit.method import processes
+
+    load_config(profile, settings)  # so that what is wrong ends every process, and none waits for it
+    if processes.here().is_main_process:
+        begin(profile, name, settings, f"`mags_kit {what}`")
+    processes.here().wait_for_everyone()
+    return open_run(profile, name, settings)
+
+
+def evaluate(arguments) -> None:
+    """Given questions, a model alone, in a run of its own; else a run's test set, as `train` leaves it."""
+    from mags_kit import experiments
+    from mags_kit.method import processes
+    from mags_kit.report import tables
+
+    benchmarks = tuple(name for name in arguments.bench.lower().split(",") if name)
+    if not (arguments.own or benchmarks):
+        if arguments.model or arguments.adapter or arguments.questions:
+            raise ValueError("MODEL, ADAPTER and N want questions: expected DATA=own.jsonl or BENCH=vsr,tallyqa,gqa")
+        arguments.profile = arguments.profile or "cpu"
+        return parts(arguments)
+    if arguments.own and benchmarks:
+        raise ValueError(f"DATA={arguments.own} and BENCH={arguments.bench}: expected one of them")
+    if arguments.more:
+        raise ValueError(f"a model alone is not trained: expected no part after `evaluate`, got {arguments.more[0]!r}")
+    model = arguments.model or "embedded"
+    profile, name, settings = experiments.alone(model, arguments.own, benchmarks, arguments.questions)
+    settings |= ({"adapter": arguments.adapter} if arguments.adapter else {}) | parse_settings(arguments.set)
+    run = together(arguments.profile or profile, arguments.name or name, settings, "evaluate")
+    if run.caution and processes.here().is_main_process:
+        print(run.caution, flush=True)
+    found = experiments.measure_alone(run)
+    if processes.here().is_main_process:
+        print(tables.accuracy_table(found).to_string(), tables.family_table(found).to_string(), sep="\n\n")
+        status.report(run, ()).stamp()
+        print(run.path / "report.html")
+    processes.leave()
+    holder.leave(run.path)
 
 
 def show_status(arguments) -> None:
@@ -55,7 +96,6 @@ def show_status(arguments) -> None:
 
 
 def plan(arguments) -> None:
-    from mags_kit.config import load_config
     from mags_kit.hardware.plan import table
 
     print(table(load_config(arguments.profile, arguments.set)))
@@ -122,11 +162,17 @@ def _parser() -> Parser:
     for name, text in {
         "curate": "measure the candidates of a run and choose its training samples",
         "train": "train a run on its chosen samples",
-        "evaluate": "answer a run's test set before and after RL",
+        "evaluate": "answer a run's test set before and after RL; or, with --own or --bench, measure a model alone",
     }.items():
         text += "; without notebooks, also in several processes by `accelerate launch`"
-        added = command(name, parts, text, "profile", "name", "set")
+        added = command(name, evaluate if name == "evaluate" else parts, text, "profile", "name", "set")
         added.add_argument("more", nargs="*", metavar="PART", help="go on with train, evaluate")
+    added.add_argument("--own", default="", help="a JSONL of image, question, answer: measure a model on it, alone")
+    added.add_argument("--bench", default="", help="the same on benchmarks: some of vsr,tallyqa,gqa")
+    added.add_argument("--model", default="", help="the model to measure alone; by default the embedded one")
+    added.add_argument("--adapter", default="", help="folder of a PEFT adapter that it gets, e.g. runs/X/training/best")
+    added.add_argument("--questions", type=int, default=0, help="how many questions; by default all")
+    added.set_defaults(profile="")  # what is measured alone has its model's
     command("status", show_status, "each step of a run: done, stale and why, or missing", "name")
     command("plan", plan, "what a run will need beside what is here; starts nothing", "profile", "set")
     added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")

@@ -1,4 +1,4 @@
-"""Settings and profiles: the one dial of the kit. Imports none of its other modules."""
+"""Settings and profiles: the one dial of the kit. Imports none of its other modules but `dials`."""
 
 import difflib
 import importlib.util
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import yaml
 
+from mags_kit import dials
+from mags_kit.dials import AUTO, SIZES
+
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
+BENCHMARKS = ("vsr", "tallyqa", "gqa")
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
-AUTO = "auto"  # as many as the card has memory for, see method.fit; a step holds the same trajectories
-SIZES = ("rollout_batch", "micro_batch", "batch_size")
-TRACKERS = ("", "none", "tensorboard", "wandb", "trackio")
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1}  # of all rewards that there are
 
 
@@ -41,12 +42,13 @@ class Config:
     round_tokens: int = 40  # the policy's own tokens per round, at most
     # data
     data: str = "scenes"  # `scenes` (procedural) or `benchmarks` (VSR, TallyQA, GQA)
+    benchmarks: tuple[str, ...] = BENCHMARKS  # which of them
     mirror: str = ""  # a folder with the hub's files of the benchmarks (`repo/file`), and photos under `images`
     test_sets: str = "grit"  # GRIT's subsets of the benchmarks, the closest published numbers; or `full`
     vsr: str = "random"  # VSR's split for training; `zeroshot` holds other concepts in its test set
     revisions: dict = field(default_factory=dict)  # of models and data sets on the hub: {repo: commit}
     own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
-    pool: int = 240  # candidates to curate from
+    pool: int = 240  # candidates to curate from; 0, as `curated` and `validation` then: a model measured alone
     solve_rollouts: int = 4  # rollouts per candidate that measure its solve rate
     curated: int = 40  # training samples
     validation: int = 90  # questions that choose the checkpoint
@@ -64,6 +66,17 @@ class Config:
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.05  # weight of the KL penalty against what the stage began with
+    # GRPO's dials, by TRL's names and with its defaults (see `dials`); each says where to turn it
+    loss_type: str = "dapo"  # `grpo` where long replies outweigh short ones; `dr_grpo`: a fixed divisor, views counted
+    scale_rewards: str = "group"  # `none` or `batch` (what is sampled at once) where groups agree and form alone drives
+    multi_objective_aggregation: str = "sum_then_normalize"  # `normalize_then_sum` where one reward drowns others
+    entropy_coef: float = 0.0  # 0.001 to 0.01 where `entropy` falls early and the replies of a group come to look alike
+    use_adaptive_entropy: bool = False  # where no one coefficient holds: it grows while entropy is under the target
+    entropy_target: float = 0.2  # nats, for that: about the `entropy` of the first steps
+    mask_truncated_completions: bool = False  # where many replies are cut off and shall teach nothing, not bad form
+    num_iterations: int = 1  # 2 where sampling takes most of the time: updates (of `stage_steps`) from the same replies
+    vllm_gpu_memory_utilization: float = 0.3  # lower where training runs out of memory, higher where vLLM preempts
+    vllm_enable_sleep_mode: bool = False  # where vLLM and an update do not fit side by side; waking takes seconds
     rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
     validate_every: int = 10  # steps between two looks at the validation set
     # what the reference results and the ablations repeat
@@ -102,6 +115,7 @@ class Config:
         check_network(self.magnifier)
         self._check_choices()
         self._check_sizes()
+        dials.check(self)
         unknown = sorted(set(self.rewards) - set(WEIGHTS))
         if unknown:
             raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(WEIGHTS)}")
@@ -118,35 +132,23 @@ class Config:
             "test_sets": ("grit", "full"),
             "vsr": ("random", "zeroshot"),
             "optimizer": tuple(OPTIMIZERS),
-            "tracker": TRACKERS,
+            "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
+            **dials.ALLOWED,
         }.items():
             if getattr(self, name) not in allowed:
                 expected = ", ".join(value or "''" for value in allowed)
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {expected}")
+        if not self.benchmarks or set(self.benchmarks) - set(BENCHMARKS):
+            raise ValueError(f"benchmarks={', '.join(self.benchmarks)}; expected some of {', '.join(BENCHMARKS)}")
         if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
             raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
-        if self.vllm and self.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
-            raise ValueError("vllm: true wants four_bit: false; merged into NF4, the adapter would be rounded away")
-        if self.vllm and not importlib.util.find_spec("vllm"):
-            raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
 
     def _check_sizes(self) -> None:
-        counts = ("pool", "curated", "validation", "test", "num_generations", "samples_per_step", "batch_size")
-        for name in counts:
+        alone = not (self.pool or self.curated or self.validation or sum(self.stage_steps))
+        training = () if alone else ("pool", "curated", "validation")
+        for name in (*training, "test", "num_generations", "samples_per_step", "batch_size"):
             if getattr(self, name) != AUTO and getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
-        if self.num_generations < 2:
-            raise ValueError("num_generations=1; a group needs at least 2 trajectories to have an advantage")
-        whole = self.samples_per_step * self.num_generations
-        sampled = whole if self.rollout_batch in (0, AUTO) else self.rollout_batch
-        micro = sampled if self.micro_batch in (0, AUTO) else self.micro_batch
-        if sampled < 1 or whole % sampled or sampled % self.num_generations:
-            raise ValueError(
-                f"rollout_batch={sampled}; expected a multiple of num_generations={self.num_generations} that divides "
-                f"the {whole} trajectories of a step"
-            )
-        if micro < 1 or sampled % micro:
-            raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
         if self.curated > self.pool:
             raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
 
@@ -185,7 +187,7 @@ PROFILES = {
         other_seeds=(1,),
         sizes=(3,),
         base_steps=(2, 2, 2, 2, 2, 2),
-    ),
+    ),  # fmt: skip
     "cpu": Config(),
     "reference": Config(pool=2000, validation=180, test=900),
     "paper": _PAPER,

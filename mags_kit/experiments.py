@@ -8,14 +8,32 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import steps
-from mags_kit.config import load_config
+from mags_kit.config import BENCHMARKS, PROFILES, load_config
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.look import Agent
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import repeat, rollout
-from mags_kit.records import Sample, Trajectory, read_samples, read_trajectories, write_jsonl
-from mags_kit.report.evaluation import MAIN, ONE, Results, before_and_after, evaluate
+from mags_kit.records import (
+    Sample,
+    Trajectory,
+    read_jsonl,
+    read_samples,
+    read_trajectories,
+    write_json,
+    write_jsonl,
+)
+from mags_kit.report import charts, figures, page
+from mags_kit.report.evaluation import (
+    CONDITIONS,
+    MAIN,
+    ONE,
+    Results,
+    before_and_after,
+    evaluate,
+    examples,
+    metrics_alone,
+)
 from mags_kit.report.statistics import accuracy, seeds_difference
 from mags_kit.runs import Run, branch, branch_name, seeds, variants
 
@@ -24,11 +42,16 @@ FIRST_FRESH = 100_000  # the seed that they begin with
 
 
 def measure_pool(run: Run, agent: Agent) -> dict[str, float]:
-    """Sample id -> solve rate of each candidate, from sampled rollouts in two rounds."""
+    """Sample id -> solve rate of each candidate, from sampled rollouts in two rounds.
+
+    Each process draws with a seed of its own: with one for all, a candidate's rollouts, dealt out in turn, would be
+    copies of each other. So another number of processes draws other rollouts; what they estimate is the same.
+    """
     import torch
 
     if not processes.main_says(steps.ready, steps.pool(run)):
-        torch.manual_seed(run.config.seed)
+        here = processes.here()
+        torch.manual_seed(run.config.seed * here.num_processes + here.process_index)
         candidates = repeat(read_samples(run.samples("pool")), run.config.solve_rollouts)
         rollouts = rollout(agent, candidates, temperature=run.config.temperature, condition="pool")
         if processes.here().is_main_process:
@@ -133,10 +156,64 @@ def try_settings(run: Run, changes: dict) -> list[Trajectory]:
 
 def curation(run: Run) -> list[Sample]:
     """All of notebook 01 that takes long: the sets, the candidates' solve rates, the choice."""
+    _prepare(run)
+    return curate(run, measure_pool(run, Agent.of(run, load_policy(run.config))))
+
+
+def _prepare(run: Run) -> None:
     if processes.here().is_main_process:
         sets.prepare(run)
     processes.here().wait_for_everyone()
-    return curate(run, measure_pool(run, Agent.of(run, load_policy(run.config))))
+
+
+def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions: int = 0) -> tuple[str, str, dict]:
+    """Profile, name and settings of a run that measures a model and trains nothing: it has a test set only.
+
+    The questions are the first ones of the user's `own` JSONL, or drawn from the benchmarks; 0: all of the JSONL, the
+    profile's number from the benchmarks. The profile is the model's own, where it has one, else `paper`.
+    """
+    fitting = [name for name, config in PROFILES.items() if config.model == model and name != "smoke"]
+    profile = (fitting or ["paper"])[0]
+    settings = {"model": model, "pool": 0, "curated": 0, "validation": 0, "stage_steps": [0]}
+    if own:
+        rows = len(list(read_jsonl(own))) if Path(own).is_file() else 0  # a missing file is refused with the settings
+        settings |= {"own": own, "data": "scenes", "test": questions or max(1, rows)}
+    else:
+        settings |= {"data": "benchmarks", "benchmarks": list(benchmarks or BENCHMARKS)}
+        settings |= {"test": questions} if questions else {}
+    named = f"evaluate-{Path(model).name}-{Path(own).stem if own else '-'.join(benchmarks)}"
+    return profile, re.sub(r"[^\w.-]+", "-", named), settings
+
+
+def measure_alone(run: Run) -> dict:
+    """`metrics.json` of a run without training: its test set under every condition. With figures and a report."""
+    _prepare(run)
+    policy = None if processes.main_says(_answered, run) else load_policy(run.config, run.config.adapter)
+    results = evaluate(run, policy, read_samples(run.samples("test")), "alone")
+    found = metrics_alone(results)
+    if processes.here().is_main_process:
+        write_json(run.metrics, found)
+        report_alone(run, found, results[MAIN])
+    processes.here().wait_for_everyone()
+    return found
+
+
+def _answered(run: Run) -> bool:
+    return all(steps.answers(run, "alone", *each).state()[0] in steps.SETTLED for each in CONDITIONS.items())
+
+
+def report_alone(run: Run, found: dict, trajectories: list[Trajectory]) -> None:
+    """The figures of `measure_alone`, and the page that holds them."""
+    import matplotlib.pyplot as plt
+
+    title = f"Accuracy on {len(trajectories)} questions ({run.config.model_name})"
+    drawn = {"accuracy": charts.show_results(found, title)}
+    for number, trajectory in enumerate(examples(trajectories), 1):
+        drawn[f"trajectory_{number}"] = figures.show_trajectory(trajectory, run.data, run.views)
+    for name, figure in drawn.items():
+        figures.save(figure, run, name)
+        plt.close(figure)
+    page.write(run, ())
 
 
 PARTS = {

@@ -18,7 +18,7 @@ from mags_kit.config import Config, model_path
 
 KIT = Path(__file__).parent
 # Where things lie, who works there and how they come here: what they let through is fingerprinted itself.
-PLUMBING = frozenset("config runs compat hub holder fingerprints steps method.processes".split())
+PLUMBING = frozenset("config dials runs compat hub holder fingerprints steps method.processes".split())
 SHOWN = ("method.protocol",)  # the docstring of its tool is a part of the prompt
 UNREAD = ("README.md", "checkpoint.pt")  # of a folder: a card that is written later; a training's way to its end
 

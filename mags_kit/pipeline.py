@@ -26,14 +26,11 @@ JOBS = {
 
 def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
-    folder = run_folder(name or profile)
-    if not folder.joinpath("config.json").exists():  # else these were there when it began
-        config = load_config(profile, settings)
-        benchmarks.check(config)
-        plan.check(config)
-    holder.hold(folder, f"`mags_kit run` ({steps[0]} to {steps[-1]})")
-    run = open_run(profile, name, settings)
-    fit.note(run)
+    if not load_config(profile, settings).pool:
+        raise ValueError("pool=0: there is nothing to train on; `make evaluate` measures a model without training")
+    run = begin(profile, name, settings, f"`mags_kit run` ({steps[0]} to {steps[-1]})")
+    if run.caution:
+        print(run.caution, flush=True)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
     for step in (status.notebook(run, name) for name in steps):
         state, why = step.state()
@@ -45,7 +42,7 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
         partial = _execute(status.NOTEBOOKS / f"{step.name}.ipynb", run, parameters)
         step.stamp()  # before the copy has its name, which says that it is done
         partial.replace(step.outputs[0])
-    holder.leave(folder)
+    holder.leave(run.path)
     if STEPS[-1] not in steps:
         return run.notebooks / f"{steps[-1]}.ipynb"
     from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
@@ -53,6 +50,21 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
     path = page.write(run, steps)
     status.report(run, steps).stamp()
     return path
+
+
+def begin(profile: str, name: str, settings: dict, what: str) -> Run:
+    """The run folder, held for `what`; for a new one, ValueError of one sentence where what it needs is not here."""
+    folder = run_folder(name or profile)
+    if not folder.joinpath("config.json").exists():  # else these were there when it began
+        config = load_config(profile, settings)
+        if config.adapter and not Path(config.adapter, "adapter_config.json").is_file():
+            raise ValueError(f"ADAPTER={config.adapter}: expected a folder with adapter_config.json, as PEFT saves it")
+        benchmarks.check(config)
+        plan.check(config)
+    holder.hold(folder, what)
+    run = open_run(profile, name, settings)
+    fit.note(run)
+    return run
 
 
 def _execute(source: Path, run: Run, parameters: dict) -> Path:

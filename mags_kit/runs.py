@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from mags_kit.config import CURRICULA, Config, load_config
+from mags_kit.config import CURRICULA, PROFILES, Config, load_config
 from mags_kit.records import read_json, write_json
 
 CHECKOUT = Path(__file__).parents[1]
@@ -44,7 +44,8 @@ class Run:
         return (self.path if self.parent and name == "curated" else self.data) / f"{name}.jsonl"
 
     def trajectories(self, moment: str, condition: str = "") -> Path:
-        """Those of a condition (see report.evaluation) `before` or `after` RL; those that measured the `pool`."""
+        """Those of a condition (see report.evaluation) `before` or `after` RL, or of a model measured `alone`; those
+        that measured the `pool`."""
         label = condition.replace(", ", "-").replace(" ", "_")
         return self.path / "trajectories" / f"{moment}{'-' * bool(label)}{label}.jsonl"
 
@@ -85,8 +86,18 @@ class Run:
         return self.path / "notebooks"
 
     @property
+    def caution(self) -> str:
+        """One sentence where the questions are about photos and the model knows none; else nothing."""
+        photos = self.config.own or self.config.data == "benchmarks"
+        if self.config.model != "embedded" or not photos:
+            return ""
+        return "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
+
+    @property
     def scope(self) -> str:
         """One sentence on what the numbers of this run are about."""
+        if self.caution:
+            return self.caution
         if self.config.model == "embedded":
             return (
                 "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training "
@@ -115,12 +126,13 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
     """The run folder `root/name` (by default named as the profile), made if need be.
 
     A folder that was made with other settings is an error: its results would mix with this run's. A setting that an
-    older kit did not have counts as its default.
+    older kit did not have counts as its profile's default.
     """
     config, path = load_config(profile, settings), run_folder(name or profile, root)
-    wanted = json.loads(json.dumps(asdict(config)))
+    wanted = _plain(config)
     if path.joinpath("config.json").exists():
-        stored = json.loads(json.dumps(asdict(Config()))) | read_json(path / "config.json")  # older ones have fewer
+        made_by = PROFILES.get(read_json(path / "manifest.json")["profile"], Config())
+        stored = _plain(made_by) | read_json(path / "config.json")  # an older kit had fewer settings
         names = [k for k in {**stored, **wanted} if stored.get(k) != wanted.get(k)]
         differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
         if differ:
@@ -129,6 +141,11 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
         write_json(path / "config.json", wanted)
     return Run(path, config)
+
+
+def _plain(config: Config) -> dict:
+    """Settings as JSON holds them."""
+    return json.loads(json.dumps(asdict(config)))
 
 
 def branch(run: Run, name: str, **changes) -> Run:

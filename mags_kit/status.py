@@ -9,6 +9,7 @@ from mags_kit.records import read_json
 from mags_kit.runs import CHECKOUT, Run, branch_name, seeds, variants
 from mags_kit.steps import Step
 
+ALONE = "alone"  # what shows a model that is measured without notebooks
 NOTEBOOKS = CHECKOUT / "notebooks"
 # What a notebook leaves beside its executed copy and figures
 LEAVES = {"03_evaluation": "metrics.json", "05_seeds": "seeds.json", "06_ablations": "ablations.json"}
@@ -42,6 +43,7 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
         "02_curriculum_rl": (steps.curated(run), steps.training(run)),
         "03_evaluation": tuple(every),
         "04_regions": tuple(step for step in every if MAIN in step.name),
+        ALONE: tuple(answers(run, "alone", CONDITIONS)),
     }.get(notebook, ())
 
 
@@ -66,8 +68,8 @@ def notebook(run: Run, name: str) -> Step:
 
 
 def report(run: Run, names: tuple[str, ...]) -> Step:
-    """`report.html` and the notebooks as HTML; written anew at the end of each `make reproduce`."""
-    before = tuple(notebook(run, name) for name in names)
+    """`report.html` and the notebooks as HTML, or the answers of a model alone; written anew at each command's end."""
+    before = tuple(notebook(run, name) for name in names) if run.config.pool else shown(run, ALONE)
     templates = sorted(fingerprints.KIT.joinpath("report").glob("*.j2"))
 
     def made_from():
@@ -75,7 +77,8 @@ def report(run: Run, names: tuple[str, ...]) -> Step:
         for path in (run.metrics, run.figures, *(step.outputs[0] for step in before)):
             files |= steps.content(run, path)
         files |= {f"template {path.name}": fingerprints.path(path) for path in templates}
-        return fingerprints.code("report.page") | files
+        drawn = () if run.config.pool else ("report.charts",)  # else the notebooks draw
+        return fingerprints.code("report.page", *drawn) | files
 
     return Step("report", run, (run.path / "report.html",), made_from, before)
 
@@ -95,6 +98,7 @@ def every(run: Run, names: tuple[str, ...]) -> list[Step]:
 
 def table(run: Run, names: tuple[str, ...]) -> str:
     """A line a step: where it stands, and why. Notebooks beyond `names` are named once they are begun."""
+    names = names if run.config.pool else ()
     others = [name for name in LEAVES if name not in names and notebook(run, name).outputs[0].exists()]
     lines = [holder.who(run.path)] if holder.who(run.path) else []
     for step in every(run, (*names, *others)):

@@ -15,19 +15,20 @@ from pathlib import Path
 
 from mags_kit import fingerprints, holder
 from mags_kit.config import Config
+from mags_kit.dials import DIALS, VLLM_DIALS
 from mags_kit.records import read_json, write_json
 from mags_kit.runs import Run, versions
 
 # Settings by what they matter to; `other_seeds` and `sizes` only say which branches there are, `tracker` who is told.
 POLICY = ("model", "revisions", "thinking", "prompt_style", "four_bit")
 LOOKING = "first_view_pixels view_pixels magnifier margin max_regions round_tokens batch_size".split()
-DATA = "data mirror test_sets vsr revisions own pool validation test seed".split()
+DATA = "data benchmarks mirror test_sets vsr revisions own pool validation test seed".split()
 POOL = (*POLICY, *LOOKING, "solve_rollouts", "temperature", "seed")
 CURATED = ("curated", "seed")
 TRAINING = (
     *POLICY, *LOOKING, "adapter", "lora_rank", "lora_alpha", "curriculum", "stage_steps", "samples_per_step",
     "num_generations", "rollout_batch", "micro_batch", "optimizer", "learning_rate", "temperature", "vllm",
-    "gradient_checkpointing", "beta", "rewards", "validate_every", "seed",
+    "gradient_checkpointing", "beta", "rewards", "validate_every", "seed", *DIALS, *VLLM_DIALS,
 )  # fmt: skip
 ANSWERS = (*POLICY, *LOOKING, "adapter", "rewards")
 BASE = ("base_steps", "seed")
@@ -150,9 +151,9 @@ def content(run: Run, path: Path) -> dict[str, str]:
 
 
 def data(run: Run) -> Step:
-    """The lists of candidates, validation and test questions, and their images."""
+    """The lists of candidates, validation and test questions, and their images; of a model alone the test's only."""
     run = run.parent or run
-    lists = tuple(run.samples(name) for name in ("pool", "validation", "test"))
+    lists = tuple(run.samples(name) for name in ("pool", "validation", "test") if getattr(run.config, name))
 
     def made_from():
         config, alone = run.config, ("data.sets:prepare",)
@@ -208,7 +209,7 @@ def training(run: Run) -> Step:
 
 
 def answers(run: Run, moment: str, condition: str, how: tuple[int, str]) -> Step:
-    """The test set's answers under one condition, (rounds, network), `before` or `after` RL."""
+    """The test set's answers under one condition, (rounds, network), `before` or `after` RL, or of a model `alone`."""
 
     def made_from():
         config, rooms = run.config, ("evaluate", "scored")

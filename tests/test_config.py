@@ -45,6 +45,17 @@ def test_settings_change_a_profile():
         ({"vllm": True, "four_bit": False}, "vllm: true, but vllm is not installed"),
         ({"rollout_batch": 6}, "rollout_batch=6; expected a multiple of num_generations=4"),
         ({"micro_batch": 3}, "micro_batch=3; expected a divisor of the 8 trajectories"),
+        ({"loss_type": "bnpo"}, "loss_type='bnpo'; expected one of dapo, grpo, dr_grpo"),
+        ({"scale_rewards": "std"}, "scale_rewards='std'; expected one of group, batch, none"),
+        ({"multi_objective_aggregation": "gdpo"}, "expected one of sum_then_normalize, normalize_then_sum"),
+        ({"multi_objective_aggregation": "normalize_then_sum", "scale_rewards": "none"}, "expected scale_rewards: gro"),
+        ({"entropy_coef": -0.1}, "entropy_coef=-0.1, entropy_target=0.2; expected 0 or more"),
+        ({"num_iterations": 0}, "num_iterations=0; expected at least 1"),
+        ({"num_iterations": 2, "rollout_batch": 4}, "num_iterations=2 wants a step's 8 trajectories sampled at once"),
+        ({"vllm_gpu_memory_utilization": 30}, "vllm_gpu_memory_utilization=30.0; expected a share over 0, up to 1"),
+        ({"vllm_enable_sleep_mode": True}, "vllm_enable_sleep_mode: true wants vllm: true"),
+        ({"pool": 0}, "pool=0; expected at least 1"),
+        ({"benchmarks": []}, "benchmarks=; expected some of vsr, tallyqa, gqa"),
     ],
 )
 def test_a_wrong_way_to_train_is_one_clear_sentence(settings, said, monkeypatch):

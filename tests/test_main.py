@@ -12,6 +12,7 @@ from mags_kit import __main__
         (["run", "--job", "smok"], "argument --job: invalid choice: 'smok'"),
         (["plan", "--profile", "huge"], "PROFILE='huge' is unknown; expected one of smoke"),
         (["plan", "--set", "{sed: 1}"], "setting 'sed' is unknown; did you mean seed?"),
+        (["curate", "nix"], "part 'nix' is unknown; expected one of curate, train, evaluate"),
         (["train", "nix"], "part 'nix' is unknown; expected one of curate, train, evaluate"),
         (["train", "--name", "never-made"], "never-made/data/curated.jsonl is missing; `make curate` with the same"),
         (["merge", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),

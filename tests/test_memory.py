@@ -229,7 +229,7 @@ def test_what_auto_stands_for_is_in_the_manifest(tmp_path):
     run = open_run("paper", "r", GIVEN, root=tmp_path)
     fit.note(run)
     noted = read_json(run.manifest)["auto"]
-    assert noted == {"rollout_batch": 32, "micro_batch": 8, "batch_size": 32, "for GB of GPU memory": 24.0}
+    assert noted == {"rollout_batch": 32, "micro_batch": 8, "batch_size": 32, "for GB of memory": 24.0}
     assert read_json(run.path / "config.json")["batch_size"] == "auto"
 
 

@@ -1,5 +1,9 @@
-"""Two processes (gloo, CPU) do what one does: the same samples, steps, losses and adapter, the same evaluation."""
+"""Two processes (gloo, CPU) do what one does: the same samples, steps, losses and adapter, the same evaluation.
 
+Curation samples, each process with random numbers of its own: there, all processes must make one and the same choice.
+"""
+
+import importlib.util
 import json
 import os
 import shutil
@@ -9,6 +13,7 @@ from pathlib import Path
 
 import given_replies
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from mags_kit import experiments
@@ -16,22 +21,32 @@ from mags_kit.config import load_config
 from mags_kit.method import curriculum, fit, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
 from mags_kit.report.evaluation import MAIN
-from mags_kit.runs import open_run
+from mags_kit.runs import open_run, reopen
 
 SETTINGS = {  # two processes share the second of three groups; in batches of one, padding is the same
     "samples_per_step": 3, "num_generations": 4, "micro_batch": 4, "stage_steps": [1, 2], "batch_size": 1,
     "validate_every": 3, "magnifier": "bicubic", "learning_rate": 1e-3,
 }  # fmt: skip
 ROOT = Path(__file__).parents[1]
-LAUNCH = f"-m accelerate.commands.launch --config_file {ROOT}/mags_kit/launch/ddp.yaml --num_processes 2".split()
-LAUNCH += ["--main_process_port", "0"]  # any that is free
+LAUNCH = "-m accelerate.commands.launch --num_processes 2 --main_process_port 0 --config_file".split()  # any free port
+
+
+def launch(config: str, *arguments) -> None:
+    """Two processes by a file of mags_kit/launch, on the CPU."""
+    # where a test asks for it, deepspeed compiles its exchange of gradients by the ninja beside Python
+    environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "DS_ACCELERATOR": "cpu"}
+    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    precision = ["--mixed_precision", "no"]
+    command = [sys.executable, *LAUNCH, str(ROOT / "mags_kit" / "launch" / config), *precision, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
 def runs(smoke_run, tmp_path_factory):
-    """The same run made by this process, and by two of `accelerate launch`."""
+    """The same run made by this process, by two of `accelerate launch`, and, where deepspeed is, by two with ZeRO-2."""
     made = []
-    for count in (1, 2):
+    for count in (1, 2, "zero") if importlib.util.find_spec("deepspeed") else (1, 2):
         project = tmp_path_factory.mktemp(f"processes-{count}")
         run = open_run("smoke", settings=SETTINGS, root=project / "runs")
         shutil.copytree(smoke_run.data, run.data)
@@ -45,17 +60,15 @@ def runs(smoke_run, tmp_path_factory):
         given_replies.give(made[0].path.parents[1], patch.setattr)
         experiments.train(made[0])
         experiments.before_and_after(made[0])
-    command = [sys.executable, *LAUNCH, given_replies.__file__, str(made[1].path.parents[1]), "--profile", "smoke"]
-    command += ["--set", json.dumps(SETTINGS)]
-    environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environ)
-    assert done.returncode == 0, done.stderr[-3000:]
+    for run, config in zip(made[1:], ("ddp.yaml", "zero2.yaml"), strict=False):
+        settings = ["--profile", "smoke", "--set", json.dumps(SETTINGS)]
+        launch(config, given_replies.__file__, run.path.parents[1], *settings)
     return made
 
 
 @pytest.mark.slow
 def test_a_step_holds_the_same_samples(runs):
-    one, two = runs
+    one, two, *_ = runs
     [whole] = [read_json(path) for path in one.path.parents[1].glob("seen-*.json")]
     halves = [read_json(two.path.parents[1] / f"seen-{i}-of-2.json") for i in (0, 1)]
     assert [len(ids) for ids in whole] == [12] * 3
@@ -64,9 +77,24 @@ def test_a_step_holds_the_same_samples(runs):
 
 @pytest.mark.slow
 def test_losses_gradients_and_adapters_are_the_same(runs):
+    compare(runs[0], runs[1])
+
+
+@pytest.mark.slow
+def test_zero_2_trains_the_same(runs):
+    if len(runs) < 3:
+        pytest.skip("no deepspeed: pip install deepspeed")
+    compare(runs[0], runs[2])
+    checkpoint = runs[2].stage("stage 2") / "checkpoint-2" / "global_step2"
+    assert len(list(checkpoint.glob("zero_pp_rank_*_optim_states.pt"))) == 2  # each process holds a share
+
+
+def compare(*runs) -> None:
+    """Two runs: their logs, and the adapters, beside how far training moved them."""
     logs = [[row for row in read_json(run.training_log)["log"] if "reward" in row] for run in runs]
+    names = ("step", "loss", "grad_norm", "reward", "reward_std", "look/call_rate", "tools/call_frequency")
     for one, two in zip(*logs, strict=True):
-        for name in ("step", "loss", "grad_norm", "reward", "reward_std", "look/call_rate", "tools/call_frequency"):
+        for name in (*names, "groups/mixed_answers"):
             assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-6), name
         assert one["grad_norm"] > 1e-3 and one["reward_std"] > 0
     assert [row["step"] for row in logs[0]] == [1, 2, 3]
@@ -82,20 +110,62 @@ def test_losses_gradients_and_adapters_are_the_same(runs):
 
 @pytest.mark.slow
 def test_the_main_process_writes_once_and_all_agree_on_the_best(runs):
-    states = [read_json(run.training_log) for run in runs]
+    states = [read_json(run.training_log) for run in runs[:2]]
     assert [s["stages"] for s in states] == [["stage 1", "stage 2"]] * 2
     looks = [[(row["step"], row["samples"], row["accuracy"]) for row in s["validation"]] for s in states]
     assert looks[0] == looks[1] and [look[0] for look in looks[0]] == [0, 1, 3]
-    best = [read_json(run.best / "chosen.json") for run in runs]
+    best = [read_json(run.best / "chosen.json") for run in runs[:2]]
     assert best[0] == pytest.approx(best[1])
 
 
 @pytest.mark.slow
 def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
     for moment in ("before", "after"):
-        one, two = (read_trajectories(run.trajectories(moment, MAIN)) for run in runs)
+        one, two = (read_trajectories(run.trajectories(moment, MAIN)) for run in runs[:2])
         assert [t.sample.id for t in two] == [t.sample.id for t in one] and len(two) == 3
         assert [t.replies for t in two] == [t.replies for t in one]
+
+
+CURATE = """
+import sys
+from pathlib import Path
+from mags_kit import __main__, experiments, runs
+from mags_kit.method import processes
+from mags_kit.records import write_json
+
+runs.PROJECT, choose = Path(sys.argv[1]), experiments.curate
+
+def noted(run, rates):
+    chosen = choose(run, rates)
+    write_json(runs.PROJECT / f"chosen-{processes.here().process_index}.json", [s.id for s in chosen])
+    return chosen
+
+experiments.curate = noted
+__main__.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+def test_one_command_curates_trains_and_evaluates(tmp_path):
+    """Each candidate's two rollouts lie in different processes: with one seed for both they would be copies."""
+    small = {
+        "pool": 6, "curated": 3, "validation": 3, "test": 3, "stage_steps": [1], "magnifier": "bicubic"
+    }  # fmt: skip
+    tmp_path.joinpath("curate.py").write_text(CURATE)
+    parts = ["curate", "train", "evaluate", "--profile", "smoke", "--set", json.dumps(small)]
+    launch("ddp.yaml", tmp_path / "curate.py", tmp_path, *parts)
+    run = reopen("smoke", tmp_path / "runs")
+    pool = read_trajectories(run.trajectories("pool"))
+    assert [t.sample.id for t in pool] == [s.id for s in read_samples(run.samples("pool")) for _ in range(2)]
+    assert any(one.replies != other.replies for one, other in zip(pool[::2], pool[1::2], strict=True))
+    curated = [s.id for s in read_samples(run.samples("curated"))]
+    assert len(curated) == 3 and [read_json(tmp_path / f"chosen-{i}.json") for i in (0, 1)] == [curated] * 2
+    assert read_json(run.training_log)["stages"] == ["stage 1"]
+    for moment in ("before", "after"):
+        assert len(read_trajectories(run.trajectories(moment, MAIN))) == 3
+    states = [run.stage("stage 1") / "checkpoint-1" / f"rng_state_{i}.pth" for i in (0, 1)]
+    first, second = (torch.load(path, weights_only=False)["cpu"] for path in states)
+    assert not torch.equal(first, second)  # each process goes on with its own after a resumption
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8, 16])

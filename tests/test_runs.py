@@ -1,8 +1,8 @@
 import pytest
 
 from mags_kit.config import PROFILES
-from mags_kit.records import read_json
-from mags_kit.runs import branch, open_run
+from mags_kit.records import read_json, write_json
+from mags_kit.runs import branch, open_run, reopen
 
 
 def test_settings_never_mix_in_a_run_folder(tmp_path):
@@ -10,6 +10,17 @@ def test_settings_never_mix_in_a_run_folder(tmp_path):
     assert open_run("smoke", "a", root=tmp_path).config == PROFILES["smoke"]
     with pytest.raises(ValueError, match=r"made with seed=0 \(now 1\); choose another NAME="):
         open_run("smoke", "a", {"seed": 1}, root=tmp_path)
+
+
+def test_a_run_of_a_kit_with_fewer_settings_opens_with_the_defaults_of_its_profile(tmp_path):
+    path = open_run("smoke", "old", root=tmp_path).path / "config.json"
+    stored = read_json(path)
+    for name in ("scale_rewards", "num_iterations", "batch_size"):  # the last is another in the profile `cpu`
+        del stored[name]
+    write_json(path, stored)
+    assert open_run("smoke", "old", root=tmp_path).config == reopen("old", tmp_path).config == PROFILES["smoke"]
+    with pytest.raises(ValueError, match=r"made with scale_rewards='group' \(now 'none'\); choose another NAME="):
+        open_run("smoke", "old", {"scale_rewards": "none"}, root=tmp_path)
 
 
 def test_a_name_cannot_leave_the_root(tmp_path):

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mags_kit.dials import DIALS, VLLM_DIALS
 from mags_kit.method import alarms, curriculum, environment, rewards, training
 from mags_kit.method.look import Agent, Look
+from mags_kit.method.measures import mixed_groups
 from mags_kit.method.policy import load_policy
 from mags_kit.method.replies import parse_reply, text_of
 from mags_kit.method.rollout import prompt_ids, suffix_ids
@@ -167,6 +169,43 @@ def steps_of(smoke_run, stages, tmp_path):
         return trainer, asked
 
     return run_steps
+
+
+def test_every_dial_reaches_trl_and_stands_at_its_default(sampled, smoke_run, stages, tmp_path):
+    from trl import GRPOConfig
+
+    policy, trainer, rows, batch = sampled
+    defaults = GRPOConfig(use_cpu=True, bf16=False)
+    assert all(getattr(trainer.args, name) == getattr(defaults, name) for name in (*DIALS, *VLLM_DIALS))
+    turned = {
+        "loss_type": "grpo", "scale_rewards": "none", "entropy_coef": 0.01, "use_adaptive_entropy": True,
+        "entropy_target": 0.3, "mask_truncated_completions": True, "num_iterations": 2,
+    }  # fmt: skip
+    run = open_run("smoke", "dials", turned, root=tmp_path)
+    args = training.build_trainer(run, load_policy(run.config, trainable=True), stages[-1], 1, []).args
+    assert {name: getattr(args, name) for name in turned} == turned
+
+
+def test_the_log_counts_groups_with_right_and_wrong_answers(sampled):
+    policy, trainer, rows, batch = sampled
+    answers = torch.tensor(list(trainer._logs["rewards"]["answer"])[:8]).reshape(2, 4)
+    mixed = (answers.std(1) > 0).float().mean().item()
+    assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
+
+
+@pytest.mark.parametrize("verdicts, share", [([1, 0, 1, 1], 0.5), ([1, 1, 0, 0], 0.0), ([1, 0, 0, 1], 1.0)])
+def test_mixed_groups_by_hand(verdicts, share):
+    assert mixed_groups(verdicts, group=2) == share
+
+
+@pytest.mark.slow
+def test_two_updates_from_the_same_replies(steps_of):
+    trainer, asked = steps_of(
+        "again", num_iterations=2, entropy_coef=0.01, use_adaptive_entropy=True, mask_truncated_completions=True
+    )
+    assert len(asked) == 1 and trainer.state.global_step == 2
+    logs = [row for row in trainer.state.log_history if "entropy" in row]
+    assert ["reward" in row for row in logs] == [True, False] and all(row["grad_norm"] for row in logs)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ class Source:
 
 
 def sources(config) -> dict[str, dict[str, Source]]:
-    """Every name that the kit asks the hub for: what each set is made from, by data set.
+    """Every name that the kit asks the hub for: what each set of this run is made from, by data set.
 
     The revisions of GQA and vsr_zeroshot were looked up. Those that could not be are `main`: pin them before you
     publish, by the setting `revisions: {repo: commit}`.
@@ -59,7 +59,9 @@ def sources(config) -> dict[str, dict[str, Source]]:
         "validation": (vsr("dev.jsonl"), tallyqa, gqa("val_balanced_instructions/*.parquet")),
         "pool": (vsr("train.jsonl"), tallyqa, gqa("train_balanced_instructions/*.parquet")),
     }
-    return {part: dict(zip(DATASETS, group, strict=True)) for part, group in sets.items()}
+    wanted = {"test": not config.own, "validation": config.validation, "pool": config.pool}
+    groups = {part: zip(DATASETS, group, strict=True) for part, group in sets.items() if wanted[part]}
+    return {part: {n: s for n, s in group if n.lower() in config.benchmarks} for part, group in groups.items()}
 
 
 DATASETS = ("VSR", "TallyQA", "GQA")  # the families of their questions, too

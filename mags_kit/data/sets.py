@@ -31,13 +31,18 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
 
 
 def prepare(run: Run) -> dict[str, list[Sample]]:
-    """Pool, validation and test set of a run, made once and read from its folder after that."""
+    """Pool, validation and test set of a run, made once and read from its folder after that.
+
+    A run that measures a model alone has a test set only.
+    """
     folder, config = run.data, run.config
     sizes = {"test": config.test, "validation": config.validation, "pool": config.pool}
+    sizes = {name: count for name, count in sizes.items() if count}
     steps.ready(steps.data(run))
     wanted = [name for name in sizes if not run.samples(name).exists()]
     if "test" in wanted and config.own:
         samples, skipped = read_own(config.own, folder)
+        samples = samples if config.pool else samples[: config.test]
         if skipped:
             print(f"{len(skipped)} rows were left out; the first, {skipped[0]['row']}: {skipped[0]['reason']}")
         run.done("own data", used=len(samples), skipped=skipped)
@@ -53,4 +58,4 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
         sets = {name: scene_samples(splits.get(name, name), sizes[name], folder) for name in wanted}
     for name, samples in sets.items():
         write_jsonl(run.samples(name), samples)
-    return {name: read_samples(run.samples(name)) for name in ("pool", "validation", "test")}
+    return {name: read_samples(run.samples(name)) for name in reversed(sizes)}

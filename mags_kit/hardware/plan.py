@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mags_kit.config import AUTO, OPTIMIZERS, SIZES, Config
 from mags_kit.method import fit
-from mags_kit.method.memory import CONTEXT, GB, SLACK, Shape, by_part, lengths, peak, shape_of
+from mags_kit.method.memory import CONTEXT, GB, SLACK, Shape, answering, by_part, lengths, peak, shape_of
 from mags_kit.method.policy import precision
 from mags_kit.runs import PROJECT
 
@@ -64,13 +64,15 @@ def disk(config: Config, shape: Shape) -> dict[str, float]:
 
 
 def machine(folder: Path = PROJECT / "runs") -> dict:
-    """What there is here: the GPU's name and bytes (None and 0 without one), and free bytes for runs and for models."""
+    """What there is here: the GPU's name and bytes (None and 0 without one), free bytes of memory, for runs, models."""
+    import psutil
     import torch
 
     gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
     models = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     free = [shutil.disk_usage(next(p for p in (f, *f.absolute().parents) if p.exists())).free for f in (folder, models)]
-    return {"gpu": gpu and gpu.name, "memory": gpu.total_memory if gpu else 0, "runs": free[0], "models": free[1]}
+    memory = {"memory": gpu.total_memory if gpu else 0, "host": psutil.virtual_memory().available}
+    return {"gpu": gpu and gpu.name, **memory, "runs": free[0], "models": free[1]}
 
 
 def check(config: Config, folder: Path = PROJECT / "runs") -> None:
@@ -78,13 +80,21 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
     if config.model == "embedded" or (shape := shape_of(config.model)).parameters < BIG:
         return
     here, space = machine(folder), disk(config, shape)
-    needs = peak(by_part(fit.fitted(config, memory=here["memory"] or 1), shape))  # of `auto` without a GPU the least
     who = f"model {config.model!r} of {shape.parameters / 1e9:.1f} billion parameters"
-    if not here["gpu"]:
+    needs = peak(by_part(fit.fitted(config, memory=here["memory"] or 1), shape))  # of `auto` without a GPU the least
+    if not sum(config.stage_steps):  # answers can wait for a CPU, training can't
+        room = here["memory" if here["gpu"] else "host"]
+        needs = answering(fit.fitted(config, memory=here["memory"]), shape, on_gpu=bool(here["gpu"]))
+        if room < needs:
+            raise ValueError(
+                f"{who}: expected {needs / GB:.1f} GB of memory on {here['gpu'] or 'the CPU'}, came {room / GB:.1f}; "
+                "lower batch_size, or set four_bit: true where it is not"
+            )
+    elif not here["gpu"]:
         raise ValueError(
             f"{who}: expected a GPU with {needs / GB:.0f} GB, came none; take PROFILE=cpu, or a machine with a GPU"
         )
-    if here["memory"] < needs:
+    elif here["memory"] < needs:
         raise ValueError(
             f"{who}: expected {needs / GB:.1f} GB of GPU memory, came {here['memory'] / GB:.1f} GB ({here['gpu']}); "
             "lower round_tokens, max_regions or view_pixels, or take a smaller model (`make plan` shows the parts)"

@@ -1,8 +1,8 @@
 """What TRL's trainer drives and asks: the look as its environment, the rewards, guards against hostile replies."""
 
-from mags_kit.method import protocol, rewards
+from mags_kit.method import processes, protocol, rewards
 from mags_kit.method.look import Agent, Look
-from mags_kit.method.measures import behaviour
+from mags_kit.method.measures import behaviour, mixed_groups, right
 from mags_kit.method.replies import message, text_of
 from mags_kit.method.rollout import suffix_ids
 from mags_kit.records import Sample, Trajectory
@@ -41,7 +41,9 @@ def reward_functions(agent: Agent) -> list:
         def reward(completions, completion_ids, environments, log_metric, **_):
             batch_of = trajectories(environments, completion_ids, completions)
             if name == names[0]:
-                for key, value in behaviour(batch_of).items():
+                verdicts = processes.gathered(right(batch_of).tolist())  # two processes may share a group
+                mixed = {"groups/mixed_answers": mixed_groups(verdicts, agent.config.num_generations)}
+                for key, value in (behaviour(batch_of) | mixed).items():
                     log_metric(key, value)
             return [rewards.reward(name, t) for t in batch_of]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mags_kit.config import AUTO, SIZES, Config
 from mags_kit.method import processes
-from mags_kit.method.memory import GB, by_part, peak, shape_of
+from mags_kit.method.memory import GB, answering, by_part, peak, shape_of
 from mags_kit.records import read_json, write_json
 from mags_kit.runs import Run
 
@@ -19,16 +19,21 @@ def fitted(config: Config, count: int = 0, memory: float = 0) -> Config:
     """The config with numbers for `auto`: the largest for which a GPU of `memory` bytes (0: the one here) has room.
 
     What is sampled at once can be shared out among `count` processes (0: those here). Where nothing fits, the least.
+    A run that trains nothing needs room for answers only, and may find it on a CPU.
     """
     if AUTO not in [getattr(config, name) for name in SIZES]:
         return config
-    shape, memory, count = shape_of(config.model), memory or here(), count or processes.here().num_processes
+    shape, count = shape_of(config.model), count or processes.here().num_processes
+    on_gpu, memory = bool(memory) or _on_gpu(), memory or here(config)
+
+    def needs(fixed: Config) -> float:
+        return peak(by_part(fixed, shape)) if sum(config.stage_steps) else answering(fixed, shape, on_gpu)
 
     def largest(name: str, choices: list[int], fixed: Config) -> Config:
         if getattr(fixed, name) != AUTO:
             return fixed
         tried = [replace(fixed, **{name: size}) for size in sorted(choices, reverse=True)]
-        fits = (c for c in tried if peak(by_part(_least(c, count), shape)) <= memory)
+        fits = (c for c in tried if needs(_least(c, count)) <= memory)
         return next(fits, tried[-1])
 
     sampled = [n for n in _sampled(config, count) if not (micro := _given(config.micro_batch)) or n % micro == 0]
@@ -38,17 +43,26 @@ def fitted(config: Config, count: int = 0, memory: float = 0) -> Config:
     return largest("batch_size", list(ROWS), config)
 
 
-def here() -> float:
-    """Bytes of memory of this process's GPU, or `CARD`."""
+def here(config: Config) -> float:
+    """Bytes of memory of this process's GPU; without one `CARD`, or half of the host's where it only answers."""
+    import psutil
     import torch
 
-    return torch.cuda.get_device_properties().total_memory if torch.cuda.is_available() else CARD
+    if _on_gpu():
+        return torch.cuda.get_device_properties().total_memory
+    return CARD if sum(config.stage_steps) else min(CARD, psutil.virtual_memory().total / 2)
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def note(run: Run) -> None:
     """Write into a run's manifest what `auto` stands for here."""
     if (config := fitted(run.config)) is not run.config and processes.here().is_main_process:
-        sizes = {name: getattr(config, name) for name in SIZES} | {"for GB of GPU memory": round(here() / GB, 1)}
+        sizes = {name: getattr(config, name) for name in SIZES} | {"for GB of memory": round(here(config) / GB, 1)}
         write_json(run.manifest, read_json(run.manifest) | {"auto": sizes})
 
 

@@ -15,6 +15,16 @@ def right(trajectories: list[Trajectory]) -> np.ndarray:
     return np.array([rewards.answer(t) == 1 for t in trajectories])
 
 
+def mixed_groups(verdicts, group: int) -> float:
+    """Share of the groups in which some answers are right and some wrong; `verdicts` `(N * G,)`, group by group.
+
+    >>> mixed_groups([True, False, True, True, False, False], group=2)
+    0.3333333333333333
+    """
+    table = np.asarray(verdicts, bool).reshape(-1, group)
+    return float(np.mean(table.any(1) & ~table.all(1)))
+
+
 def change(t: Trajectory) -> str:
     """What round 2 did to the draft: one of `CHANGES`, or that there was none."""
     if t.draft is None or len(t.replies) < 2:

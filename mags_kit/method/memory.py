@@ -5,7 +5,7 @@ step are tested against measured ones on the CPU. Sizes are in bytes, GB are 10^
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from mags_kit import compat
@@ -228,6 +228,14 @@ def by_part(config: Config, shape: Shape) -> dict[str, dict[str, float]]:
         "update": update(config, shape, *sizes),
         "enlarging": {"network": enlarging if config.magnifier not in ("bicubic", "none") else 0},
     }
+
+
+def answering(config: Config, shape: Shape, on_gpu: bool) -> float:
+    """Bytes to answer questions without training: weights, sampling, the reserve; on a CPU in float32."""
+    width = 2 if on_gpu else 4
+    one = replace(config, samples_per_step=1, num_generations=2, rollout_batch=0, micro_batch=0)  # no step is sampled
+    weights = {name: size for name, size in standing(one, shape, width).items() if name.startswith("weights")}
+    return peak({"standing": weights, "sampling": sampling(one, shape, *lengths(one, shape), width)})
 
 
 def peak(parts: dict[str, dict[str, float]]) -> float:

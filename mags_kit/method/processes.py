@@ -12,15 +12,20 @@ def here():
     return PartialState(cpu=not torch.cuda.is_available())
 
 
+def gathered(items: list) -> list:
+    """The items of all processes, in each of them: first all of process 0, then all of process 1, ..."""
+    from accelerate.utils import gather_object
+
+    return gather_object(items)
+
+
 def dealt(items: list, work) -> list:
     """`work(share)`, a list as long as its share, in each process on every n-th item; the whole list, in the items'
     order, in all of them."""
-    from accelerate.utils import gather_object
-
     index, count = here().process_index, here().num_processes
-    gathered = gather_object(work(items[index::count]))  # first all of process 0, then all of process 1, ...
+    everything = gathered(work(items[index::count]))
     order = [i for start in range(count) for i in range(start, len(items), count)]
-    return [one for _, one in sorted(zip(order, gathered, strict=True), key=lambda pair: pair[0])]
+    return [one for _, one in sorted(zip(order, everything, strict=True), key=lambda pair: pair[0])]
 
 
 def main_says(ask, *arguments):

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mags_kit.records import Sample, Trajectory, area
+from mags_kit.report.evaluation import MOMENTS
 from mags_kit.report.figures import BLUE, GREEN, GREY, ORANGE, RED, styled
 
 
@@ -31,35 +32,50 @@ def show_pool(pool: list[Sample], rates: dict[str, float], chosen: list[Sample])
 
 @styled
 def show_training(log: list[dict], looks: list[dict], boundaries: list[int], title: str):
-    """Reward and its parts, what the policy looked at, and validation accuracy over optimisation steps."""
+    """Reward and its parts, what the policy looked at, what there was to learn, and validation accuracy by step."""
     rows = [row for row in log if "reward" in row]
-    steps = [row["step"] for row in rows]
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4))
+    figure, axes = plt.subplots(2, 2, figsize=(10.5, 8))
+    reward, looking, learning, validation = axes.flat
     parts = {k.split("/")[1]: k for k in rows[0] if k.startswith("rewards/") and k.endswith("/mean")}
-    for (name, key), colour in zip(parts.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
-        axes[0].plot(steps, [row[key] for row in rows], color=colour, label=name)
-    axes[0].set(title="reward, part by part", ylabel="mean over the step's trajectories")
-    curves = {
-        "tool calls": "look/call_rate", "target covered": "look/coverage", "area looked at": "look/area",
-        "groups without spread": "frac_reward_zero_std",
+    _curves(reward, rows, parts, (BLUE, ORANGE, GREEN, RED, GREY))
+    reward.set(title="reward, part by part", ylabel="mean over the step's trajectories")
+    looks_at = {"tool calls": "look/call_rate", "target covered": "look/coverage", "area looked at": "look/area"}
+    _curves(looking, rows, looks_at, (BLUE, GREEN, RED))
+    looking.set(title="where it looks", ylabel="share", ylim=(-0.03, 1.03))
+    signs = {
+        "groups with right and wrong answers": "groups/mixed_answers",
+        "groups without spread": "frac_reward_zero_std", "replies cut off": "completions/clipped_ratio",
     }  # fmt: skip
-    for (name, key), colour in zip(curves.items(), (BLUE, GREEN, RED, GREY), strict=True):
-        if any(key in row for row in rows):  # no target without boxes, no area without regions
-            axes[1].plot(steps, [row.get(key, np.nan) for row in rows], color=colour, label=name)
-    axes[1].set(title="where it looks", ylabel="share", ylim=(-0.03, 1.03))
-    axes[2].plot([r["step"] for r in looks], [100 * r["accuracy"] for r in looks], "o-", color=BLUE)
+    _curves(learning, rows, signs, (BLUE, GREY, RED))
+    learning.set(title="what there is to learn from", ylabel="share", ylim=(-0.03, 1.03))
+    nats = learning.twinx()
+    _curves(nats, rows, {"entropy (right)": "entropy"}, (ORANGE,), ls="--")
+    nats.set(ylabel="entropy of a token, nats", ylim=(0, None))
+    nats.spines["right"].set_visible(True)
+    validation.plot([r["step"] for r in looks], [100 * r["accuracy"] for r in looks], "o-", color=BLUE)
     n = looks[0]["samples"] if looks else 0
-    axes[2].set(title=f"validation (greedy, {n} questions)", ylabel="accuracy, %", ylim=(0, 100))
-    for axis in axes:
+    validation.set(title=f"validation (greedy, {n} questions)", ylabel="accuracy, %", ylim=(0, 100))
+    for axis in axes.flat:
         axis.set_xlabel("optimisation step")
         axis.xaxis.get_major_locator().set_params(integer=True)
         for boundary in boundaries[:-1]:
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
-    for axis in axes[:2]:
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=8)
+    for axis in (reward, looking, learning):
+        lines = [*axis.lines, *nats.lines] if axis is learning else axis.lines
+        lines = [line for line in lines if not line.get_label().startswith("_")]
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 2, "frameon": False, "fontsize": 8}
+        axis.legend(handles=lines, **place)
     figure.suptitle(title, fontsize=11, parse_math=False)
     figure.tight_layout()
     return figure
+
+
+def _curves(axis, rows: list[dict], keys: dict[str, str], colours: tuple, **style) -> None:
+    """A curve for each key that a row has: no target without boxes, no area without regions."""
+    for (name, key), colour in zip(keys.items(), colours, strict=False):
+        if any(key in row for row in rows):
+            values = [row.get(key, np.nan) for row in rows]
+            axis.plot([row["step"] for row in rows], values, color=colour, label=name, **style)
 
 
 @styled
@@ -87,7 +103,7 @@ def show_base_training(log):
 
 @styled
 def show_results(metrics: dict, title: str):
-    """Accuracy with 95% intervals: conditions, before and after RL."""
+    """Accuracy with 95% intervals: conditions, before and after RL, or of a model alone."""
     moments, names = list(metrics["conditions"]), list(next(iter(metrics["conditions"].values())))
     figure, axis = plt.subplots(figsize=(8, 0.65 * len(names) + 1.6))
     for i, (moment, colour) in enumerate(zip(moments, (ORANGE, BLUE), strict=False)):
@@ -95,7 +111,7 @@ def show_results(metrics: dict, title: str):
         at = np.arange(len(names)) + 0.36 * (i - (len(moments) - 1) / 2)
         mid = np.array([100 * v["accuracy"] for v in values])
         spread = np.abs(np.array([[100 * v["low"], 100 * v["high"]] for v in values]).T - mid)
-        axis.barh(at, mid, 0.34, xerr=spread, color=colour, label=f"{moment} RL", error_kw={"capsize": 3, "lw": 1})
+        axis.barh(at, mid, 0.34, xerr=spread, color=colour, label=MOMENTS[moment], error_kw={"capsize": 3, "lw": 1})
         for y, x, wide in zip(at, mid, spread[1], strict=True):
             axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
     axis.set_yticks(range(len(names)), names, parse_math=False)

@@ -24,6 +24,7 @@ CONDITIONS = {
     "two rounds, bicubic": (2, "bicubic"),
     MAIN: (2, ""),
 }
+MOMENTS = {"before": "before RL", "after": "after RL", "alone": "this model"}  # as tables and charts name them
 Results = dict[str, list[Trajectory]]  # by condition
 
 
@@ -103,12 +104,24 @@ def summary(trajectories: list[Trajectory]) -> dict:
 def metrics(before: Results, after: Results | None) -> dict:
     """`metrics.json`: every condition before and after RL, and the paired differences that the claim rests on."""
     moments = {"before": before} | ({"after": after} if after else {})
-    conditions = {m: {name: summary(trajectories) for name, trajectories in r.items()} for m, r in moments.items()}
-    last = after or before
-    pairs = {f"{MAIN}, less {name}": (last[MAIN], last[name]) for name in last if name != MAIN}
+    pairs = _less_others(after or before)
     if after:
         pairs |= {f"{name}: after RL, less before": (after[name], before[name]) for name in (ONE, MAIN)}
         for family in families(after[MAIN]):
             pair = of_family(after[MAIN], family), of_family(before[MAIN], family)
             pairs[f"{MAIN}, {family}: after RL, less before"] = pair
+    return _measured(moments, pairs)
+
+
+def metrics_alone(results: Results) -> dict:
+    """`metrics.json` of a model measured alone."""
+    return _measured({"alone": results}, _less_others(results))
+
+
+def _less_others(results: Results) -> dict[str, tuple]:
+    return {f"{MAIN}, less {name}": (results[MAIN], results[name]) for name in results if name != MAIN}
+
+
+def _measured(moments: dict[str, Results], pairs: dict[str, tuple]) -> dict:
+    conditions = {m: {name: summary(trajectories) for name, trajectories in r.items()} for m, r in moments.items()}
     return {"conditions": conditions, "differences": {name: paired_difference(*pair) for name, pair in pairs.items()}}

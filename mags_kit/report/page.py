@@ -15,7 +15,10 @@ from mags_kit.runs import Run
 
 HERE = Path(__file__).parent
 LARGE = 10  # MB; what many mail servers refuse
-LEFT_TO_RIGHT = "the parts of the reward, where the policy looks, and accuracy on validation questions"
+CURVES = (
+    "above, the parts of the reward, and where the policy looks; below, how much the groups leave to learn from, and "
+    "accuracy on validation questions"
+)
 # Pattern of a figure file's stem -> what kind of picture it is (alternative text), what to see in it (caption).
 # {} is the number that ends the stem. True whatever a run finds.
 CAPTIONS = {
@@ -40,10 +43,10 @@ CAPTIONS = {
         "or always solves, at both ends, teach GRPO nothing, and are taken only where others are too few.",
     ),
     "02_training": (
-        f"Three line charts over optimisation steps: {LEFT_TO_RIGHT}.",
-        f"Training, from left to right: {LEFT_TO_RIGHT}, which it never trains on; dotted lines part the stages. See "
-        "whether accuracy on the right follows the reward on the left: reward alone can also come from learning the "
-        "samples by heart.",
+        f"Four line charts over optimisation steps: {CURVES}.",
+        f"Training: {CURVES}, which it never trains on; dotted lines part the stages. See whether accuracy follows the "
+        "reward, which alone can also come from learning the samples by heart; and whether enough groups hold both "
+        "right and wrong answers, since in the others form alone decides what is learnt.",
     ),
     "03_accuracy": (
         "Bar chart: accuracy of each way of looking, with 95% intervals; the table “Accuracy” holds the numbers.",
@@ -55,7 +58,12 @@ CAPTIONS = {
         "Where the policy looks. Left, how large its regions are, as a share of the image (logarithmic); right, where "
         "their centres lie: see how closely it looks, and whether it looks at different places.",
     ),
-    "04_trajectory_*": (
+    "accuracy": (
+        "Bar chart: accuracy of each way of looking, with 95% intervals; the table “Accuracy” holds the numbers.",
+        "Accuracy for each way of looking, with its 95% interval. Compare the rows for what a second look and its "
+        "magnifier change.",
+    ),
+    "*trajectory_*": (
         "Trajectory {}: the image with its regions, the magnified views, the replies, and the verdict.",
         "Trajectory {}, an illustration: the policy's regions (blue; red if unusable), the target (dashed if known), "
         "the magnified views, and the replies. See whether the target is in view, and whether the answer fits it.",
@@ -66,8 +74,8 @@ CAPTIONS = {
         "apart, and whether that is less than the distance between the rows.",
     ),
     "05_training_seed_*": (
-        f"Three line charts over optimisation steps, seed {{}}: {LEFT_TO_RIGHT}.",
-        f"Training again with seed {{}}: {LEFT_TO_RIGHT}. See whether the curves go where those of the first seed go.",
+        f"Four line charts over optimisation steps, seed {{}}: {CURVES}.",
+        f"Training again with seed {{}}: {CURVES}. See whether the curves go where those of the first seed go.",
     ),
     "06_ablations": (
         "Dot chart of accuracy after RL: a row for each order and number of samples, a dot for each seed.",
@@ -78,7 +86,7 @@ CAPTIONS = {
 
 
 def write(run: Run, steps: tuple[str, ...]) -> Path:
-    """Write the page of a run, and its executed notebooks as HTML beside it.
+    """Write the page of a run, and its executed notebooks `steps`, of which there may be none, as HTML beside it.
 
     The template escapes all it is given, and the page forbids scripts and requests.
     """
@@ -102,15 +110,15 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
 def finding(metrics: dict) -> str:
     """One sentence, with an interval: what two rounds answer, beside before RL (without RL: beside one round)."""
     conditions = metrics["conditions"]
-    trained = "after" in conditions
+    trained, alone = "after" in conditions, "alone" in conditions
     other = "before" if trained else "one round with the full view"
     d = metrics["differences"][f"{MAIN}: after RL, less before" if trained else f"{MAIN}, less {ONE}"]
-    ours = conditions["after" if trained else "before"][MAIN]
-    theirs = conditions["before"][MAIN if trained else ONE]
-    said = (
-        f"{'With' if trained else 'Without'} RL, two rounds with super-resolution answer {100 * ours['accuracy']:.1f}% "
-        f"of {d['n']} held-out questions correctly"
-    )
+    first = conditions["alone" if alone else "before"]
+    ours, theirs = (conditions["after"] if trained else first)[MAIN], first[MAIN if trained else ONE]
+    who, what = ("With" if trained else "Without") + " RL, two rounds", "held-out questions"
+    if alone:  # an adapter that it came with may be RL's, and the questions may be what it learnt from
+        who, what = "Two rounds", "questions"
+    said = f"{who} with super-resolution answer {100 * ours['accuracy']:.1f}% of {d['n']} {what} correctly"
     points, low, high = (100 * d[name] for name in ("difference", "low", "high"))
     if low == high == 0:
         return f"{said}, the very ones answered correctly {'before' if trained else 'in one round'}."

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mags_kit.report.evaluation import MAIN
+from mags_kit.report.evaluation import MAIN, MOMENTS
 
 
 def accuracy_table(metrics: dict) -> pd.DataFrame:
@@ -10,7 +10,7 @@ def accuracy_table(metrics: dict) -> pd.DataFrame:
     rows = {}
     for moment, results in metrics["conditions"].items():
         for name, result in results.items():
-            rows.setdefault(name, {})[f"{moment} RL"] = _percent(result)
+            rows.setdefault(name, {})[MOMENTS[moment]] = _percent(result)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -19,7 +19,7 @@ def family_table(metrics: dict, condition: str = MAIN) -> pd.DataFrame:
     results = next(iter(metrics["conditions"].values()))[condition]["families"]
     rows = {"questions": {family: value["n"] for family, value in results.items()}}
     rows |= {
-        f"{moment} RL": {family: _percent(value) for family, value in results[condition]["families"].items()}
+        MOMENTS[moment]: {family: _percent(value) for family, value in results[condition]["families"].items()}
         for moment, results in metrics["conditions"].items()
     }
     return pd.DataFrame(rows)
@@ -52,7 +52,7 @@ def interval(d: dict) -> str:
 
 def moments_table(metrics: dict, part: str, condition: str = MAIN) -> pd.DataFrame:
     """One part of the summary of a condition (`drafts`, `grounding`, `outcomes`, `regions`), a column a moment."""
-    columns = {f"{m} RL": results[condition][part] for m, results in metrics["conditions"].items()}
+    columns = {MOMENTS[m]: results[condition][part] for m, results in metrics["conditions"].items()}
     return pd.DataFrame(columns).fillna(0)
 
 
