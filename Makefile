@@ -3,6 +3,10 @@ PROFILE ?= cpu
 NAME    ?=
 SET     ?=
 DATA    ?=
+IMAGE   ?=
+QUESTION ?=
+MODEL   ?= embedded
+ADAPTER ?=
 VENV    ?= .venv
 FITS    := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
@@ -12,7 +16,7 @@ READY   := $(VENV)/.mags-kit-ready
 RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base plan measure merge test lab lock check-lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base plan measure merge look inspect test test-browser lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,11 +64,24 @@ measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, besid
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
 	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"
 
+look: export QUESTION := $(QUESTION)
+look: export IMAGE := $(IMAGE)
+look: $(READY) ## two rounds on one image: IMAGE=photo.jpg QUESTION="…" [MODEL=…] [ADAPTER=…]
+	@$(PY) -m mags_kit look --image "$$IMAGE" --question "$$QUESTION" --model "$(MODEL)" --adapter "$(ADAPTER)" --set '$(SET)'
+
+inspect: $(READY) ## the inspector and the playground of run NAME= as a page on this machine alone; Ctrl-C stops it
+	@exec $(PY) -m mags_kit inspect --name "$(or $(NAME),$(PROFILE))"
+
+# The browser is the system's: Debian's `chromium`, or one that CHROMIUM= names.
+test-browser: $(READY) ## the widgets in a real Chromium, in JupyterLab and by Voilà; pictures in runs/browser/
+	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra browser
+	@$(PY) -m pytest tests/browser -m browser
+
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
 
 lab: $(READY) ## JupyterLab on the notebooks
-	@$(PY) -m jupyterlab notebooks
+	@$(PY) -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
 lock: | $(UV) ## write requirements.lock from pyproject.toml, for every platform; versions that still fit stay
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \

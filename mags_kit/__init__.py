@@ -14,7 +14,9 @@ read in an hour.
               processes               several processes of `accelerate launch`
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     own, pictures, benchmarks, sets    what questions a run is made of
-    report/   statistics, evaluation, tables, figures, charts, inspector, judge, page, export    what came out
+    report/   statistics, evaluation, tables, browser, painting, figures, charts, judge, page, export    what came out
+              inspector, replay, progress, playground, handling    trajectories, training again, your own hand
+              single, serve           one look from the shell; the widgets as a page
     hardware/ memory, plan, measure, random_model    what a run needs, and what it took
     experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
     compat, hub, install              two imports that need a hand; the one place that reaches out; uv, for `make env`

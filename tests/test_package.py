@@ -19,9 +19,10 @@ ORDER = """
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.own data.pictures data.benchmarks data.sets
-    report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
-    report.page report.export
+    report.statistics report.evaluation report.tables report.browser report.painting report.figures report.charts
+    report.inspector report.replay report.progress report.playground report.handling report.judge report.page report.export
     hardware.memory hardware.plan hardware.random_model hardware.measure
+    report.single report.serve
     experiments pipeline __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}

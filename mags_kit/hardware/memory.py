@@ -5,7 +5,7 @@ step are tested against measured ones on the CPU. Sizes are in bytes, GB are 10^
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mags_kit import compat
 from mags_kit.config import OPTIMIZERS, Config
@@ -159,3 +159,16 @@ def peak(parts: dict[str, dict[str, float]]) -> float:
     """Bytes that a GPU must have: what stands, the largest phase, and a reserve."""
     totals = {name: sum(part.values()) for name, part in parts.items()}
     return totals.pop("standing") + max(totals.values()) + RESERVE
+
+
+def to_look(config: Config, shape: Shape, width: int) -> float:
+    """Bytes that one look at one image takes: weights, the cache of one reply, its views; none of what training adds.
+
+    `width` is that of a number in the model's own precision: 2 bytes on a GPU, 4 without one.
+    """
+    one = replace(config, batch_size=1, rollout_batch=config.num_generations, samples_per_step=1, micro_batch=0)
+    prompt, completion, patches = lengths(config, shape)
+    kept = shape.parameters - shape.quantised if config.four_bit else shape.parameters
+    weights = (shape.quantised * NF4 if config.four_bit else 0) + kept * width
+    sampled = sampling(one, shape, prompt, completion, patches, width)
+    return weights + shape.largest * width + sum(sampled.values()) / config.num_generations + RESERVE / 2

@@ -5,11 +5,12 @@ The hours are a rule of thumb, from one step of the 3B profile measured on a GPU
 
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 
 from mags_kit.config import OPTIMIZERS, Config
-from mags_kit.hardware.memory import GB, RESERVE, Shape, by_part, lengths, peak, shape_of
+from mags_kit.hardware.memory import GB, RESERVE, Shape, by_part, lengths, peak, shape_of, to_look
 from mags_kit.runs import PROJECT
 
 BIG = 5e8  # parameters from which on a model wants a GPU
@@ -96,6 +97,27 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
             )
 
 
+def check_look(config: Config) -> None:
+    """Raise a ValueError of one sentence where a look at one image will not fit into memory; no GPU is needed."""
+    if config.model == "embedded" or (shape := shape_of(config.model)).parameters < BIG:
+        return
+    here = machine()
+    where, has, width = (here["gpu"], here["memory"], 2) if here["gpu"] else ("no GPU", free_memory(), 4)
+    needs = to_look(config, shape, width)
+    if has < needs:
+        raise ValueError(
+            f"model {config.model!r}: a look needs {needs / GB:.1f} GB of memory, and {has / GB:.1f} GB are there "
+            f"({where}); close what else runs, take a smaller MODEL=, or a machine with more"
+        )
+
+
+def free_memory() -> float:
+    """Bytes of this machine's own memory that can be had now; without a bound where it does not say."""
+    text = Path("/proc/meminfo").read_text() if Path("/proc/meminfo").exists() else ""
+    free = re.search(r"MemAvailable:\s+(\d+) kB", text)
+    return int(free.group(1)) * 1024 if free else math.inf
+
+
 def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.1f} million"
 
@@ -116,6 +138,9 @@ def table(config: Config) -> str:
     rows += [("Disk for the model", f"{space.pop('model') / GB:.1f} GB", f"{here['models'] / GB:.0f} GB free")]
     rows += [("Disk for the run, at most", f"{sum(space.values()) / GB:.1f} GB", f"{here['runs'] / GB:.0f} GB free")]
     rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in space.items()]
+    looking = to_look(config, shape, 2 if here["gpu"] else 4)
+    there = card if here["gpu"] else f"{free_memory() / GB:.0f} GB free, and no GPU is needed"
+    rows += [("Memory to look at one image (`make look`)", f"{looking / GB:.1f} GB", there)]
     low, high = hours(config, shape)
     rows += [("Hours on one GPU, estimated", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
     text = "\n".join(f"{name:<58}{need:>10}   {there}".rstrip() for name, need, there in rows)

@@ -39,23 +39,19 @@ def rollout(
 
 def _replies(policy: Policy, looks: list[Look], temperature: float, forced: list | None) -> list[list[list[int]]]:
     """The token ids that the policy writes in each look, a list a round."""
-    from trl.chat_template_utils import parse_response
-
     tokens = looks[0].agent.config.round_tokens
     contents = [look.prompt() for look in looks]
     prompts = [prompt_ids(policy, content) for content in contents]
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
     firsts = policy.generate(prompts, images, tokens, temperature)
     if forced:
-        firsts = [_force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
+        firsts = [force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
     replies = [[ids] for ids in firsts]
     going = []  # (index, prompt of round 2, its images)
     for i, look in enumerate(looks if looks[0].rounds == 2 else []):
-        message = parse_response(policy.processor.tokenizer, firsts[i], prefix=prompts[i], tools=TOOLS)
-        calls = message.get("tool_calls")
-        if not calls:
+        results = answered(policy, look, prompts[i], firsts[i])
+        if not results:
             continue
-        results = [_call(look, call.get("function", call)) for call in calls]
         views = [part["image"] for result in results if isinstance(result, list) for part in result]
         going.append((i, prompts[i] + firsts[i] + suffix_ids(policy, results), images[i] + views))
     if going:
@@ -99,6 +95,14 @@ def suffix_ids(policy: Policy, results: list) -> list[int]:
     return list(after[end:])
 
 
+def answered(policy: Policy, look: Look, prompt: list[int], reply: list[int]) -> list:
+    """What the magnifier answers to the tool calls of a reply of round 1; empty where it has none."""
+    from trl.chat_template_utils import parse_response
+
+    message = parse_response(policy.processor.tokenizer, reply, prefix=prompt, tools=TOOLS)
+    return [_call(look, call.get("function", call)) for call in message.get("tool_calls") or []]
+
+
 def _call(look: Look, call: dict):
     """What TRL's tool loop answers to a tool call: the tool's result, or the error as text."""
     try:
@@ -109,7 +113,7 @@ def _call(look: Look, call: dict):
         return str({"error": str(error)})
 
 
-def _force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> list[int]:
+def force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> list[int]:
     """Round 1 with other regions: what stands before its tool call stays the policy's."""
     tokenizer = policy.processor.tokenizer
     own = tokenizer.decode(reply, skip_special_tokens=True).split(protocol.CALL[0])[0]
