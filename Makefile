@@ -102,7 +102,7 @@ clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
 # basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
 # Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.
 $(READY): requirements.lock pyproject.toml | $(UV)
-	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --all-extras
+	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra dev --extra inspect
 	$(PY) mags_kit/install.py pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2 --editable .
 	@touch $(READY)
 

@@ -20,7 +20,8 @@ ORDER = """
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.own data.pictures data.benchmarks data.sets
     report.statistics report.evaluation report.tables report.browser report.painting report.figures report.charts
-    report.inspector report.replay report.progress report.playground report.handling report.judge report.page report.export
+    report.inspector report.replay report.progress report.playground report.handling
+    report.judge report.page report.export
     hardware.memory hardware.plan hardware.random_model hardware.measure
     report.single report.serve
     experiments pipeline __main__
