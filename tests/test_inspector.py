@@ -126,8 +126,8 @@ def test_a_hostile_trajectory_is_shown_and_drawn_as_text(folder):
 def test_the_static_twin_is_written_as_png_and_svg(inspector, count, tmp_path):
     assert inspector.save(tmp_path / "a.png", count).read_bytes().startswith(b"\x89PNG")
     xml.etree.ElementTree.parse(inspector.save(tmp_path / "a.svg", count))
-    with pytest.raises(ValueError, match="a figure cannot be written as 'gif'; expected one of"):
-        inspector.save(tmp_path / "a.gif")
+    with pytest.raises(ValueError, match="a figure cannot be written as 'txt'; expected one of"):
+        inspector.save(tmp_path / "a.txt")
     plt.close("all")
 
 

@@ -72,7 +72,9 @@ def test_magnifiers_and_scales_next_to_each_other(hand):
     assert "bicubic, 256×256 px" in hand.panel.value
     hand.scale.value = 1.0
     hand.compare.value = True
-    assert hand.error is None and all(f"{name}, " in hand.panel.value for name in ("bicubic", "none", "realesr-anim"))
+    assert hand.error is None and all(
+        f"{name}, " in hand.panel.value for name in ("bicubic", "none", "realesr-animevideov3")
+    )
     hand.first.value = True
     assert "what round 1 sees: 192×192 pixels" in hand.panel.value
 

@@ -29,6 +29,7 @@ STYLE = """<style>
 .mags, .mags * { box-sizing: border-box }
 .mags .side { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start }
 .mags section { flex: 1 1 340px; min-width: 0; max-width: 100% }
+.mags section > img { width: 460px }
 .mags h4 { margin: 8px 0 4px; font-size: 14px; font-weight: 600 }
 .mags img { max-width: 100%; height: auto; display: block; background: #fff }
 .mags .views { display: flex; flex-wrap: wrap; gap: 12px; margin: 8px 0 }

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 SECONDS = 1000
+expect.set_options(timeout=60 * SECONDS)
 TOLD = {}  # what was measured, by name
 
 
@@ -35,6 +36,7 @@ def opened(request, page: Page):
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator(".mags-inspector img").first.wait_for()
     page.locator(".mags-playground input").first.wait_for(state="attached")
+    page.wait_for_timeout(1000)  # the widgets' places settle
     page.place = request.param
     return page
 
@@ -45,11 +47,14 @@ def shot(page: Page, name: str) -> None:
 
 
 def field(page: Page, within: str, label: str):
-    """The input, or list, of a labelled widget."""
-    row = page.locator(f".mags-{within} .jupyter-widgets").filter(
-        has=page.locator(f'label:text-is("{label}")')
-    )  # fmt: skip
-    return row.locator("input, select").last
+    """The input, or list, with that label."""
+    return page.locator(f".mags-{within}").get_by_label(label, exact=True)
+
+
+def upload(page: Page, name: str, kind: str, content: bytes) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.locator(".mags-playground .widget-upload").click()
+    chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
 
 
 def test_the_inspector_filters_steps_jumps_and_finds(opened):
@@ -136,12 +141,11 @@ def test_a_region_is_drawn_resized_and_looked_at(opened):
 
 def test_an_uploaded_image_is_asked_about(opened):
     page, ground = opened, opened.locator(".mags-playground")
-    upload = ground.locator("input[type=file]")
-    upload.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"hello"})
+    upload(page, "a.png", "image/png", b"hello")
     expect(ground.get_by_role("alert")).to_contain_text("a.png: not a readable image")
     out = io.BytesIO()
     Image.effect_noise((900, 600), 90).convert("RGB").save(out, "JPEG")
-    upload.set_input_files({"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": out.getvalue()})
+    upload(page, "mine.jpg", "image/jpeg", out.getvalue())
     expect(ground).to_contain_text("an image of 900×600 pixels")
     ground.get_by_role("button", name="look in two rounds").click()
     expect(ground.get_by_role("alert")).to_contain_text("the question is empty")
