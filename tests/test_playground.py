@@ -124,7 +124,6 @@ BAD = {
     "an empty question": (lambda h: (setattr(h.question, "value", " "), h.look()), "the question is empty"),
     "a long question": (lambda h: h.ask("x" * 10_000), "the question has 10000 letters; expected at most 2000"),
     "no size": (lambda h: h.draw([(5, 5, 5, 9)]), "region (5, 5, 5, 9) is reversed; expected x0 &lt; x1"),
-    "a click": (lambda h: setattr(h.boxes, "bboxes", [CLICK]), "a region of no size"),
     "outside": (lambda h: h.draw([(-9, -9, -2, -2)]), "region (-9, -9, -2, -2) is outside; expected"),
     "twice": (lambda h: h.draw([(1, 1, 90, 90)] * 2), "is duplicate; expected"),
     "too many": (lambda h: h.draw([(i, 1, 90, 90) for i in range(3)]), "3 regions; expected at most 2"),
@@ -151,6 +150,16 @@ def test_bad_input_is_a_sentence_and_the_state_stays_good(hand, act, sentence):
     hand.question.value = QUESTION
     hand.both.click()
     assert hand.error is None and hand.playground.trajectory.answer == "2"
+
+
+def test_a_box_of_no_size_is_a_drag_that_begins_or_a_click_and_no_region(hand):
+    hand.draw([(10, 20, 110, 120)])
+    begun = [*hand.boxes.bboxes, CLICK]
+    hand.boxes.bboxes = begun
+    assert "a region of no size is none" in said(hand) and len(hand.playground.regions) == 1
+    assert hand.boxes.bboxes == begun  # an answer would end the drag
+    hand.boxes.bboxes = [*begun[:1], CLICK | {"width": 50, "height": 60}]
+    assert [r.box for r in hand.playground.regions] == [(10, 20, 110, 120), (5, 5, 55, 65)]
 
 
 def test_nothing_is_asked_of_an_empty_playground(smoke_run, scripted):

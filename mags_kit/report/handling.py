@@ -13,7 +13,7 @@ from pathlib import Path
 import ipywidgets as widgets
 from jupyter_bbox_widget import BBoxWidget
 
-from mags_kit.records import Box, Sample, Trajectory, read_samples, write_bytes
+from mags_kit.records import Box, Sample, Trajectory, read_samples
 from mags_kit.report import figures, painting
 from mags_kit.report.inspector import NARROW, ROW
 from mags_kit.report.playground import MAGNIFIERS, SCALES, Playground
@@ -31,7 +31,7 @@ class Handling:
     """
 
     def __init__(self, playground: Playground, samples: list[Sample] = ()):
-        self.playground, self.error, self._busy, self._last = playground, None, False, 0.0
+        self.playground, self.error, self._busy, self._last, self._marked = playground, None, False, 0.0, {}
         self.samples = {s.id: s for s in list(samples)[:LISTED]}
         names = [("choose", ""), *((f"{s.id}: {s.question}"[:80], s.id) for s in self.samples.values())]
         self.sample = widgets.Dropdown(options=names, description="sample", layout=widgets.Layout(width="420px"))
@@ -57,7 +57,8 @@ class Handling:
         self.both = widgets.Button(description="look in two rounds", button_style="primary")
         self.again = widgets.Button(description="second look at my regions", layout=NARROW, button_style="info")
         self.clear = widgets.Button(description="no regions")
-        self.status, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.status = widgets.HTML(layout=widgets.Layout(min_height="60px"))  # or the image would move while one draws
+        self.panel = widgets.HTML(layout=widgets.Layout(width="100%"))
         rows = (
             [self.sample, self.file, self.path], [self.question], [self.both, self.again, self.clear], [self.status],
             [self.boxes], [self.typed], [self.network, self.scale, self.compare, self.first], [self.panel],
@@ -106,9 +107,11 @@ class Handling:
 
     def draw(self, boxes: list[Box]) -> None:
         """Take these regions, in pixels of the image."""
+        if not self._try(lambda: self.playground.draw(boxes), None, self._mark):
+            return
         if boxes and not self.playground.policy:
-            self._say("loading the model, once")
-        self._try(lambda: self.playground.draw(boxes), f"{len(boxes)} of your regions", self._show)
+            self._say("loading the model, once")  # a view's size depends on it
+        self._try(self._show, f"{len(boxes)} of your regions")
 
     def type(self, text: str) -> None:
         """Take regions as they are typed: four numbers each, parted by semicolons."""
@@ -167,16 +170,18 @@ class Handling:
         return max(1.0, max(self._size) / CANVAS)
 
     def _drawn(self, boxes: list[dict]) -> None:
-        """The person drew, moved, resized or deleted a box."""
-        if not self.playground.sample:
-            self._refuse(ValueError("there is no image yet; open one first"))
-            return
-        if any(min(abs(box["width"]), abs(box["height"])) < SMALLEST for box in boxes):
-            self._refuse(ValueError("a region of no size; expected one that is dragged from corner to corner"))
-            return
-        scale = self._scale()
-        corners = [(b["x"], b["y"], b["x"] + b["width"], b["y"] + b["height"]) for b in boxes]
-        self.draw([tuple(round(v * scale) for v in box) for box in corners])
+        """The person drew, moved, resized or deleted a box. One of no size is a drag that has just begun, or a click:
+        it is told of, and left alone, since an answer to it would end the drag."""
+        scale, drawn = self._scale() if self.playground.sample else 1.0, {}
+        for box in boxes:
+            x, y, width, height = (box[name] for name in ("x", "y", "width", "height"))
+            if min(abs(width), abs(height)) >= SMALLEST:
+                corners = tuple(round(v * scale) for v in (x, y, x + width, y + height))
+                drawn[x, y, width, height] = self._marked.get((x, y, width, height), corners)
+        if list(drawn) != list(self._marked):
+            self.draw([*drawn.values()])
+        elif len(drawn) < len(boxes):
+            self._say("drag to the opposite corner; a region of no size is none")
 
     def _try(self, act: Callable, said: str | None = None, then: Callable | None = None) -> bool:
         """Act; what goes wrong is said in one sentence, and the screen shows the state as it is."""
@@ -214,11 +219,14 @@ class Handling:
         """Show the regions of the state as boxes, numbered, and as text."""
         scale, self._busy = self._scale(), True
         regions = self.playground.regions
+        self._marked = {}  # place on the screen -> region
+        for x0, y0, x1, y1 in (region.box for region in regions):
+            place = (round(x0 / scale), round(y0 / scale), round((x1 - x0) / scale), round((y1 - y0) / scale))
+            self._marked[place] = (x0, y0, x1, y1)
         self.boxes.bboxes = [
-            {"x": round(x0 / scale), "y": round(y0 / scale), "width": round((x1 - x0) / scale),
-             "height": round((y1 - y0) / scale), "label": str(i + 1)}
-            for i, (x0, y0, x1, y1) in enumerate(region.box for region in regions)
-        ]  # fmt: skip
+            dict(zip(("x", "y", "width", "height", "label"), (*place, str(i + 1)), strict=True))
+            for i, place in enumerate(self._marked)
+        ]
         self.typed.value = "; ".join(" ".join(map(str, region.box)) for region in regions)
         self._busy = False
 
@@ -239,11 +247,4 @@ class Handling:
 
     def figure(self):
         """The last look as a matplotlib figure."""
-        if not self.playground.trajectory:
-            raise ValueError("nothing was looked at yet; expected a look, to draw it")
         return figures.show_trajectory(self.playground.trajectory, "", self.playground.run.views)
-
-    def save(self, path: str | Path) -> Path:
-        """Write that figure; the name's ending, .png or .svg, says as what."""
-        write_bytes(path, figures.content(self.figure(), Path(path).suffix[1:]))
-        return Path(path)

@@ -39,7 +39,8 @@ class Inspector:
         self.back = widgets.Button(description="previous")
         self.on = widgets.Button(description="next", button_style="primary")
         self.number = widgets.BoundedIntText(
-            1, min=1, max=1, description="number", continuous_update=True, tooltip="type a number to jump; arrow up and down for the next",
+            1, min=1, max=1, description="number", continuous_update=True,
+            tooltip="type a number to jump; arrow up and down for the next",
             layout=widgets.Layout(width="190px"),
         )  # fmt: skip
         self.both = widgets.Checkbox(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def serve(run: Run, port: int = 0) -> None:
         command = [sys.executable, "-m", "voila", str(path), "--no-browser", f"--Voila.ip={LOCAL}", f"--port={port}"]
         command += ["--Voila.log_level=ERROR", f"--Voila.tornado_settings={headers}", "--Voila.port_retries=0"]
         known = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what is below ends Voilà, too
         server = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": known})
         try:
             _wait(server, f"http://{LOCAL}:{port}/voila/static/")

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 SECONDS = 1000
-expect.set_options(timeout=60 * SECONDS)
+expect.set_options(timeout=150 * SECONDS)
 TOLD = {}  # what was measured, by name
 
 
@@ -115,7 +115,7 @@ def test_a_region_is_drawn_resized_and_looked_at(opened):
     at = boxes_image(page)
     drag(page, at(0.3, 0.3), at(0.45, 0.4))
     typed = field(page, "playground", "regions")
-    expect(typed).not_to_have_value("")
+    expect(typed, "the mouse drew nothing").not_to_have_value("", timeout=20 * SECONDS)
     first = typed.input_value().split()
     assert [round(int(v) / 768, 2) for v in first] == pytest.approx([0.3, 0.3, 0.45, 0.4], abs=0.02)
     expect(ground.locator(".mags-views img")).to_have_count(2)
@@ -135,7 +135,7 @@ def test_a_region_is_drawn_resized_and_looked_at(opened):
     expect(ground.locator(".mags-views")).to_contain_text("realesr-animevideov3, ")
     shot(page, "6-magnifiers")
     page.mouse.click(*at(0.8, 0.8))
-    expect(ground.get_by_role("alert")).to_contain_text("a region of no size")
+    expect(ground).to_contain_text("a region of no size is none")
     assert typed.input_value().split() == second
 
 
