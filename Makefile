@@ -3,6 +3,10 @@ PROFILE ?= cpu
 NAME    ?=
 SET     ?=
 DATA    ?=
+IMAGE   ?=
+QUESTION ?=
+MODEL   ?= embedded
+ADAPTER ?=
 VENV    ?= .venv
 FITS    := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
@@ -17,7 +21,7 @@ $(error VENV=$(VENV): make can't build in a folder with a space in its name; nam
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure merge test chaos fuzz lab lock check-lock clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure merge look inspect test test-browser chaos fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +77,19 @@ measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, besid
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
 	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"
 
+look: export QUESTION := $(QUESTION)
+look: export IMAGE := $(IMAGE)
+look: $(READY) ## two rounds on one image: IMAGE=photo.jpg QUESTION="…" [MODEL=…] [ADAPTER=…]
+	@$(PY) -m mags_kit look --image "$$IMAGE" --question "$$QUESTION" --model "$(MODEL)" --adapter "$(ADAPTER)" --set '$(SET)'
+
+inspect: $(READY) ## the inspector and the playground of run NAME= as a page on this machine alone; Ctrl-C stops it
+	@exec $(PY) -m mags_kit inspect --name "$(or $(NAME),$(PROFILE))"
+
+# The browser is the system's: Debian's `chromium`, or one that CHROMIUM= names.
+test-browser: $(READY) ## the widgets in a real Chromium, in JupyterLab and by Voilà; pictures in runs/browser/
+	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra browser
+	@$(PY) -m pytest tests/browser -m browser
+
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
 
@@ -84,7 +101,7 @@ fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (a quar
 	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
 
 lab: $(READY) ## JupyterLab on the notebooks
-	@$(PY) -m jupyterlab notebooks
+	@$(PY) -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
 lock: | $(UV) ## write requirements.lock from pyproject.toml, for every platform; versions that still fit stay
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
@@ -106,7 +123,7 @@ clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
 # basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
 # Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.
 $(READY): requirements.lock pyproject.toml | $(UV)
-	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --all-extras
+	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra dev --extra inspect
 	$(PY) mags_kit/install.py pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2 --editable .
 	@touch $(READY)
 

@@ -17,10 +17,12 @@ read in an hour.
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, benchmarks, sets    what questions a run is made of
-    report/   statistics, evaluation, tables, figures, charts, inspector, judge, page, export    what came out
+    report/   statistics, evaluation, tables, browser, painting, figures, charts, judge, page, export    what came out
+              inspector, replay, progress, playground, handling    trajectories, training again, your own hand
     hardware/ plan, measure, random_model    what a run needs beside what is here, and what it took
     experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
     holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done
+    single, serve                     one look from the shell; the widgets as a page
     status, chaos                     all of that, step by step; a run that is killed, and one that is not
     compat, hub, install              two imports that need a hand; the one place that reaches out; uv, for `make env`
     launch/, assets/base/             accelerate's settings; the base's weights

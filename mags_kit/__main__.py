@@ -128,6 +128,20 @@ def make_chaos(arguments) -> None:
         raise SystemExit(f"mags_kit: not the same: {', '.join(result['rounds'][-1]['differ'])}")
 
 
+def look(arguments) -> None:
+    from mags_kit import single
+    from mags_kit.report.progress import quietly
+
+    config = single.settings(arguments.model, parse_settings(arguments.set))
+    print(single.look(arguments.image, arguments.question, config, arguments.adapter, quietly))
+
+
+def inspect(arguments) -> None:
+    from mags_kit import serve
+
+    serve.serve(reopen(arguments.name), arguments.port)
+
+
 def try_settings(arguments) -> None:
     import pandas as pd
 
@@ -186,6 +200,13 @@ def _parser() -> Parser:
     added.add_argument("--kills", type=int, default=30, help="how often")
     added.add_argument("--short", action="store_true", help="the shortest run, without notebooks")
     added.add_argument("--processes", type=int, default=1, help="more than one: --short, by `accelerate launch`")
+    added = command("look", look, "two rounds on one image, printed and drawn", "set")
+    added.add_argument("--image", required=True, help="the file of a picture")
+    added.add_argument("--question", required=True, help="what to ask of it")
+    added.add_argument("--model", default="embedded", help="`embedded`, a folder, or a hub id of a Qwen-VL")
+    added.add_argument("--adapter", default="", help="a PEFT folder, e.g. runs/cpu/training/best")
+    added = command("inspect", inspect, "a run's inspector and playground as a page, on this machine alone", "name")
+    added.add_argument("--port", type=int, default=0, help="by default one that is free")
     command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
     return parser
 

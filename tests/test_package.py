@@ -22,10 +22,11 @@ ORDER = """
     method.alarms method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.benchmarks data.sets
-    report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
-    report.page report.export
+    report.statistics report.evaluation report.tables report.browser report.painting report.figures report.charts
+    report.inspector report.replay report.progress report.playground report.handling
+    report.judge report.page report.export
     hardware.plan hardware.random_model hardware.measure
-    experiments status pipeline chaos __main__
+    single serve experiments status pipeline chaos __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}

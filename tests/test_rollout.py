@@ -96,7 +96,7 @@ def test_trajectories_are_enough_to_redraw(scripted, go, smoke_run, tmp_path):
 
     write_jsonl(tmp_path / "t.jsonl", go(scripted([[FIRST], [SECOND]])))
     figure = figures.show_trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.data)
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == 4  # the image, the region as it is and magnified, the replies
     plt.close(figure)
 
 

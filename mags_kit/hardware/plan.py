@@ -5,7 +5,9 @@ The hours are a rule of thumb, from one step of the 3B profile measured on a GPU
 
 import math
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from mags_kit.config import AUTO, OPTIMIZERS, SIZES, Config
@@ -122,6 +124,27 @@ def _notes(config: Config, shape: Shape) -> str:
     return "\n".join(["", *lines])
 
 
+def check_look(config: Config) -> None:
+    """Raise a ValueError of one sentence where a look at one image will not fit into memory; no GPU is needed."""
+    if config.model == "embedded" or (shape := shape_of(config.model)).parameters < BIG:
+        return
+    here = machine()
+    where, has = (here["gpu"], here["memory"]) if here["gpu"] else ("no GPU", free_memory())
+    needs = answering(replace(config, batch_size=1), shape, bool(here["gpu"]))
+    if has < needs:
+        raise ValueError(
+            f"model {config.model!r}: a look needs {needs / GB:.1f} GB of memory, and {has / GB:.1f} GB are there "
+            f"({where}); close what else runs, take a smaller MODEL=, or a machine with more"
+        )
+
+
+def free_memory() -> float:
+    """Bytes of this machine's own memory that can be had now; without a bound where it does not say."""
+    text = Path("/proc/meminfo").read_text() if Path("/proc/meminfo").exists() else ""
+    free = re.search(r"MemAvailable:\s+(\d+) kB", text)
+    return int(free.group(1)) * 1024 if free else math.inf
+
+
 def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.1f} million"
 
@@ -147,6 +170,9 @@ def table(config: Config) -> str:
     rows += [("Disk for the model", f"{space.pop('model') / GB:.1f} GB", f"{here['models'] / GB:.0f} GB free")]
     rows += [("Disk for the run, at most", f"{sum(space.values()) / GB:.1f} GB", f"{here['runs'] / GB:.0f} GB free")]
     rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in space.items()]
+    looking = answering(replace(config, batch_size=1), shape, bool(here["gpu"]))
+    there = card if here["gpu"] else f"{free_memory() / GB:.0f} GB free, and no GPU is needed"
+    rows += [("Memory to look at one image (`make look`)", f"{looking / GB:.1f} GB", there)]
     low, high = hours(config, shape)
     rows += [("Hours on one GPU, estimated", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
     text = "\n".join(f"{name:<58}{need:>10}   {there}".rstrip() for name, need, there in rows)

@@ -9,7 +9,7 @@ from mags_kit.method import fit, protocol
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
 from mags_kit.method.replies import parse_reply
-from mags_kit.records import Outcome, Sample, Trajectory, blame
+from mags_kit.records import Outcome, Region, Sample, Trajectory, blame
 from mags_kit.runs import Run
 
 
@@ -60,9 +60,13 @@ class Look:
         """The views of the regions that can be magnified, as a tool message's content; once in a look."""
         if self.called:
             return protocol.NO_VIEW
-        self.called = True
         agent, sizes = self.agent, (self.first_view.size, self.image.size)
-        self.regions = protocol.read_regions(regions, agent.policy.frame, *sizes, agent.config.max_regions)
+        return self.show(protocol.read_regions(regions, agent.policy.frame, *sizes, agent.config.max_regions))
+
+    def show(self, regions: list[Region]) -> list[dict] | str:
+        """The views of these regions in the form of `magnify`, whoever chose them."""
+        self.called = True
+        self.regions, agent = regions, self.agent
         try:
             with blame(self.sample, "magnifying"):
                 magnified = [agent.magnifier.view(self.image, region.box) for region in self.regions if region.usable]

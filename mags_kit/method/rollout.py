@@ -46,14 +46,13 @@ def _replies(policy: Policy, looks: list[Look], temperature: float, forced: list
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
     firsts = policy.generate(prompts, images, tokens, temperature)
     if forced:
-        firsts = [_force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
+        firsts = [force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
     replies = [[ids] for ids in firsts]
     going = []  # (index, prompt of round 2, its images)
     for i, look in enumerate(looks if looks[0].rounds == 2 else []):
-        call = parse_reply(text_of(policy.processor.tokenizer, firsts[i])).call
-        if call is None:
+        result = answered(policy, look, firsts[i])
+        if result is None:
             continue
-        result = look.magnify(**call)
         views = [part["image"] for part in result] if isinstance(result, list) else []
         going.append((i, prompts[i] + firsts[i] + suffix_ids(policy, [result]), images[i] + views))
     if going:
@@ -95,7 +94,13 @@ def suffix_ids(policy: Policy, results: list) -> list[int]:
     return list(after[end:])
 
 
-def _force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> list[int]:
+def answered(policy: Policy, look: Look, reply: list[int]) -> list[dict] | str | None:
+    """What the magnifier answers to the tool call of a reply of round 1; None where it has none."""
+    call = parse_reply(text_of(policy.processor.tokenizer, reply)).call
+    return None if call is None else look.magnify(**call)
+
+
+def force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> list[int]:
     """Round 1 with other regions: what stands before its tool call stays the policy's."""
     tokenizer = policy.processor.tokenizer
     own = text_of(tokenizer, reply).split(protocol.CALL[0])[0]

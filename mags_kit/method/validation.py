@@ -1,5 +1,7 @@
 """The validation set during training: greedy accuracy every so many steps; the adapter that did best is kept."""
 
+from dataclasses import replace
+
 import numpy as np
 from tqdm import tqdm
 
@@ -10,8 +12,15 @@ from mags_kit.method.curriculum import Stage
 from mags_kit.method.look import Agent
 from mags_kit.method.measures import behaviour
 from mags_kit.method.rollout import rollout
-from mags_kit.records import Sample, read_json, write_json
+from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
 from mags_kit.runs import Run
+
+REPLAYED = 30  # of the validation samples, how many have their trajectories stored at every look
+
+
+def step_of(t: Trajectory) -> int:
+    """The step, counted over all stages, of a look that a `Validation` has stored."""
+    return int(t.condition.rsplit(" ", 1)[1])
 
 
 class Validation(compat.transformers().TrainerCallback):
@@ -25,6 +34,7 @@ class Validation(compat.transformers().TrainerCallback):
         self.run, self.agent, self.samples, self.stage, self.earlier = run, agent, samples, stage, earlier
         self.offset = sum(run.config.stage_steps[:number])  # steps before this stage
         self.file = run.stage(stage.name) / "validation.json"  # the rows, for a training that is resumed
+        self.replay = run.stage(stage.name) / "looks.jsonl"  # what some samples' looks were, step by step
         self.rows: list[dict] = []
         self.told: set[str] = set()  # names of alarms
         self.bar = None
@@ -36,6 +46,7 @@ class Validation(compat.transformers().TrainerCallback):
         looked at before a training died is looked at when it is resumed.
         """
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
+        self._store(step, trajectories[:REPLAYED])
         accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
         seen = {"accuracy": accuracy, "samples": len(trajectories), **behaviour(trajectories)}
@@ -44,6 +55,15 @@ class Validation(compat.transformers().TrainerCallback):
             save_adapter(self.agent.policy, self.run.best, note=self.rows[-1])
         if processes.here().is_main_process:
             write_json(self.file, self.rows)
+
+    def _store(self, step: int, trajectories: list[Trajectory]) -> None:
+        """Add a look's trajectories to those of this stage; a look that is taken again takes the place of the first."""
+        if not processes.here().is_main_process:
+            return
+        now = self.offset + step
+        kept = read_trajectories(self.replay) if self.replay.exists() else []
+        looked = [replace(t, condition=f"validation, step {now}") for t in trajectories]
+        write_jsonl(self.replay, [t for t in kept if step_of(t) < now] + looked)
 
     def on_train_begin(self, args, state, control, **_):
         stored = read_json(self.file) if self.file.exists() else []

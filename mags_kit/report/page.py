@@ -68,6 +68,24 @@ CAPTIONS = {
         "Trajectory {}, an illustration: the policy's regions (blue; red if unusable), the target (dashed if known), "
         "the magnified views, and the replies. See whether the target is in view, and whether the answer fits it.",
     ),
+    "04_before_and_after": (
+        "One question twice: the image with its regions, the views, and the replies, before RL above and after below.",
+        "One question in the inspector, before RL (above) and after it (below): each region as the image has it, "
+        "and magnified. The boxes' numbers in the replies have the colours of the regions.",
+    ),
+    "04_strip": (
+        "Four trajectories side by side: the image with its regions above, the first view and what was said below.",
+        "Four trajectories in brief: where the policy looked, its first view, its draft and its answer.",
+    ),
+    "04_replay": (
+        "One validation question over the training: the image with its regions at each look, the reward below.",
+        "Training replayed on one validation question, chosen because its reward rose the most, so an illustration: "
+        "where the policy looked at each step, and its reward below.",
+    ),
+    "04_by_hand": (
+        "One question with a region drawn by hand: the image, the region, its view, and the replies.",
+        "The glass in a person's hand: the target's own box as the region, and what round 2 makes of it.",
+    ),
     "05_seeds": (
         "Dot chart of accuracy: a row for before RL and for one and two rounds after it, a dot for each seed.",
         "The same with other seeds, a dot for each; the line is at their mean. See how far the dots of a row lie "
@@ -141,12 +159,12 @@ def figures(folder: Path) -> list[dict]:
     """The pictures of a folder in the order of their names: `source` (a data URI), `width`, `height` in pixels,
     `alt`, `caption`."""
     pictures = []
-    for path in sorted(folder.glob("*.png")):
+    for path in sorted(p for p in folder.glob("*") if p.suffix in (".png", ".gif")):
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
         alt, caption = describe(path.stem)
-        source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        source = f"data:image/{path.suffix[1:]};base64,{base64.b64encode(content).decode()}"
         pictures.append({"source": source, "width": width, "height": height, "alt": alt, "caption": caption})
     return pictures
 

@@ -1,0 +1,52 @@
+"""One look at one image from the shell: two rounds, printed, and drawn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mags_kit.config import Config, load_config
+from mags_kit.hardware import plan
+from mags_kit.method.protocol import TOOL
+from mags_kit.records import Trajectory, write_bytes
+from mags_kit.report import figures
+from mags_kit.report.browser import words
+from mags_kit.report.playground import Playground
+from mags_kit.report.progress import Progress
+from mags_kit.runs import Run, run_folder
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of a look, and the file of its figure."""
+
+    trajectory: Trajectory
+    figure: Path
+
+    def __str__(self) -> str:
+        t = self.trajectory
+        regions = [f"{', '.join(map(str, r.box))} ({r.outcome})" for r in t.regions]
+        rows = {
+            "draft": t.draft, "regions": "; ".join(regions) or f"none: no call of {TOOL}",
+            "verdict": words(t) or None, "answer": t.answer, "figure": self.figure,
+        }  # fmt: skip
+        return "\n".join(f"{name + ':':<9}{'–' if value is None else value}" for name, value in rows.items())
+
+
+def settings(model: str, changes: dict) -> Config:
+    """Those of a look by a model: the `cpu` profile's for the embedded one, the `paper` profile's for any other."""
+    profile = "cpu" if model == "embedded" else "paper"
+    return load_config(profile, {"model": model, "data": "scenes"} | changes)
+
+
+def look(image: str, question: str, config: Config, adapter: str, progress: Progress) -> Seen:
+    """Two rounds on one image; the figure is written to `runs/looks/`. ValueError where anything will not do."""
+    run = Run(run_folder("looks"), config)
+    ground = Playground(run, adapter or config.adapter)
+    ground.open(Path(image).absolute())
+    ground.ask(question)
+    plan.check_look(config)
+    seen = ground.look(progress)
+    stem, count = Path(image).stem, 1
+    while (path := run.path / f"{stem}-{count}.png").exists():
+        count += 1
+    write_bytes(path, figures.png(figures.show_trajectory(seen, "", run.views)))
+    return Seen(seen, path)

@@ -1,0 +1,94 @@
+"""A run to look at, served by a real JupyterLab and a real Voilà, for the system's own Chromium."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "runs" / "browser"  # screenshots, kept to be looked at
+HOSTILE = '<script>window.taken = 1</script><img src=x onerror="window.taken = 1"> $\\frac{1}{2}$'
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    if not CHROMIUM:
+        pytest.skip("no Chromium; `apt-get install chromium`, or CHROMIUM=/path")
+    return browser_type_launch_args | {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
+
+
+@pytest.fixture(scope="session")
+def seen_run(smoke_run, policy):
+    """The smoke run with trajectories at two stages, one of which is hostile."""
+    from mags_kit.records import read_samples, write_jsonl
+    from mags_kit.report.evaluation import MAIN, evaluate
+
+    samples = read_samples(smoke_run.samples("test"))
+    made = evaluate(smoke_run, policy, samples, "before", (MAIN,))[MAIN]
+    bad = replace(made[1], replies=(HOSTILE, *made[1].replies[1:]), answer=HOSTILE)
+    write_jsonl(smoke_run.trajectories("after", MAIN), [made[0], bad, *made[2:]])
+    return smoke_run
+
+
+def free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return asked.getsockname()[1]
+
+
+def served(command: list[str], url: str, log: Path):
+    """A server in a process of its own, once it answers."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "JUPYTER_CONFIG_DIR": str(log.parent)}
+    with open(log, "w") as out:
+        server = subprocess.Popen([sys.executable, *command], stdout=out, stderr=out, env=environment, cwd=log.parent)
+    try:
+        for _ in range(600):
+            assert server.poll() is None, log.read_text()
+            try:
+                urllib.request.urlopen(url, timeout=2).close()
+                break
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                time.sleep(0.3)
+        yield
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="session")
+def voila(seen_run, tmp_path_factory):
+    """Its address: what `make inspect` serves."""
+    folder, port = tmp_path_factory.mktemp("voila"), free_port()
+    code = "import sys; from mags_kit import serve; from mags_kit.runs import reopen; "
+    code += "serve.serve(reopen(sys.argv[1], sys.argv[2]), int(sys.argv[3]))"
+    command = ["-c", code, seen_run.path.name, str(seen_run.path.parent.absolute()), str(port)]
+    url = f"http://127.0.0.1:{port}/"
+    for _ in served(command, url + "voila/static/", folder / "log"):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lab(seen_run, tmp_path_factory):
+    """The address of a notebook with the same cells in JupyterLab."""
+    import nbformat
+
+    from mags_kit import serve
+
+    folder, port = tmp_path_factory.mktemp("lab"), free_port()
+    nbformat.write(serve.notebook(seen_run), folder / "inspect.ipynb")
+    command = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1"]
+    command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"]
+    url = f"http://127.0.0.1:{port}/"
+    for _ in served(command, url + "api", folder / "log"):
+        yield url + "lab/tree/inspect.ipynb?reset"
