@@ -115,12 +115,12 @@ def deleted(hand):
 
 
 BAD = {
-    "a text file": (lambda h: h.upload("a.png", b"hello"), "a.png: not a readable image"),
-    "a picture cut short": (lambda h: h.upload("b.png", content()[:200]), "b.png: not a readable image"),
+    "a text file": (lambda h: h.upload("a.png", b"hello"), "a.png: not a picture"),
+    "a picture cut short": (lambda h: h.upload("b.png", content()[:200]), "b.png: not a whole picture"),
     "a huge image": (lambda h: h.upload("c.png", huge()), "c.png: 12000x6000 pixels; expected at most 64 million"),
-    "a sliver": (lambda h: h.upload("d.png", content((3000, 2))), "expected sides that differ by a factor of 100"),
+    "a sliver": (lambda h: h.upload("d.png", content((3000, 10))), "one side is over 200 times the other"),
     "no file": (lambda h: h.open("/nowhere/e.png"), "/nowhere/e.png: no such image"),
-    "a folder": (lambda h: h.open("/"), "/: not a readable image"),
+    "a folder": (lambda h: h.open("/"), "/: not a file"),
     "an empty question": (lambda h: (setattr(h.question, "value", " "), h.look()), "the question is empty"),
     "a long question": (lambda h: h.ask("x" * 10_000), "the question has 10000 letters; expected at most 2000"),
     "no size": (lambda h: h.draw([(5, 5, 5, 9)]), "region (5, 5, 5, 9) is reversed; expected x0 &lt; x1"),

@@ -165,8 +165,8 @@ def table(config: Config) -> str:
     reserve = (peak(parts) - CONTEXT) * SLACK / (1 + SLACK) + CONTEXT
     rows += [("  reserve", f"{reserve / GB:.1f} GB", "")]
     if config is not given:
-        card = "for this GPU" if here["gpu"] else f"for a GPU of {fit.CARD / GB:.0f} GB"
-        rows += [(f"{name}: auto", str(getattr(config, name)), card) for name in SIZES if getattr(given, name) == AUTO]
+        which = "for this GPU" if here["gpu"] else f"for a GPU of {fit.CARD / GB:.0f} GB"
+        rows += [(f"{name}: auto", str(getattr(config, name)), which) for name in SIZES if getattr(given, name) == AUTO]
     rows += [("Disk for the model", f"{space.pop('model') / GB:.1f} GB", f"{here['models'] / GB:.0f} GB free")]
     rows += [("Disk for the run, at most", f"{sum(space.values()) / GB:.1f} GB", f"{here['runs'] / GB:.0f} GB free")]
     rows += [(f"    {name}", f"{size / GB:.2f} GB", "") for name, size in space.items()]
