@@ -97,7 +97,9 @@ def test_boxes_in_the_reply_have_the_colours_of_the_image():
     assert len(set(painting.PALETTE)) == len(painting.PALETTE)
 
 
-@pytest.mark.parametrize("make", [painting.reply, lambda t: painting.page(question=t), painting.sentence], ids=str)
+@pytest.mark.parametrize(
+    "make", [painting.reply, lambda t: painting.page(question=t), painting.sentence], ids=["reply", "page", "sentence"]
+)
 def test_text_stays_text(make):
     made = Read(make(HOSTILE))
     assert HOSTILE in made.text

@@ -17,11 +17,12 @@ import torch
 from mags_kit import compat
 from mags_kit.method import alarms, environment, protocol, training
 from mags_kit.method.curriculum import Stage
-from mags_kit.method.policy import LANGUAGE_LAYERS, load_policy
+from mags_kit.method.families import FAMILIES
+from mags_kit.method.policy import load_policy
 from mags_kit.method.replies import text_of
-from mags_kit.pipeline import NOTEBOOKS
 from mags_kit.records import read_samples
 from mags_kit.report import page
+from mags_kit.status import NOTEBOOKS
 
 compat.transformers()
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
@@ -229,7 +230,7 @@ def test_the_types_that_have_frames_are_types_of_transformers():
 
 def test_only_language_layers_match_the_pattern(policy):
     linear = [name for name, module in policy.model.named_modules() if "Linear" in type(module).__name__]
-    hit = {name for name in linear if re.fullmatch(LANGUAGE_LAYERS, name)}
+    hit = {name for name in linear if re.fullmatch(FAMILIES["qwen3_vl"].lora, name)}
     language = {name for name in linear if "language_model" in name}
     relied(hit and hit == language, "names of the language layers", "method/policy")
     relied(any("visual" in name for name in linear), "the vision tower is called `visual`", "method/policy")
