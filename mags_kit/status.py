@@ -98,8 +98,9 @@ def every(run: Run, names: tuple[str, ...]) -> list[Step]:
 
 def table(run: Run, names: tuple[str, ...]) -> str:
     """A line a step: where it stands, and why. Notebooks beyond `names` are named once they are begun."""
-    names = names if run.config.pool else ()
-    others = [name for name in LEAVES if name not in names and notebook(run, name).outputs[0].exists()]
+    known = LEAVES if run.config.pool else ()  # a model alone has no notebooks
+    names = names if known else ()
+    others = [name for name in known if name not in names and notebook(run, name).outputs[0].exists()]
     lines = [holder.who(run.path)] if holder.who(run.path) else []
     for step in every(run, (*names, *others)):
         state, why = step.state()

@@ -19,8 +19,9 @@ from mags_kit.runs import open_run
 
 
 @pytest.fixture
-def web(monkeypatch):
+def web(monkeypatch, tmp_path):
     """The server of photos under the addresses of COCO and Visual Genome."""
+    monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "cache"))
     with photo_server() as server:
         monkeypatch.setattr(pictures, "COCO", server.url)
         monkeypatch.setattr(pictures, "VISUAL_GENOME", server.url)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from mags_kit.config import load_config
 from mags_kit.data import sets
 from mags_kit.hardware import plan
 from mags_kit.hardware.random_model import save_random
+from mags_kit.method import fit
+from mags_kit.method.memory import answering, shape_of
 from mags_kit.records import read_json, read_samples
 from mags_kit.report.evaluation import CONDITIONS
 from mags_kit.runs import open_run
@@ -71,6 +74,11 @@ def test_a_model_is_measured_on_own_photos_without_pool_and_training(own, capsys
     monkeypatch.setattr(experiments, "load_policy", None)  # what is there is not answered again
     __main__.main(command)
     assert read_json(run / "metrics.json") == metrics
+    capsys.readouterr()
+    __main__.main(["status", "--name", run.name])
+    told = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
+    assert told == [[name, "done"] for name in ("data", *(f"alone, {c}" for c in CONDITIONS), "report")]
+    assert not run.joinpath("holder.json").exists() and not run.joinpath("old").exists()
 
 
 def test_a_benchmark_alone_asks_for_its_test_rows_only(mirror, tmp_path, monkeypatch):
@@ -134,6 +142,14 @@ def test_a_large_model_answers_on_a_cpu_where_memory_allows(own, monkeypatch):
         plan.check(config)
     monkeypatch.setattr(plan, "machine", lambda *_: HERE | {"memory": 13.5e9})  # where its training does not fit
     plan.check(config)
+
+
+def test_auto_leaves_out_what_only_training_needs(own):
+    profile, _, settings = experiments.alone("Qwen/Qwen2.5-VL-3B-Instruct", own)
+    config, memory = load_config(profile, settings), 13.5e9
+    answers, trains = fit.fitted(config, 1, memory), fit.fitted(load_config(profile), 1, memory)
+    assert 48 >= answers.batch_size > trains.batch_size
+    assert answering(answers, shape_of(config.model), on_gpu=True) <= memory
 
 
 @pytest.mark.long
