@@ -117,6 +117,14 @@ def test_notebooks_are_clean_and_have_literal_parameters(path):
     assert all(len(c["source"]) <= 18 for c in code)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_tables_of_questions_and_replies_are_not_read_as_formulas(path):
+    source = "".join("".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code")
+    if "s.question" in source or "t.answer" in source or "family_table" in source:
+        assert 'pd.set_option("display.html.use_mathjax", False)' in source
+    assert not re.search(r"\bHTML\(|Markdown\(|escape=False|\.style\b", source)  # pandas' own tables are escaped
+
+
 def test_a_kernel_without_the_kit_or_what_it_needs_says_so_in_one_sentence():
     source = "".join(json.loads(NOTEBOOKS[0].read_text())["cells"][2]["source"])
     refuse = "import sys; sys.modules['{}'] = None\n"

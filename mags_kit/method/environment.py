@@ -104,12 +104,15 @@ def check_views(look: Look, completion: list[dict], ids: list[int]) -> None:
     views = [part["image"] for part in blocks if part["type"] == "image"]
     if len(views) != len(look.views):
         raise RuntimeError(
-            f"{len(look.views)} views were cut out but {len(views)} reached the policy: max_completion_length is too "
-            "small; lower max_regions or view_pixels"
+            f"sample {look.sample.id!r}: {len(look.views)} views were cut out but {len(views)} reached the policy: "
+            "max_completion_length is too small; lower max_regions or view_pixels"
         )
     processor = look.agent.policy.processor
     images = processor.image_processor
     patches = sum(images.get_number_of_image_patches(view.height, view.width, {}) for view in views)
     wanted, there = patches // images.merge_size**2, ids.count(processor.image_token_id)
     if wanted != there:
-        raise RuntimeError(f"the views need {wanted} image tokens, the completion holds {there}: they are misplaced")
+        raise RuntimeError(
+            f"sample {look.sample.id!r}: the views need {wanted} image tokens, the completion holds {there}: they are "
+            "misplaced"
+        )
