@@ -58,10 +58,10 @@ class Handling:
         self.again = widgets.Button(description="second look at my regions", layout=NARROW, button_style="info")
         self.clear = widgets.Button(description="no regions")
         self.status = widgets.HTML(layout=widgets.Layout(min_height="60px"))  # or the image would move while one draws
-        self.panel = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.panel = widgets.HTML(layout=widgets.Layout(flex="1 1 360px", width="auto"))
         rows = (
             [self.sample, self.file, self.path], [self.question], [self.both, self.again, self.clear], [self.status],
-            [self.boxes], [self.typed], [self.network, self.scale, self.compare, self.first], [self.panel],
+            [self.typed], [self.network, self.scale, self.compare, self.first], [self.boxes, self.panel],
         )  # fmt: skip
         self.widget = widgets.VBox([widgets.HTML(painting.STYLE), *(widgets.Box(row, layout=ROW) for row in rows)])
         self.widget.add_class("mags-playground")

@@ -47,7 +47,7 @@ STYLE = """<style>
 .mags th { font-weight: 400; color: var(--jp-ui-font-color2, #555); white-space: nowrap }
 .mags .box { color: #fff; padding: 0 3px; border-radius: 2px }
 .mags .bad { border: 1px solid #D55E00; padding: 6px 8px; margin: 4px 0 }
-.mags-boxes { max-width: 780px }
+.mags-boxes { flex: 1 1 360px; max-width: 620px; min-width: 0 }
 .mags-boxes .classes { display: none }
 .mags-boxes svg text { user-select: none }
 .mags-true { overflow: auto }

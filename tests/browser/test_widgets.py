@@ -24,9 +24,8 @@ def opened(request, page: Page):
     page.set_default_timeout(120 * SECONDS)
     page.set_viewport_size({"width": 1280, "height": 1000})
     page.elsewhere = []
-    page.on(
-        "request", lambda r: None if re.match(r"(http|ws)://127|data:|blob:", r.url) else page.elsewhere.append(r.url)
-    )
+    here = re.compile(r"(http|ws)://127|data:|blob:")
+    page.on("response", lambda r: None if here.match(r.url) else page.elsewhere.append(r.url))
     page.goto(request.getfixturevalue(request.param))
     if request.param == "lab":
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
