@@ -64,6 +64,28 @@ def publish(arguments) -> None:
     print(export.publish(reopen(arguments.name)))
 
 
+def rescore(arguments) -> None:
+    from mags_kit.report import rescore
+
+    text, same = rescore.report(rescore.stored_run(arguments.name))
+    print(text)
+    sys.exit(0 if same else 1)
+
+
+def compare(arguments) -> None:
+    from mags_kit.report import compare, rescore
+
+    print(compare.report(rescore.stored_run(arguments.a), rescore.stored_run(arguments.b)))
+
+
+def check(arguments) -> None:
+    from mags_kit.report import claims, rescore
+
+    text, status = claims.check_run(rescore.stored_run(arguments.name))
+    print(text)
+    sys.exit(status)
+
+
 def try_settings(arguments) -> None:
     import pandas as pd
 
@@ -111,6 +133,11 @@ def _parser() -> Parser:
     )
     command("merge", merge, "the best adapter of a run merged into its base, and model cards", "name")
     command("publish", publish, "copy what the README shows of a run into results/", "name")
+    command("rescore", rescore, "score a run's stored trajectories anew, without a model, and say what differs", "name")
+    added = command("compare", compare, "two runs, question by question: what differs, and how surely")
+    added.add_argument("a", help="a run folder under runs/")
+    added.add_argument("b", help="another")
+    command("check", check, "hold a run against results/claims.yaml; status 1: falls short, 2: not measured", "name")
     command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
     return parser
 
