@@ -13,8 +13,10 @@ read in an hour.
               environment, training, validation    TRL's GRPOTrainer, its guards, the best checkpoint
               processes               several processes of `accelerate launch`
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
-    data/     own, pictures, benchmarks, sets    what questions a run is made of
-    report/   statistics, evaluation, tables, figures, charts, inspector, judge, page, export    what came out
+    data/     own, pictures, benchmarks, highres, sets    what questions a run is made of
+    report/   statistics, conditions, evidence, evaluation, findings    ways to answer, measured; what they say
+              tables, figures, charts, inspector, judge, page, export    what came out, for readers
+              rescore, compare, claims    a stored run scored anew; two runs; what the README claims
     hardware/ memory, plan, measure, random_model    what a run needs, and what it took
     experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
     compat, hub, install              two imports that need a hand; the one place that reaches out; uv, for `make env`

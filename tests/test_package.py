@@ -18,9 +18,9 @@ ORDER = """
     method.processes method.protocol method.networks method.magnifier method.policy method.look method.rollout
     method.scoring method.rewards method.measures method.curriculum method.environment method.validation method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
-    data.own data.pictures data.benchmarks data.sets
-    report.statistics report.evaluation report.tables report.figures report.charts report.inspector report.judge
-    report.page report.export
+    data.own data.pictures data.highres data.benchmarks data.sets
+    report.statistics report.conditions report.evidence report.evaluation report.findings report.tables report.figures
+    report.charts report.inspector report.judge report.page report.export report.rescore report.compare report.claims
     hardware.memory hardware.plan hardware.random_model hardware.measure
     experiments pipeline __main__
 """.split()

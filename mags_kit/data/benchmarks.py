@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mags_kit import hub
+from mags_kit.data import highres
 from mags_kit.data.pictures import enclosed, fetch, photo
 from mags_kit.images import fingerprint
 from mags_kit.records import Sample
@@ -29,6 +30,7 @@ class Source:
     files: str
     archive: str = ""  # a zip that holds the file, where the hub has none
     pictures: str = ""  # files of the same data set that hold the pictures, by id
+    beside: str = ""  # files that lie beside the rows' own: pictures by their path, and a note with boxes for each
 
     def __str__(self) -> str:
         return f"{self.repo}/{self.files}"
@@ -59,7 +61,10 @@ def sources(config) -> dict[str, dict[str, Source]]:
         "validation": (vsr("dev.jsonl"), tallyqa, gqa("val_balanced_instructions/*.parquet")),
         "pool": (vsr("train.jsonl"), tallyqa, gqa("train_balanced_instructions/*.parquet")),
     }
-    return {part: dict(zip(DATASETS, group, strict=True)) for part, group in sets.items()}
+    named = {part: dict(zip(DATASETS, group, strict=True)) for part, group in sets.items()}
+    if config.test_sets in highres.ROWS:
+        named["test"] = {name: Source(**files) for name, files in highres.ROWS[config.test_sets].items()}
+    return named
 
 
 DATASETS = ("VSR", "TallyQA", "GQA")  # the families of their questions, too
@@ -155,8 +160,11 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
     if source.pictures:
         pictures = _table(files(source, config, source.pictures)[0], source.pictures, ("id", "image"))
         ids = {f"{name}.jpg": i for i, name in enumerate(pictures["id"])}
+    if source.beside:
+        files(source, config, source.beside)
     for number in rng.permutation(len(table)).tolist():
-        for turn, (question, answer, where, boxes, size) in enumerate(reader(table[number])):
+        found = table[number] | (highres.beside(paths[0].parent, table[number]["image"]) if source.beside else {})
+        for turn, (question, answer, where, boxes, size) in enumerate(reader(found)):
             picture = enclosed(where) if isinstance(where, bytes) else photo(where)
             if where in ids:
                 picture = replace(picture, content=pictures[ids[where]]["image"]["bytes"])
@@ -233,4 +241,5 @@ READERS = {  # what gives (question, answer, picture's path or bytes, boxes, siz
     "tallyqa_hub": (_tallyqa_hub, ("image", "qa")),
     "gqa": (_gqa, ("imageId", "question", "answer")),
     "grit": (_grit, ("question", "answer", "image", "width", "height", "bboxs")),
+    **highres.READERS,
 }

@@ -36,7 +36,7 @@ def rollout(
 
 
 def first_replies(agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True) -> list[list[int]]:
-    """Round 1 of two alone, greedy: token ids for each sample. No magnifier changes it, so that several can share it."""
+    """Round 1 of two alone, greedy: token ids for each sample. No magnifier changes it, so several can share it."""
 
     def replied(batch: list[Sample]) -> list[list[int]]:
         prompts, images = _asked(agent.policy, [Look(agent, sample) for sample in batch])

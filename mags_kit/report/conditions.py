@@ -1,7 +1,7 @@
 """The conditions of an evaluation: ways to answer the same question, each with what it is there to tell.
 
-`PROMPTS` holds what only an evaluation asks. A prompt style without words for a condition leaves it out, and `grid` says
-so: nothing is asked of a model that it never learned to read.
+`PROMPTS` holds what only an evaluation asks. A prompt style without words for a condition leaves it out, and
+`left_out` says so: nothing is asked of a model that it never learned to read.
 """
 
 import math

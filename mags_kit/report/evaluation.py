@@ -23,9 +23,7 @@ from mags_kit.runs import Run
 Results = dict[str, list[Trajectory]]  # by condition
 
 
-def evaluate(
-    run: Run, policy: Policy, samples: list[Sample], moment: str, conditions: Iterable[str] = ()
-) -> Results:
+def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, conditions: Iterable[str] = ()) -> Results:
     """Rollouts of the named conditions, by default the run's whole grid: greedy, but for votes; each stored as JSONL
     and not made again.
 

@@ -34,7 +34,14 @@ def findings(moments: dict[str, dict[str, list[Trajectory]]], config: Config) ->
         before, after = moments["before"], moments["after"]
         gains = {name: compared(after[name], before[name]) for name in after if name in before}
         found["after RL, less before"] = with_holm(gains)
-    return found
+    return _known(found)
+
+
+def _known(value):
+    """The same with None for what is not known: JSON has no nan."""
+    if isinstance(value, dict):
+        return {key: _known(v) for key, v in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def differences(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
@@ -152,5 +159,7 @@ def union(boxes: list[Box] | tuple[Box, ...]) -> float:
     xs, ys = (np.unique([box[i] for box in boxes for i in pair]) for pair in ((0, 2), (1, 3)))
     covered = np.zeros((len(ys) - 1, len(xs) - 1), bool)
     for x0, y0, x1, y1 in boxes:
-        covered[np.searchsorted(ys, y0) : np.searchsorted(ys, y1), np.searchsorted(xs, x0) : np.searchsorted(xs, x1)] = 1
+        covered[
+            np.searchsorted(ys, y0) : np.searchsorted(ys, y1), np.searchsorted(xs, x0) : np.searchsorted(xs, x1)
+        ] = 1
     return float(np.diff(ys) @ covered @ np.diff(xs))

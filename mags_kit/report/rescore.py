@@ -75,7 +75,7 @@ def read_results(run: Run) -> dict[str, Results]:
 
 
 def _files(run: Run) -> Iterator[tuple[str, str, Path]]:
-    """(moment, condition, file) of all that is stored; a file that the metrics name and that is gone is a ValueError."""
+    """(moment, condition, file) of all that is stored; one that the metrics name and that is gone is a ValueError."""
     known = read_json(run.metrics)["conditions"] if run.metrics.exists() else {}
     for moment in ("before", "after"):
         for name in ALL:
@@ -167,4 +167,7 @@ def report(run: Run) -> tuple[str, bool]:
     if found.differences:
         return "\n".join(found.differences), False
     missing = "" if run.metrics.exists() else "; there is no metrics.json to compare with"
-    return f"{run.path}: {count} files of trajectories scored anew; metrics.json is the same, byte for byte{missing}", True
+    return (
+        f"{run.path}: {count} files of trajectories scored anew; metrics.json is the same, byte for byte{missing}",
+        True,
+    )
