@@ -79,9 +79,10 @@ def compare(arguments) -> None:
 
 
 def check(arguments) -> None:
+    from mags_kit import runs
     from mags_kit.report import claims, rescore
 
-    text, status = claims.check_run(rescore.stored_run(arguments.name))
+    text, status = claims.check_run(rescore.stored_run(arguments.name), runs.PROJECT / "results" / "claims.yaml")
     print(text)
     sys.exit(status)
 

@@ -14,7 +14,7 @@ def batch(answers, drafts=None, name="s"):
     made = []
     for i, answer in enumerate(answers):
         t = make_trajectory(answer=answer, draft=(drafts or answers)[i])
-        made.append(replace(t, sample=replace(t.sample, id=f"{name}{i}")))
+        made.append(replace(t, sample=replace(t.sample, id=f"{name}{i}", image=f"{i}.jpg")))
     return made
 
 

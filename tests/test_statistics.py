@@ -13,7 +13,7 @@ ALONE = np.arange(1000)
 
 
 def test_without_shared_images_the_clustered_error_is_the_usual_one():
-    """0, 0, 1, 1: deviations of 0.5, s = 0.577, s / sqrt(4) = 0.289; t with 3 degrees of freedom reaches 3.182 of it."""
+    """0, 0, 1, 1: s = 0.577, s / sqrt(4) = 0.289; t with 3 degrees of freedom reaches 3.182 of it."""
     found = s.mean_interval(np.array([0, 0, 1, 1]), ALONE[:4])
     assert (found["mean"], found["clusters"], found["n"]) == (0.5, 4, 4)
     assert found["se"] == pytest.approx(0.288675) and found["high"] == pytest.approx(0.5 + 3.182446 * 0.288675)

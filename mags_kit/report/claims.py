@@ -14,9 +14,8 @@ import yaml
 
 from mags_kit.records import read_json
 from mags_kit.report import rescore
-from mags_kit.runs import PROJECT, Run
+from mags_kit.runs import Run
 
-PATH = PROJECT / "results" / "claims.yaml"
 HOLDS, SHORT, NOT_MEASURED = "holds", "falls short", "not measured"
 NAMES = ("name", "measures", "value", "tolerance", "n", "source")
 
@@ -39,7 +38,7 @@ class Claim:
     interval: tuple[float, float] | None = None  # as measured, in the same unit
 
 
-def read_claims(path: Path = PATH) -> tuple[list[Claim], list[dict]]:
+def read_claims(path: Path) -> tuple[list[Claim], list[dict]]:
     """The claims, and the numbers of others that stand beside them as context. A wrong row is a ValueError."""
     rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     claims = []
@@ -98,7 +97,7 @@ def _found(measures: str, files: dict[str, Any]) -> list[tuple[float, int | None
     return found
 
 
-def check_run(run: Run, path: Path = PATH) -> tuple[str, int]:
+def check_run(run: Run, path: Path) -> tuple[str, int]:
     """The lines of `make check`, and its exit status: 0 all holds, 1 something falls short or is broken, 2 something
     was not measured."""
     try:

@@ -52,7 +52,7 @@ def measured(run: Run, moment: str, name: str, spent: Counter) -> Iterator[None]
         "visual tokens a question": spent["visual tokens"] / looks, "peak bytes": _peak(),
     }  # fmt: skip
     write_json(run.path / "costs.json", costs)
-    _note(run, moment, name)
+    note(run, moment, name)
 
 
 def _peak() -> int:
@@ -63,7 +63,8 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _note(run: Run, moment: str, name: str) -> None:
+def note(run: Run, moment: str, name: str) -> None:
+    """Note what the stored trajectories of a condition rest on: questions and images, weights, and the file itself."""
     path = run.path / "evidence.json"
     known = read_json(path) if path.exists() else {"files": {}, "weights": {}, "trajectories": {}}
     if not known["files"]:

@@ -52,8 +52,8 @@ CAPTIONS = {
     ),
     "03_needed": (
         "Stacked bars, one for each magnifier: questions by whether the view was needed to answer them.",
-        "Was the view needed? Green: right with the view only, wrong at once and with a blank view. Blue: right without "
-        "it as well. Red: right at once, and wrong after looking. See how much of what is solved is green.",
+        "Was the view needed? Green: right with the view only, wrong at once and with a blank view. Blue: right "
+        "without it as well. Red: right at once, wrong after looking. See how much of what is solved is green.",
     ),
     "03_where": (
         "Points with 95% intervals: two rounds less one, a row for each class of questions.",

@@ -170,19 +170,20 @@ def two_way(gains: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     """The mean of `(S, N)` gains of S seeds on N questions, with a 95% interval for other seeds *and* other questions.
 
     Both are random and crossed, so the variance of the mean is that over questions (clustered) and that over seeds,
-    less what both hold of the noise in a single answer. Degrees of freedom by Satterthwaite. With one seed it says
-    what is known: nan.
+    less what both hold of the noise in a single answer. Degrees of freedom by Satterthwaite. One seed, or one image,
+    tells nothing of others: nan.
     """
     seeds, n = gains.shape
-    over_questions = mean_interval(gains.mean(0), clusters)
-    by_seed, count = gains.mean(1), over_questions["clusters"]
-    rest = gains - gains.mean(0) - by_seed[:, None] + gains.mean()
-    first, second = over_questions["se"] ** 2, by_seed.var(ddof=1) / seeds if seeds > 1 else math.nan
-    # of the rest, too, questions of one image go together
-    sums = np.array([np.bincount(clusters, row) for row in rest])
-    noise = (sums**2).sum() * count / (count - 1) / max(seeds - 1, 1) / seeds / n**2
-    variance = max(first + second - noise, first, second) if seeds > 1 else math.nan
-    parts = first**2 / (count - 1) + second**2 / max(seeds - 1, 1) + noise**2 / ((count - 1) * max(seeds - 1, 1))
-    reach = _t(variance**2 / parts) * math.sqrt(variance) if variance else 0.0
+    over_questions, by_seed = mean_interval(gains.mean(0), clusters), gains.mean(1)
+    count = over_questions["clusters"]
+    reach = math.nan
+    if seeds > 1 and count > 1:
+        rest = gains - gains.mean(0) - by_seed[:, None] + gains.mean()
+        sums = np.array([np.bincount(clusters, row) for row in rest])  # here, too, questions of one image go together
+        first, second = over_questions["se"] ** 2, by_seed.var(ddof=1) / seeds
+        noise = (sums**2).sum() * count / (count - 1) / (seeds - 1) / seeds / n**2
+        variance = max(first + second - noise, first, second)
+        parts = first**2 / (count - 1) + second**2 / (seeds - 1) + noise**2 / (count - 1) / (seeds - 1)
+        reach = _t(variance**2 / parts) * math.sqrt(variance) if variance else 0.0
     mean = float(gains.mean())
     return {"difference": mean, "low": mean - reach, "high": mean + reach, "seeds": seeds, "n": n, "clusters": count}
