@@ -91,7 +91,7 @@ def test_tables_and_charts_show_the_findings(tmp_path):
     assert run.path.joinpath("tables/03_grid.csv").read_text().startswith(',"accuracy, %",n,')
     assert r"accuracy, \%" in run.path.joinpath("tables/03_grid.tex").read_text()
     assert tables.needed_table(found).loc[f"after RL: {MAIN}", "of those solved, without it"] == "21"  # 4 of 19
-    assert "test-00004" in tables.examples_table(found, "after").loc["only with the view", "for example"]
+    assert "test-00001" in tables.examples_table(found, "after").loc["only with the view", "for example"]
     assert tables.where_table(found, "after").loc[("family", "count"), "questions"] == 24
     assert tables.looking_table(found, "after", costs).loc[MAIN, "ms a question"] == 2
     for figure in (

@@ -102,6 +102,9 @@ def test_compared_pairs_by_id_and_counts_images():
     found = s.compared(ours, theirs)
     assert (found["difference"], found["n"], found["clusters"], found["discordant"]) == (0.25, 4, 2, 0.75)
     assert found["p"] == pytest.approx(s.t_test(found))  # clustered: two images are no four coins
+    assert found["smallest"] == pytest.approx(s.detectable(4, 0.75))  # their questions are not alike: all four count
+    alike = [[replace(t, answer=a) for t, a in zip(ours, answers, strict=True)] for answers in ("3311", "1111")]
+    assert s.compared(*alike)["smallest"] == pytest.approx(s.detectable(4 / 3, 0.5))  # (1/12) / (1/4) of each
     with pytest.raises(ValueError, match="share no sample id"):
         s.compared(ours, batch(["3"], name="other"))
 

@@ -5,6 +5,7 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 
+from mags_kit.config import BLANK
 from mags_kit.records import Sample, Trajectory, area, write_bytes
 from mags_kit.report.conditions import ALL
 from mags_kit.report.figures import BLUE, GREEN, GREY, ORANGE, RED, png, styled
@@ -137,7 +138,7 @@ def show_needed(found: dict, moment: str, title: str):
     axis.set_yticks(range(len(rows)), list(rows))
     axis.invert_yaxis()
     axis.set(xlim=(0, 100), xlabel="questions, %", title=title)
-    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4, fontsize=9)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     figure.tight_layout()
     return figure
 
@@ -170,7 +171,8 @@ def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str)
         looked = found[moment]["looking"][name]
         tokens = looked["written tokens"] + costs[moment][name]["visual tokens a question"]
         accuracy = 100 * result["accuracy"]
-        colour = ORANGE if ALL[name].rounds == 1 else BLUE if ALL[name].shows == "asked" else GREY
+        control = ALL[name].shows != "asked" or ALL[name].network == BLANK
+        colour = ORANGE if ALL[name].rounds == 1 else GREY if control else BLUE
         axis.plot([tokens] * 2, [100 * result["low"], 100 * result["high"]], color=colour, lw=1, alpha=0.6)
         axis.plot(tokens, accuracy, "o", color=colour, label=f"{number} {name}")
         axis.annotate(str(number), (tokens, accuracy), (5, 4), textcoords="offset points", fontsize=8)

@@ -64,7 +64,7 @@ def needed(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
             continue
         real, at_once = matched(trajectories, direct)
         kinds = needs(right(at_once), right(matched(real, results[BLANKED])[1]), right(real))
-        shares = {kind: mean_interval(kinds == kind, clusters_of(real)) for kind in NEED}
+        shares = {kind: _share(kinds == kind, clusters_of(real)) for kind in NEED}
         solved = shares[ONLY]["mean"] + shares[EITHER]["mean"]
         ids = np.array([t.sample.id for t in real])
         found[name] = {
@@ -73,6 +73,11 @@ def needed(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
             "examples": {kind: ids[kinds == kind][:EXAMPLES].tolist() for kind in NEED},
         }
     return found
+
+
+def _share(of: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    found = mean_interval(of, clusters)
+    return found | {"low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
 
 
 def needs(direct: np.ndarray, blank: np.ndarray, real: np.ndarray) -> np.ndarray:

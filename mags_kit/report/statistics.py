@@ -121,10 +121,13 @@ def compared(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[str, floa
     found = mean_interval(gain, clusters)
     low, high = cluster_bootstrap(gain, clusters)
     p = mcnemar(gain) if found["clusters"] == len(gain) else t_test(found)
-    discordant = float((gain != 0).mean())
+    discordant, alone = float((gain != 0).mean()), mean_interval(gain, np.arange(len(gain)))["se"]
+    worth = min(1.0, (alone / found["se"]) ** 2) if found["se"] > 0 else 1.0  # what a question that shares an image is
+    smallest = detectable(worth * len(gain), discordant)
     return {"difference": found.pop("mean"), **found, "bootstrap low": low, "bootstrap high": high, "p": p} | {
-        "discordant": discordant, "smallest": detectable(found["clusters"], discordant),
-    }  # fmt: skip
+        "discordant": discordant,
+        "smallest": smallest,
+    }
 
 
 def t_test(found: dict) -> float:
@@ -137,7 +140,7 @@ def t_test(found: dict) -> float:
     return float(2 * t.sf(abs(middle) / found["se"], found["clusters"] - 1))
 
 
-def detectable(n: int, discordant: float, power: float = POWER) -> float:
+def detectable(n: float, discordant: float, power: float = POWER) -> float:
     """The smallest true difference that `n` paired questions find with this power, in shares (0.05: 5 points).
 
     `discordant` is the share of the questions that exactly one of the two answers right: the variance of a paired

@@ -71,11 +71,11 @@ def grid_table(metrics: dict, found: dict, moment: str) -> pd.DataFrame:
 def _difference(d: dict) -> dict[str, str]:
     said = "tied" if d["tied"] else "more" if d["difference"] > 0 else "fewer"
     return {
-        "two rounds have, points": interval(d),
+        "difference, points": interval(d),
         "images": str(d["clusters"]),
         "p (Holm)": f"{d['p (Holm)']:.2g}",
         "told apart": said,
-        "least that would be": f"{100 * d['smallest']:.1f}",
+        "least to be told": f"{100 * d['smallest']:.1f}" if d["discordant"] else "–",
     }
 
 
