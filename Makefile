@@ -17,7 +17,7 @@ $(error VENV=$(VENV): make can't build in a folder with a space in its name; nam
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge test chaos lab lock check-lock clean
+.PHONY: help env reproduce curate smoke reference results ablations base status plan measure merge rescore compare check test chaos lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,15 @@ measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, besid
 
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
 	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"
+
+rescore: $(READY) ## score the stored trajectories of run NAME= anew, without a model: the same, or what differs
+	@$(PY) -m mags_kit rescore --name "$(or $(NAME),$(PROFILE))"
+
+compare: $(READY) ## two runs A= and B= question by question: what differs, and how surely
+	@$(PY) -m mags_kit compare "$(A)" "$(B)"
+
+check: $(READY) ## hold run NAME= against the README's claims (results/claims.yaml)
+	@$(PY) -m mags_kit check --name "$(or $(NAME),$(PROFILE))"
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile

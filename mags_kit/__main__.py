@@ -88,6 +88,29 @@ def make_chaos(arguments) -> None:
         raise SystemExit(f"mags_kit: not the same: {', '.join(result['rounds'][-1]['differ'])}")
 
 
+def rescore(arguments) -> None:
+    from mags_kit.report import rescore
+
+    text, same = rescore.report(rescore.stored_run(arguments.name))
+    print(text)
+    sys.exit(0 if same else 1)
+
+
+def compare(arguments) -> None:
+    from mags_kit.report import compare, rescore
+
+    print(compare.report(rescore.stored_run(arguments.a), rescore.stored_run(arguments.b)))
+
+
+def check(arguments) -> None:
+    from mags_kit import runs
+    from mags_kit.report import claims, rescore
+
+    text, status = claims.check_run(rescore.stored_run(arguments.name), runs.PROJECT / "results" / "claims.yaml")
+    print(text)
+    sys.exit(status)
+
+
 def try_settings(arguments) -> None:
     import pandas as pd
 
@@ -140,6 +163,11 @@ def _parser() -> Parser:
     added.add_argument("--kills", type=int, default=30, help="how often")
     added.add_argument("--short", action="store_true", help="the shortest run, without notebooks")
     added.add_argument("--processes", type=int, default=1, help="more than one: --short, by `accelerate launch`")
+    command("rescore", rescore, "score a run's stored trajectories anew, without a model, and say what differs", "name")
+    added = command("compare", compare, "two runs, question by question: what differs, and how surely")
+    added.add_argument("a", help="a run folder under runs/")
+    added.add_argument("b", help="another")
+    command("check", check, "hold a run against results/claims.yaml; status 1: falls short, 2: not measured", "name")
     command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
     return parser
 

@@ -16,10 +16,10 @@ LEAVES = {"03_evaluation": "metrics.json", "05_seeds": "seeds.json", "06_ablatio
 
 def shown(run: Run, notebook: str) -> tuple[Step, ...]:
     """The steps that a notebook makes, or reads and shows."""
-    from mags_kit.report.evaluation import CONDITIONS, MAIN, ONE  # late: pandas
+    from mags_kit.report.conditions import MAIN, ONE, grid, step
 
     def answers(of: Run, moment: str, names) -> list[Step]:
-        return [steps.answers(of, moment, name, CONDITIONS[name]) for name in names]
+        return [step(of, moment, name) for name in names]
 
     def branches(changes: list[tuple[int, dict]], names) -> list[Step]:
         made = []
@@ -30,10 +30,12 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
         return made
 
     trained = bool(sum(run.config.stage_steps))
-    every = answers(run, "before", CONDITIONS) + (answers(run, "after", CONDITIONS) if trained else [])
+    all_ways = grid(run.config)
+    every = answers(run, "before", all_ways) + (answers(run, "after", all_ways) if trained else [])
     each = [(seed, changed) for seed in seeds(run.config) for changed in variants(run.config).values()]
     if notebook == "05_seeds":
-        return (*answers(run, "before", CONDITIONS), *branches([(seed, {}) for seed in seeds(run.config)], (MAIN, ONE)))
+        names = (MAIN, ONE) if run.config.grid == "short" else all_ways
+        return (*answers(run, "before", all_ways), *branches([(seed, {}) for seed in seeds(run.config)], names))
     if notebook == "06_ablations":
         return tuple(branches(each, (MAIN,)))
     return {

@@ -8,7 +8,7 @@ from mags_kit.images import open_image
 from mags_kit.method import fit, protocol
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
-from mags_kit.records import Outcome, Sample, Trajectory
+from mags_kit.records import Box, Outcome, Sample, Trajectory
 from mags_kit.runs import Run
 
 
@@ -62,12 +62,17 @@ class Look:
         agent, sizes = self.agent, (self.first_view.size, self.image.size)
         self.regions = protocol.read_regions(regions, agent.policy.frame, *sizes, agent.config.max_regions)
         try:
-            magnified = [agent.magnifier.view(self.image, region.box) for region in self.regions if region.usable]
+            usable = [region.box for region in self.regions if region.usable]
+            magnified = [agent.magnifier.view(self.image, self.shown(i, box)) for i, box in enumerate(usable)]
         except Exception as bug:
             self.bug = bug  # the tool loop would pass it to the policy as text; `trajectory` raises it again
             raise
         self.views = [view for _, view in magnified]
         return [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
+
+    def shown(self, index: int, box: Box) -> Box:
+        """What is magnified where the policy asks for `box`, its `index`-th: that very box. Controls show another."""
+        return box
 
     def trajectory(self, replies: list[str], lengths: list[int], condition: str = "training") -> Trajectory:
         """The record of this look, given what the policy wrote in each round, and how many tokens that took."""
