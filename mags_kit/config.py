@@ -176,8 +176,19 @@ _PAPER = Config(
 )  # fmt: skip
 PROFILES = {
     "smoke": Config(
-        pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
-        num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), base_steps=(2, 2, 2, 2, 2, 2),
+        pool=12,
+        solve_rollouts=2,
+        curated=6,
+        validation=6,
+        test=12,
+        stage_steps=(1, 1),
+        samples_per_step=2,
+        num_generations=4,
+        validate_every=1,
+        batch_size=16,
+        other_seeds=(1,),
+        sizes=(3,),
+        base_steps=(2, 2, 2, 2, 2, 2),
     ),  # fmt: skip
     "cpu": Config(),
     "reference": Config(pool=2000, validation=180, test=900, grid="full"),

@@ -162,6 +162,12 @@ def test_what_a_condition_took_and_rests_on_is_noted_and_a_change_is_seen(answer
         file.write("\n")
     [problem] = evidence.problems(run)
     assert "before-one_round-full_view.jsonl differs from what was noted" in problem
+    run.trajectories("before", ONE).unlink()
+    evaluate(run, answering, samples, "before", [ONE, MAIN])  # made again, and noted again
+    assert evidence.problems(run) == []
+    run.path.joinpath("evidence.json").unlink()  # as if killed before the note
+    evaluate(run, answering, samples, "before", [ONE, MAIN])
+    assert len(read_json(run.path / "evidence.json")["trajectories"]) == 2
 
 
 def test_a_condition_that_rests_on_others_says_so(answering, full):

@@ -106,7 +106,9 @@ def _weights(run: Run, moment: str) -> dict[str, str]:
     """Fingerprints of the base and of the adapter, where they are files at hand."""
     adapter = run.config.adapter if moment == "before" else run.best
     paths = {"adapter": Path(adapter or "-"), "base": Path(model_path(run.config.model))}
-    return {kind: fingerprints.path(path / WEIGHTS[kind]) for kind, path in paths.items() if (path / WEIGHTS[kind]).exists()}
+    return {
+        kind: fingerprints.path(path / WEIGHTS[kind]) for kind, path in paths.items() if (path / WEIGHTS[kind]).exists()
+    }
 
 
 def problems(run: Run) -> list[str]:
