@@ -174,22 +174,12 @@ _PAPER = Config(
     test=1288, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
     gradient_checkpointing=True, batch_size=AUTO, rollout_batch=AUTO, micro_batch=AUTO, optimizer="paged_adamw_8bit",
 )  # fmt: skip
+_SMOKE = Config(
+    pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
+    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), base_steps=(2, 2, 2, 2, 2, 2),
+)  # fmt: skip
 PROFILES = {
-    "smoke": Config(
-        pool=12,
-        solve_rollouts=2,
-        curated=6,
-        validation=6,
-        test=12,
-        stage_steps=(1, 1),
-        samples_per_step=2,
-        num_generations=4,
-        validate_every=1,
-        batch_size=16,
-        other_seeds=(1,),
-        sizes=(3,),
-        base_steps=(2, 2, 2, 2, 2, 2),
-    ),  # fmt: skip
+    "smoke": _SMOKE,
     "cpu": Config(),
     "reference": Config(pool=2000, validation=180, test=900, grid="full"),
     "paper": _PAPER,

@@ -11,7 +11,8 @@ import pytest
 from mags_kit import pipeline, status, steps
 from mags_kit.config import Config
 from mags_kit.records import read_json, write_json, write_text
-from mags_kit.report.conditions import ANOTHER, MAIN, ONE, RANDOM, VOTE, grid, step
+from mags_kit.report import conditions
+from mags_kit.report.conditions import ANOTHER, MAIN, ONE, RANDOM, VOTE
 from mags_kit.runs import Run, open_run, reopen
 from mags_kit.steps import State
 
@@ -203,7 +204,7 @@ def test_answers_that_rest_on_others_are_stale_with_them(tmp_path):
     run = open_run("smoke", "r", {"grid": "full"}, root=tmp_path)
     write_text(run.data / "test.png", "1")
     write_text(run.samples("test"), json.dumps({"image": "test.png"}) + "\n")
-    made = {name: step(run, "before", name) for name in grid(run.config)}
+    made = {name: conditions.step(run, "before", name) for name in conditions.grid(run.config)}
     for one in made.values():
         write_text(one.outputs[0], one.name)
         one.stamp()

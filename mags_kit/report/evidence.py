@@ -1,7 +1,8 @@
 """What an evaluation rests on and what it took: `evidence.json` and `costs.json` of a run.
 
 Evidence is the fingerprint (the first digits of the sha256) of everything that a number comes from, noted when answers
-are made, so that what is changed later is seen, in a copy of the run, too. Costs differ from machine to machine and from run to run, so no table of results holds them.
+are made, so that what is changed later is seen. Costs differ from machine to machine and from run to run, so no table
+of results holds them.
 """
 
 import resource
