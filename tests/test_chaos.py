@@ -48,6 +48,6 @@ def test_a_disk_that_is_full_is_one_sentence_and_the_run_goes_on(tmp_path):
     done = run(tmp_path, "curate", *SHORTEST, preexec_fn=limit(resource.RLIMIT_FSIZE, 30_000))
     assert done.returncode == 1, done.stdout
     said = done.stderr.strip().splitlines()[-1]
-    assert said.startswith("mags_kit: ") and "File too large; make room, or name another folder for the runs" in said
+    assert said.startswith("mags_kit: ") and "File too large; make room, or name another folder for all runs" in said
     assert not list(tmp_path.rglob("*.part"))
     assert run(tmp_path, "curate", *SHORTEST).returncode == 0
