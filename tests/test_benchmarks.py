@@ -95,7 +95,10 @@ def test_high_resolution_benchmarks_are_test_sets(web, make):
     assert sorted(s.answer for s in hrbench) == ["A", "B", "C", "D"] and len({s.image for s in hrbench}) == 1
     assert all(open_image(run.data / s.image).size == (64, 48) for s in test)
     [missing] = facts["skipped"]
-    assert missing["row"] == "craigwu/vstar_bench/test_questions.jsonl, row 4" and "not a picture" in missing["reason"]
+    assert (
+        missing["row"] == "craigwu/vstar_bench/test_questions.jsonl, row 4"
+        and missing["reason"] == "no address is known"
+    )
     _, samples, _ = make("b", test_sets="highres-8k")
     assert Counter(s.dataset for s in samples["test"]) == {"V*Bench": 3, "HR-Bench 8k": 2}
 
@@ -188,7 +191,7 @@ def test_a_wrong_file_is_one_sentence(web, make, mirror, content, said):
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypatch):
+def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, mirror, monkeypatch):
     monkeypatch.setattr(hub, "GIVE_UP", 6)
     web.how = dict.fromkeys(range(200), "drop")
     found, missing = pictures.fetch([pictures.photo(f"VG_100K/{n}.jpg") for n in range(200)])
@@ -196,7 +199,7 @@ def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypat
     assert sum("does not answer" in reason for reason in missing.values()) > 180
 
 
-def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back(web, monkeypatch):
+def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back(web, mirror, monkeypatch):
     monkeypatch.setattr(hub, "GIVE_UP", 6)
     wanted = [pictures.photo(f"VG_100K/{n}.jpg") for n in range(120)]
     web.how = dict.fromkeys(range(40, 120), "drop")
