@@ -23,13 +23,13 @@ ROWS = {
 
 
 def beside(folder: Path, name: str | None) -> dict:
-    """The picture `name` under a folder as bytes, None where it is missing, and the note that lies beside it."""
+    """The picture `name` under a folder as bytes, none where it is missing, and the note that lies beside it."""
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        return {"content": None, "note": {}}
+        return {"content": None, "note": {}}  # the row is left out as one that names no file
     path = folder / name
     note = path.with_suffix(".json")
     return {
-        "content": path.read_bytes() if path.is_file() else None,
+        "content": path.read_bytes() if path.is_file() else b"",
         "note": json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {},
     }
 
@@ -42,8 +42,7 @@ def _vstar(row):
     if boxes and row["content"]:
         with Image.open(io.BytesIO(row["content"])) as image:
             size = image.size
-    picture = row["image"] if row["content"] is None else row["content"]  # one that is missing is left out by its name
-    yield question, row["label"], picture, boxes if size else (), size
+    yield question, row["label"], row["content"], boxes if size else (), size
 
 
 def _hrbench(row):
