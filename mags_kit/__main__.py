@@ -107,16 +107,12 @@ def measure(arguments) -> None:
     print(json.dumps(measure.measure(arguments.profile, arguments.set, arguments.tiny, arguments.quick), indent=2))
 
 
-def merge(arguments) -> None:
+def give(arguments) -> None:
+    """`merge` and `publish`: what a run has to give away."""
     from mags_kit.report import export
 
-    print(export.merge(reopen(arguments.name)))
-
-
-def publish(arguments) -> None:
-    from mags_kit.report import export
-
-    print(export.publish(reopen(arguments.name)))
+    does = export.merge if arguments.command == "merge" else export.publish
+    print(does(reopen(arguments.name)))
 
 
 def make_chaos(arguments) -> None:
@@ -164,7 +160,8 @@ def try_settings(arguments) -> None:
     from mags_kit import experiments
     from mags_kit.report.evaluation import summary
 
-    result = summary(experiments.try_settings(reopen("reference"), parse_settings(arguments.set)))
+    changes = parse_settings(arguments.set)
+    result = summary(experiments.try_settings(reopen("reference"), changes))
     total = {k: result[k] for k in ("accuracy", "low", "high", "n")}
     print(pd.DataFrame({"all": total} | result["families"]).T.round(3).to_string())
 
@@ -206,8 +203,8 @@ def _parser() -> Parser:
     added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")
     added.add_argument("--tiny", action="store_true", help="a tiny shape: the code path alone, on a CPU too")
     added.add_argument("--quick", action="store_true", help="a step of two groups, few of whose tokens are sampled")
-    command("merge", merge, "the best adapter of a run merged into its base, and model cards", "name")
-    command("publish", publish, "copy what the README shows of a run into results/", "name")
+    command("merge", give, "the best adapter of a run merged into its base, and model cards", "name")
+    command("publish", give, "copy what the README shows of a run into results/", "name")
     added = command("chaos", make_chaos, "kill a small run at random, and compare it with one that was not", "name")
     added.add_argument("--kills", type=int, default=30, help="how often")
     added.add_argument("--short", action="store_true", help="the shortest run, without notebooks")

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mags_kit import runs
 from mags_kit.records import read_json
 from mags_kit.report import rescore
-from mags_kit.runs import PROJECT, Run
+from mags_kit.runs import Run
 
-CLAIMS = PROJECT / "results" / "claims.yaml"
 HOLDS, SHORT, NOT_MEASURED = "holds", "falls short", "not measured"
 NAMES = ("name", "measures", "value", "tolerance", "n", "source")
 
@@ -83,13 +83,13 @@ def _found(measures: str, files: dict[str, Any]) -> list[tuple[float, int | None
     """(value, n of what it stands in) of what a claim measures: one, or one for each seed."""
     file, *keys = measures.split("/")
     if file == "seeds":
-        runs = list(files[file].values())
+        parts = list(files[file].values())
         if keys[0].isdigit():
-            runs, keys = [runs[int(keys[0])]], keys[1:]
+            parts, keys = [parts[int(keys[0])]], keys[1:]
     else:
-        runs = [files[file]]
+        parts = [files[file]]
     found = []
-    for value in runs:
+    for value in parts:
         n = None
         for key in keys:
             n = value.get("n", n)
@@ -98,7 +98,7 @@ def _found(measures: str, files: dict[str, Any]) -> list[tuple[float, int | None
     return found
 
 
-def report(run: Run, path: Path = CLAIMS) -> tuple[str, int]:
+def report(run: Run) -> tuple[str, int]:
     """The lines of `make check`, and its exit status: 0 all holds, 1 something falls short or is broken, 2 something
     was not measured."""
     try:
@@ -107,7 +107,7 @@ def report(run: Run, path: Path = CLAIMS) -> tuple[str, int]:
         broken = [f"broken        {error}"]
     made = {name: run.path / f"{name}.json" for name in ("metrics", "findings", "seeds")}
     files = {name: read_json(file) for name, file in made.items() if file.exists()}
-    verdicts = [check(claim, files) for claim in read_claims(path)[0]]
+    verdicts = [check(claim, files) for claim in read_claims(runs.PROJECT / "results" / "claims.yaml")[0]]
     said = {verdict.said for verdict in verdicts}
     status = 1 if broken or SHORT in said else 2 if NOT_MEASURED in said else 0
     return "\n".join([*broken, *map(str, verdicts)]), status
