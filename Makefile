@@ -26,7 +26,7 @@ endif
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
-	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl"
+	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl  MAGS_RUNS=folder-of-runs"
 
 env: $(READY) ## set up .venv: exact versions, basicsr, the kit
 

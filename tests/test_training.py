@@ -146,6 +146,16 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     assert len(loaded) == count  # finished stages are not done again
 
 
+def test_the_last_whole_checkpoint_is_gone_on_from(tmp_path):
+    assert training.last_checkpoint(tmp_path / "none") is None
+    for step, state in ((9, '{"global_step": 9}'), (10, '{"global_step": 10}'), (11, '{"global_'), (12, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state:  # the trainer writes it last, and may be killed in that
+            (folder / "trainer_state.json").write_text(state)
+    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+
+
 @pytest.fixture
 def steps_of(smoke_run, stages, tmp_path):
     """Train two steps with some settings: the trainer, and the sample ids of each rollout, in order."""
