@@ -191,7 +191,7 @@ def _kill(target: Target, aim: str, seconds: dict, rng: random.Random, number: i
 def _end(process: subprocess.Popen, victim: str, rng: random.Random) -> str:
     """Kill the victim, wait for the command's end, and return who was killed."""
     children = psutil.Process(process.pid).children(recursive=True)
-    workers = [child for child in children if "mags_kit" in child.cmdline() or "ipykernel_launcher" in child.cmdline()]
+    workers = [child for child in children if {"mags_kit", "ipykernel_launcher"} & set(_words(child))]
     if victim == "child" and workers:
         rng.choice(workers).kill()
         try:
@@ -203,9 +203,17 @@ def _end(process: subprocess.Popen, victim: str, rng: random.Random) -> str:
         return victim
     os.killpg(process.pid, signal.SIGKILL)
     for child in children if victim == "all" else []:
-        child.kill()
+        if child.is_running():
+            child.kill()
     process.wait()
     return "command" if victim == "child" else victim
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 def table(result: dict) -> str:
