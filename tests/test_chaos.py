@@ -40,7 +40,8 @@ def test_one_of_two_processes_is_killed_and_the_run_ends_and_goes_on(tmp_path, m
     monkeypatch.setenv("MAGS_RUNS", str(tmp_path))
     monkeypatch.setattr(chaos, "VICTIMS", {"child": ""})
     result = chaos.chaos("chaos", kills=1, processes=2)
-    assert result["same"] and [row["victim"] for row in result["kills"]] == ["child"]
+    [row] = result["kills"]
+    assert result["same"] and row["victim"].startswith("child (ended by itself after ")
 
 
 @pytest.mark.slow
