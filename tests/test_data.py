@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mags_kit import fingerprints
 from mags_kit.data import sets, values
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
 from mags_kit.method import networks
 from mags_kit.records import Sample, read_json, read_samples, sample_from, to_json, write_jsonl
-from mags_kit.runs import open_run
+from mags_kit.runs import branch, open_run
 from mags_kit.tiny import scenes
 
 
@@ -261,6 +262,20 @@ def test_images_are_found_wherever_the_user_says(own, tmp_path, monkeypatch):
         assert open_image(folder / sample.image).size == (64, 48)
     _, [skipped] = read_own(own(GOOD, GOOD | {"image": r"C:\photos\a.jpg"}), folder)
     assert skipped["reason"] == "no such image"
+
+
+@pytest.mark.parametrize("where", ["runs", "linked", "linked/a b", "Läufe"])
+def test_own_images_are_found_from_a_run_and_its_branch_wherever_both_lie(where, own, tmp_path):
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "disk" / "deep")  # as where the runs lie on a larger disk
+    settings = {"own": str(own(GOOD)), "pool": 6, "validation": 3}
+    run = open_run("smoke", "r", settings, root=tmp_path / where)
+    sets.prepare(run)
+    for one in (run, branch(run, "seed-1", seed=1)):
+        [sample] = read_samples(one.samples("test"))
+        assert open_image(one.data / sample.image).size == (64, 48)
+        found = fingerprints.listed(one.samples("test"), one.data)
+        assert found != fingerprints.listed(one.samples("test"), tmp_path)  # where there is no such image
 
 
 def test_ids_are_made_distinct(own, tmp_path):
