@@ -153,6 +153,16 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         raise
 
 
+def mend_modes(folder: Path) -> None:
+    """Give the weights below a folder the mode that the user's umask gives; safetensors writes every file as 0600."""
+    new = folder / f"{uuid.uuid4().hex[:8]}.part"
+    new.touch()
+    mode = new.stat().st_mode
+    new.unlink()
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(mode)
+
+
 def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 

@@ -60,6 +60,13 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_home_that_cannot_be_written_is_no_fault(tmp_path):
+    home = {"HOME": "/dev/null/home", "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_DATA_HOME": ""}
+    done = run(tmp_path, "run", "--job", "curate", *SHORTEST, env=home)
+    assert done.returncode == 0 and done.stdout.endswith("r/notebooks/01_data_curation.ipynb\n"), done.stderr
+
+
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_one_sentence_and_the_run_goes_on(tmp_path):
     """A limit on the size of a file stands for it: both fail in the middle of a write."""
     done = run(tmp_path, "curate", *SHORTEST, preexec_fn=limit(resource.RLIMIT_FSIZE, 30_000))
