@@ -97,7 +97,7 @@ KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (half an hour)
 	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
 
-fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (a quarter of an hour on one core)
+fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (half an hour on one core)
 	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
 
 lab: $(READY) ## JupyterLab on the notebooks
