@@ -26,7 +26,7 @@ endif
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
-	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl"
+	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl  MAGS_RUNS=folder-of-runs"
 
 env: $(READY) ## set up .venv: exact versions, basicsr, the kit
 
@@ -106,7 +106,7 @@ KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (half an hour)
 	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
 
-fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (a quarter of an hour on one core)
+fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (half an hour on one core)
 	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
 
 lab: $(READY) ## JupyterLab on the notebooks

@@ -13,7 +13,7 @@ from mags_kit.runs import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
 FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
-CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "allow writing there")
+CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR), "allow writing there")
 
 
 class Parser(argparse.ArgumentParser):
@@ -240,7 +240,8 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno not in FULL | CLOSED:
             raise
         hint = f"{(FULL | CLOSED)[error.errno]}, or name another folder for all runs, MAGS_RUNS=FOLDER"
-        raise SystemExit(f"mags_kit: {error.filename or 'a file'}: {error.strerror}; {hint}") from None
+        where = f"{error.filename}: " if error.filename else ""
+        raise SystemExit(f"mags_kit: {where}{error.strerror}; {hint}") from None
 
 
 if __name__ == "__main__":

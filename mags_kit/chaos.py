@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,14 +117,18 @@ def chaos(name: str, kills: int, short: bool = False, processes: int = 1, seed: 
     said = ", ".join(f"{place} {s:.0f}" for place, s in seconds.items())
     print(f"it took {sum(seconds.values()):.0f} s: {said}", flush=True)
     result = {"wanted": kills, "seconds": seconds, "undisturbed": alone.made(), "kills": [], "rounds": []}
-    while len(result["kills"]) < kills:
-        shutil.rmtree(killed.root, ignore_errors=True)
-        _round(killed, seconds, min(KILLS_A_ROUND, kills - len(result["kills"])), rng, result, folder / "chaos.json")
-        if not result["rounds"][-1]["same"]:
-            break
-    result["same"] = all(done["same"] for done in result["rounds"])
-    write_json(folder / "chaos.json", result)
-    holder.leave(folder)
+    try:
+        while len(result["kills"]) < kills and all(done["same"] for done in result["rounds"]):
+            shutil.rmtree(killed.root, ignore_errors=True)
+            left = min(KILLS_A_ROUND, kills - len(result["kills"]))
+            _round(killed, seconds, left, rng, result, folder / "chaos.json")
+    except ValueError as error:
+        result["failed"] = str(error)
+        raise
+    finally:
+        result["same"] = "failed" not in result and all(done["same"] for done in result["rounds"])
+        write_json(folder / "chaos.json", result)
+        holder.leave(folder)
     return result
 
 
@@ -189,23 +194,45 @@ def _kill(target: Target, aim: str, seconds: dict, rng: random.Random, number: i
 
 
 def _end(process: subprocess.Popen, victim: str, rng: random.Random) -> str:
-    """Kill the victim, wait for the command's end, and return who was killed."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    workers = [child for child in children if "mags_kit" in child.cmdline() or "ipykernel_launcher" in child.cmdline()]
+    """Kill the victim, see the command end, and return who was killed."""
+    children, workers = psutil.Process(process.pid).children(recursive=True), _workers(process)
     if victim == "child" and workers:
-        rng.choice(workers).kill()
-        try:
-            if process.wait(PATIENCE) == 0:
-                raise ValueError("one of its processes was killed, and the command said that all was well")
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise ValueError(f"one of its processes was killed, and the command went on for {PATIENCE} s") from None
-        return victim
+        begun = time.monotonic()
+        _kill_one(rng.choice(workers))
+        while process.poll() is None and time.monotonic() < begun + PATIENCE:
+            if set(_workers(process)) - set(workers):  # the kernel of the next notebook: that one had done its work
+                break
+            time.sleep(0.1)
+        else:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise ValueError(f"one of its processes was killed, and the command went on for {PATIENCE} s")
+            return f"child (ended by itself after {time.monotonic() - begun:.1f} s)"
     os.killpg(process.pid, signal.SIGKILL)
     for child in children if victim == "all" else []:
-        child.kill()
+        _kill_one(child)
     process.wait()
-    return "command" if victim == "child" else victim
+    return victim if victim == "all" else "command"
+
+
+def _kill_one(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def _workers(process: subprocess.Popen) -> list[psutil.Process]:
+    """Its kernel, or its processes of `accelerate launch`."""
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if {"mags_kit", "ipykernel_launcher"} & set(_words(child))]
+    return []
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 def table(result: dict) -> str:

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from mags_kit import hub
 from mags_kit.config import Config, model_path
 
 KIT = Path(__file__).parent
-# Where things lie, who works there and how they come here: what they let through is fingerprinted itself.
+# Where things lie, who works there and how they come here: what these let through is fingerprinted itself.
 PLUMBING = frozenset("config dials runs compat hub holder fingerprints steps method.processes".split())
+# Functions of `records`: the way to files and back, whose content is compared.
+FILING = re.compile("(read|write|mend)_|_text|_guess")
 SHOWN = ("method.protocol",)  # the docstring of its tool is a part of the prompt
 UNREAD = ("README.md", "checkpoint.pt")  # of a folder: a card that is written later; a training's way to its end
 
@@ -107,6 +110,9 @@ def _imports(module: str) -> set[str]:
 def _code(name: str) -> str:
     module, _, function = name.partition(":")
     body = [node for node in tree(module).body if not function or getattr(node, "name", "") == function]
+    if module == "records":
+        kept = [node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+        body = [node for node in kept if not FILING.match(getattr(node, "name", ""))]
     return digest(json.dumps(shape(body, docstrings=module in SHOWN)).encode())
 
 

@@ -6,7 +6,6 @@ holder. Reading needs no lock.
 """
 
 import atexit
-import json
 import os
 import socket
 from datetime import datetime
@@ -88,7 +87,7 @@ def _unlock(file: Path) -> None:
 def _noted(folder: Path) -> dict | None:
     try:
         return read_json(folder / "holder.json")
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return None
 
 

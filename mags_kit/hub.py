@@ -11,6 +11,7 @@ import time
 import zipfile
 import zlib
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -82,6 +83,7 @@ def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str
 
     They come from `mirror/repo`, or else from the hub by its own cache, or, where the hub has none, from a zip.
     """
+    _check_cache()
     if mirror:
         return sorted(Path(mirror, repo).glob(pattern)), "mirror"
     if archive:
@@ -103,6 +105,15 @@ def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str
     except LocalEntryNotFoundError:
         return [], revision
     return sorted(Path(folder).glob(pattern)), Path(folder).name  # a snapshot's folder is named by its commit
+
+
+def _check_cache() -> None:
+    """Raise ValueError with one sentence where what is fetched can't be kept, as in a home without write access."""
+    folder = cache()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ValueError(f"{folder} can't be written; name another folder for what is fetched, MAGS_CACHE=FOLDER")
 
 
 def _unpack(packed: bytes, name: str) -> bytes:

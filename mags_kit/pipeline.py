@@ -42,13 +42,13 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
         partial = _execute(status.NOTEBOOKS / f"{step.name}.ipynb", run, parameters)
         step.stamp()  # before the copy has its name, which says that it is done
         partial.replace(step.outputs[0])
-    holder.leave(run.path)
-    if STEPS[-1] not in steps:
-        return run.notebooks / f"{steps[-1]}.ipynb"
-    from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
+    path = run.notebooks / f"{steps[-1]}.ipynb"
+    if STEPS[-1] in steps:
+        from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
 
-    path = page.write(run, steps)
-    status.report(run, steps).stamp()
+        path = page.write(run, steps)
+        status.report(run, steps).stamp()
+    holder.leave(run.path)
     return path
 
 

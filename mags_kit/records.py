@@ -77,9 +77,13 @@ class Sample:
 
 @contextmanager
 def blame(sample: Sample, what: str):
-    """An error inside is a bug of ours, not an outcome: it stops the run, as a RuntimeError that names the sample."""
+    """An error inside is a bug of ours, not an outcome: it stops the run, as a RuntimeError that names the sample.
+
+    A full disk, a folder without write access or too little memory is no bug, and is left as it is."""
     try:
         yield
+    except (OSError, MemoryError):
+        raise
     except Exception as bug:
         raise RuntimeError(f"sample {sample.id!r}: {what} failed with {type(bug).__name__}: {bug}") from bug
 
@@ -155,6 +159,16 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         raise
 
 
+def mend_modes(folder: Path) -> None:
+    """Give the weights below a folder the mode that the user's umask gives; safetensors writes every file as 0600."""
+    new = folder / f"{uuid.uuid4().hex[:8]}.part"
+    new.touch()
+    mode = new.stat().st_mode
+    new.unlink()
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(mode)
+
+
 def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
@@ -169,7 +183,11 @@ def write_json(path: str | Path, value) -> None:
 
 
 def read_json(path: str | Path):
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """What a JSON file holds; one that is none is a ValueError that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON, as the kit writes it ({getattr(error, 'msg', error)})") from None
 
 
 def write_jsonl(path: str | Path, records: Iterable) -> None:

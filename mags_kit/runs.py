@@ -131,8 +131,8 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
     config, path = load_config(profile, settings), run_folder(name or profile, root)
     wanted = _plain(config)
     if path.joinpath("config.json").exists():
-        made_by = PROFILES.get(read_json(path / "manifest.json")["profile"], Config())
-        stored = _plain(made_by) | read_json(path / "config.json")  # an older kit had fewer settings
+        made_by, stored = _made_with(path)
+        stored = _plain(PROFILES.get(made_by, Config())) | stored  # an older kit had fewer settings
         names = [k for k in {**stored, **wanted} if stored.get(k) != wanted.get(k)]
         differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
         if differ:
@@ -141,6 +141,17 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
         write_json(path / "config.json", wanted)
     return Run(path, config)
+
+
+def _made_with(path: Path) -> tuple[str, dict]:
+    """Profile and settings of a run folder; ValueError where its files, edited or from elsewhere, do not say them."""
+    files = (path / "manifest.json", path / "config.json")
+    manifest, settings = (read_json(file) if file.exists() else None for file in files)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("profile"), str):
+        raise ValueError(f"{files[0]}: expected the profile and the steps of a run; put it back, or take another NAME=")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{files[1]}: expected the settings of a run; put it back, or take another NAME=")
+    return manifest["profile"], settings
 
 
 def _plain(config: Config) -> dict:
@@ -177,7 +188,8 @@ def reopen(name: str, root: str | Path = "") -> Run:
     path = run_folder(name, root) if re.fullmatch(NAME, name) else None
     if not path or not path.joinpath("config.json").exists():
         raise ValueError(f"NAME={name!r}: expected the name of a folder under runs/ with a config.json")
-    return open_run(read_json(path / "manifest.json")["profile"], name, read_json(path / "config.json"), root)
+    profile, settings = _made_with(path)
+    return open_run(profile, name, settings, root)
 
 
 def environment() -> dict:

@@ -107,5 +107,5 @@ def table(run: Run, names: tuple[str, ...]) -> str:
     for step in every(run, (*names, *others)):
         state, why = step.state()
         place = "" if step.run is run or step.run == run else f"{step.run.path.name}: "
-        lines.append(f"{place + step.name:<52}{state:<24}{why}".rstrip())
+        lines.append(f"{place + step.name:<56}{state:<24}{why}".rstrip())
     return "\n".join(lines)

@@ -210,6 +210,21 @@ def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back
     assert len(found) == 120 and not missing and 0 < sum(web.asked.values()) <= 110  # what was had is not asked for
 
 
+def test_a_cache_that_can_not_be_written_is_one_sentence_before_anything_is_fetched(web, make, tmp_path, monkeypatch):
+    tmp_path.joinpath("file").write_text("")
+    monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ValueError, match="file/cache can't be written; name another folder .*, MAGS_CACHE=FOLDER$"):
+        make()
+    assert not web.asked
+
+
+def test_a_cache_that_is_full_leaves_no_row_out(web, tmp_path):
+    hub.cache().mkdir()
+    hub.cache().joinpath("images").write_text("")  # no more can be written below it
+    with pytest.raises(OSError, match="cache/images"):
+        pictures.fetch([pictures.photo("VG_100K/1.jpg")])
+
+
 def zipped(content: bytes, name: str = "train.json", **options) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", **options) as archive:

@@ -21,6 +21,8 @@ from mags_kit.config import PROFILES, load_config
         ("paper", {"test_sets": "all"}, "test_sets='all'; expected one of grit, full"),
         ("cpu", "{seed: ", "is not YAML"),
         ("cpu", "seed", "expected a mapping"),
+        ("cpu", "{seed: !!python/object/apply:os.mkdir [ran]}", "is not YAML"),  # settings are data
+        ("cpu", "!!python/object/new:os.system [true]", "is not YAML"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_sentence(profile, settings, said):

@@ -1,20 +1,19 @@
 import json
 import os
 import pickle
-import re
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from mags_kit import fingerprints
 from mags_kit.data import sets, values
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
 from mags_kit.method import networks
 from mags_kit.records import Sample, read_json, read_samples, sample_from, to_json, write_jsonl
-from mags_kit.runs import open_run
+from mags_kit.runs import branch, open_run
 from mags_kit.tiny import scenes
 
 
@@ -263,6 +262,20 @@ def test_images_are_found_wherever_the_user_says(own, tmp_path, monkeypatch):
     assert skipped["reason"] == "no such image"
 
 
+@pytest.mark.parametrize("where", ["runs", "linked", "linked/a b", "Läufe"])
+def test_own_images_are_found_from_a_run_and_its_branch_wherever_both_lie(where, own, tmp_path):
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "disk" / "deep")  # as where the runs lie on a larger disk
+    settings = {"own": str(own(GOOD)), "pool": 6, "validation": 3}
+    run = open_run("smoke", "r", settings, root=tmp_path / where)
+    sets.prepare(run)
+    for one in (run, branch(run, "seed-1", seed=1)):
+        [sample] = read_samples(one.samples("test"))
+        assert open_image(one.data / sample.image).size == (64, 48)
+        found = fingerprints.listed(one.samples("test"), one.data)
+        assert found != fingerprints.listed(one.samples("test"), tmp_path)  # where there is no such image
+
+
 def test_ids_are_made_distinct(own, tmp_path):
     rows = [GOOD | {"id": name} for name in ("a", "a", "a-2", "b", "a", 3, "3", None)]
     samples, _ = read_own(own(*rows), tmp_path)
@@ -332,10 +345,3 @@ def test_a_network_that_is_a_pickle_runs_no_code(tmp_path):
     with pytest.raises(pickle.UnpicklingError):
         networks.load_network(str(tmp_path / "network.pth"))
     assert not tmp_path.joinpath("ran").exists()
-
-
-def test_the_page_on_input_names_tests_that_exist():
-    here = Path(__file__).parent
-    named = re.findall(r"`(test_\w+)`", (here.parent / "docs" / "input.md").read_text())
-    there = re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in here.glob("test_*.py")), re.MULTILINE)
-    assert len(named) > 20 and not set(named) - set(there)

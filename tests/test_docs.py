@@ -41,6 +41,18 @@ def test_every_command_and_setting_exists(page, capsys):
         assert (ROOT / path).exists(), path
 
 
+@pytest.mark.parametrize("page", ["docs/input.md", "docs/faults.md"])
+def test_every_line_of_a_table_names_tests_that_exist(page):
+    there = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    tables = re.findall(r"(?:^\|.*\n)+", (ROOT / page).read_text(), re.MULTILINE)
+    lines = [line for table in tables for head, _, *rows in [table.splitlines()] if "| test" in head for line in rows]
+    assert len(lines) > 30
+    for line in lines:
+        named = re.findall(r"`(test_\w+)`", line)
+        assert named or "| the same" in line, line
+        assert not [name for name in named if f"\ndef {name}(" not in there], line
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "results" / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_published_notebooks_are_small_and_show_what_they_found(path):
     assert path.stat().st_size < 1e6

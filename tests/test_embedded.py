@@ -2,6 +2,7 @@ import re
 
 import pytest
 import torch
+from test_records import of_another_mode
 
 from mags_kit.method import protocol
 from mags_kit.method.policy import model_path
@@ -90,3 +91,4 @@ def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
     losses = {row["step"]: row["loss"] for row in log}
     assert sorted(losses) == [20, 30] and losses[30] < losses[20] - 0.3
     assert (tmp_path / "model.safetensors").exists() and (tmp_path / "chat_template.jinja").exists()
+    assert of_another_mode(tmp_path) == []

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from test_records import of_another_mode
 
 from mags_kit.method.policy import load_policy, model_path
 from mags_kit.method.rollout import prompt_ids
@@ -50,6 +51,7 @@ def test_the_merged_model_says_the_same_without_peft(trained):
 
     folder = export.merge(trained)
     assert list(folder.glob("*.safetensors")) and not (folder / "adapter_config.json").exists()
+    assert of_another_mode(folder) == []
     merged = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     with_adapter = load_policy(trained.config, trained.best)
     base = load_policy(trained.config)

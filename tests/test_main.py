@@ -15,6 +15,7 @@ from mags_kit import __main__
         (["curate", "nix"], "part 'nix' is unknown; expected one of curate, train, evaluate"),
         (["train", "nix"], "part 'nix' is unknown; expected one of curate, train, evaluate"),
         (["train", "--name", "never-made"], "never-made/data/curated.jsonl is missing; `make curate` with the same"),
+        (["status", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),
         (["merge", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),
         (["publish", "--name", "../x"], "NAME='../x': expected the name of a folder under runs/"),
         (["measure", "--profile", "cpu"], "profile 'cpu': expected one whose model has a published shape"),

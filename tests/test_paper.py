@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from safetensors.numpy import load_file
+from test_records import of_another_mode
 from tiny_benchmarks import TEST_VG, jpeg, photo_server, write_mirror
 from tiny_qwen import teach
 
@@ -56,6 +57,7 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     for moment in ("before", "after"):
         families = found[moment]["two rounds, super-resolution"]["families"]
         assert {name: family["n"] for name, family in families.items()} == {"VSR": 2, "TallyQA": 6, "GQA": 3}
+    assert of_another_mode(run) == []
     report = (run / "report.html").read_text()
     assert "vsr_val.jsonl, row 1 (coco-000000000800.jpg): images.cocodataset.org: status 404</li>" in report
     assert "vsr_val.jsonl, row 2 (coco-000000000801.jpg): not a whole picture" in report

@@ -6,8 +6,10 @@ import torch
 
 from mags_kit.config import load_config
 from mags_kit.method import training
+from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.policy import load_policy, precision
+from mags_kit.records import read_json
 
 
 def test_language_layers_are_nf4_and_the_vision_tower_is_not(policy):
@@ -93,3 +95,22 @@ def test_the_card_decides_on_the_precision(card, numbers, policy, smoke_run, mon
     told = training._arguments(smoke_run, policy, Stage("one", (), 1), 0)
     assert precision() == numbers
     assert (told["bf16"], told["fp16"]) == (numbers == "bfloat16", numbers == "float16")
+
+
+def test_an_adapter_that_is_killed_while_it_is_written_leaves_the_one_before(smoke_run, tmp_path, monkeypatch):
+    policy = load_policy(smoke_run.config, trainable=True)
+    save_adapter(policy, tmp_path / "best", note={"step": 1})
+    save = policy.model.save_pretrained
+
+    def killed(folder, **options):
+        save(folder, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policy.model, "save_pretrained", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_adapter(policy, tmp_path / "best", note={"step": 2})
+    assert read_json(tmp_path / "best" / "chosen.json") == {"step": 1}
+    save_adapter(policy, tmp_path / "best", note={"step": 3})
+    assert read_json(tmp_path / "best" / "chosen.json") == {"step": 3}
+    assert [p.name for p in tmp_path.iterdir()] == ["best"] and load_policy(smoke_run.config, tmp_path / "best")

@@ -11,6 +11,14 @@ from mags_kit.records import Region, Sample, Trajectory, View
 ROOT = Path(__file__).parents[1]
 
 
+def of_another_mode(folder: Path) -> list[str]:
+    """Files below a folder whose mode is not what the umask gives."""
+    folder.joinpath("new").touch()
+    mode = folder.joinpath("new").stat().st_mode
+    folder.joinpath("new").unlink()
+    return [path.name for path in folder.rglob("*") if path.is_file() and path.stat().st_mode != mode]
+
+
 def make_trajectory(**changes):
     sample = Sample("a", "a.jpg", "How many?", "3", "count", boxes=((1, 2, 3, 4),), meta={"seed": 1})
     base = {

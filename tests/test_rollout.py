@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 
@@ -6,8 +7,8 @@ import pytest
 from mags_kit.config import load_config
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
-from mags_kit.method import protocol
-from mags_kit.method.look import Agent
+from mags_kit.method import protocol, rewards
+from mags_kit.method.look import Agent, Look
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.rollout import rollout
 from mags_kit.records import read_samples, read_trajectories, write_jsonl
@@ -55,6 +56,16 @@ def test_bad_calls_end_in_an_outcome_and_never_raise(scripted, go, first, outcom
     assert (t.outcome, len(t.replies)) == (outcome, rounds) and not t.views
 
 
+@pytest.mark.parametrize(
+    "echo",
+    ["<think>a <draft> </draft></think>", "<draft> </draft>", "<think>a <draft>1</draft></think>", "<draft></draft>"],
+)
+def test_a_draft_that_is_only_echoed_from_the_prompt_earns_nothing(scripted, go, samples, echo):
+    second = f"<rethink>then <answer> </answer></rethink><answer>{samples[0].answer}</answer><answer> </answer>"
+    [t] = go(scripted([[echo + CALL], [second]]))
+    assert (t.draft, t.answer, rewards.answer(t), rewards.verify(t)) == (None, samples[0].answer, 1, 0)
+
+
 def test_calls_and_no_calls_share_a_batch(scripted, go):
     made = go(scripted([[FIRST, "<answer>1</answer>", FIRST], [SECOND, SECOND]]), 3)
     assert [len(t.replies) for t in made] == [2, 1, 2]
@@ -75,12 +86,23 @@ def test_forced_regions_take_the_place_of_the_policys(scripted, go, samples):
 
 
 def test_a_failing_magnifier_is_a_bug_and_stops(scripted, go, monkeypatch):
-    def broken(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Magnifier, "view", broken)
-    with pytest.raises(RuntimeError, match="sample 'test-00000': magnifying failed with OSError: disk full"):
+    monkeypatch.setattr(Magnifier, "view", lambda *_: 1 / 0)
+    with pytest.raises(RuntimeError, match="sample 'test-00000': magnifying failed with ZeroDivisionError: division"):
         go(scripted([[FIRST], [SECOND]]))
+
+
+def test_a_disk_that_is_full_is_no_bug_and_no_reply_of_the_tool(scripted, go, monkeypatch, smoke_run, samples):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "a/view.png")
+
+    monkeypatch.setattr(Magnifier, "view", full)
+    with pytest.raises(OSError, match="^.Errno 28. No space left on device: 'a/view.png'$"):
+        go(scripted([[FIRST], [SECOND]]))
+    look = Look(Agent.of(smoke_run, scripted([]), "bicubic"), samples[0])
+    with pytest.raises(OSError):
+        look.magnify([[120, 120, 320, 320]])  # which TRL's tool loop makes a text of
+    with pytest.raises(OSError, match="No space left"):
+        look.trajectory([FIRST, SECOND], [1, 1])
 
 
 def test_a_missing_image_is_a_bug_that_names_the_sample(scripted, smoke_run, samples):

@@ -23,6 +23,33 @@ def test_a_run_of_a_kit_with_fewer_settings_opens_with_the_defaults_of_its_profi
         open_run("smoke", "old", {"scale_rewards": "none"}, root=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "file, content, said",
+    [
+        ("config.json", "[]", "config.json: expected the settings of a run"),
+        ("config.json", "null", "config.json: expected the settings of a run"),
+        ("config.json", '{"seed": 1', "config.json: expected JSON, as the kit writes it ("),
+        ("config.json", "", "config.json: expected JSON"),
+        ("config.json", "\udcff", "config.json: expected JSON"),  # a byte that is no UTF-8
+        ("config.json", "[" * 100_000, "config.json: expected JSON"),
+        ("config.json", '{"sed": 1}', "setting 'sed' is unknown; did you mean seed?"),
+        ("config.json", '{"stage_steps": "__import__"}', "stage_steps='__import__' is str; expected int"),
+        ("manifest.json", "{}", "manifest.json: expected the profile and the steps of a run"),
+        ("manifest.json", '{"profile": ["smoke"]}', "manifest.json: expected the profile"),
+        ("manifest.json", '{"profile": "huge"}', "PROFILE='huge' is unknown"),
+        ("manifest.json", None, "manifest.json: expected the profile"),
+    ],
+)
+def test_files_of_a_run_from_elsewhere_are_data_or_one_sentence(file, content, said, tmp_path):
+    path = open_run("smoke", "r", root=tmp_path).path / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError) as error:
+        reopen("r", tmp_path)
+    assert said in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
 def test_a_name_cannot_leave_the_root(tmp_path):
     with pytest.raises(ValueError, match="expected letters"):
         open_run("smoke", "../a", root=tmp_path)

@@ -69,6 +69,8 @@ def test_what_is_as_it_was_is_done(run):
         ("data.benchmarks", "SAME = 30", "SAME = 31", set()),  # these are scenes
         ("experiments", 'samples(name)) for name in ("curated"', 'samples(name)) for name in ("pool"', {"training"}),
         ("report.statistics", "def wilson(", "def wilson_(", set()),
+        ("records", "file.write(content)", "file.write(content or b'')", set()),  # filing
+        ("records", "TINY = ", "SMALL = ", {"pool", "curated", "training", *ANSWERS}),
         ("config", "MIRRORED = ", "MIRROR = ", set()),  # settings are compared one by one
         ("method.rewards", '"""The second look', '"""That second look', set()),  # text
     ],

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from test_records import of_another_mode
 
 from mags_kit.dials import DIALS, VLLM_DIALS
 from mags_kit.method import alarms, curriculum, environment, rewards, training
@@ -141,9 +142,20 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2] and state["alarms"] == []
     assert read_json(best / "chosen.json")["samples"] == len(validation)
     json.dumps(state, allow_nan=False)
+    assert list(run.path.rglob("checkpoint-*/*.safetensors")) and of_another_mode(run.path / "training") == []
     count = len(loaded)
     training.train(run, validation, stages)
     assert len(loaded) == count  # finished stages are not done again
+
+
+def test_the_last_whole_checkpoint_is_gone_on_from(tmp_path):
+    assert training.last_checkpoint(tmp_path / "none") is None
+    for step, state in ((9, '{"global_step": 9}'), (10, '{"global_step": 10}'), (11, '{"global_'), (12, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state:  # the trainer writes it last, and may be killed in that
+            (folder / "trainer_state.json").write_text(state)
+    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
 
 
 @pytest.fixture

@@ -53,7 +53,8 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple[Pa
     """Pictures by name -> their files with fingerprints, and for those that can't be had the reason.
 
     Each is looked for in the cache, in `mirror/images` by file name, and then at its addresses, several at a time.
-    What is found is decoded whole before it counts, and what is fetched is kept in the cache.
+    What is found is decoded whole before it counts, and what is fetched is kept in the cache; where that is full, an
+    OSError ends it: which rows were left out would depend on the moment.
     """
     shelf = {path.name: path for path in Path(mirror, "images").rglob("*") if path.is_file()} if mirror else {}
     wanted = list({picture.name: picture for picture in pictures}.values())
@@ -63,7 +64,7 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple[Pa
     def have(picture: Picture):
         try:
             return picture.name, _have(picture, shelf, failures), None
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             return picture.name, None, str(error)
 
     with ThreadPoolExecutor(WORKERS) as workers:
@@ -86,7 +87,7 @@ def _have(picture: Picture, shelf: dict[str, Path], failures: Counter) -> tuple[
     for path in (kept, *(shelf[alias] for alias in picture.aliases if alias in shelf)):
         try:
             return path, fingerprint(path.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             continue
     if picture.content is not None:
         look = fingerprint(picture.content)

@@ -6,7 +6,7 @@ from pathlib import Path
 from mags_kit.config import Config
 from mags_kit.method import processes
 from mags_kit.method.families import Family
-from mags_kit.records import write_json
+from mags_kit.records import mend_modes, write_json
 
 # Where transformers 4.52 and later have the parts of a model, by the names that adapters saved before it have.
 MOVED = {r"^model\.(layers|embed_tokens|norm)\.": r"model.language_model.\1.", r"^visual\.": "model.visual."}
@@ -51,6 +51,7 @@ def save_adapter(policy, folder: Path, note: dict | None = None) -> None:
         new = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(new, ignore_errors=True)
         policy.model.save_pretrained(new, state_dict=whole, selected_adapters=["default"])
+        mend_modes(new)
         if note:
             write_json(new / "chosen.json", note)
         shutil.rmtree(folder, ignore_errors=True)

@@ -41,7 +41,7 @@ class Look:
             self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
         self.regions, self.views = [], []
         self.called, self.shown = False, None  # and what the tool answered
-        self.bug = None  # an error of ours inside the tool
+        self.bug = None  # an error inside the tool, ours or the disk's
 
     def prompt(self) -> list[dict]:
         """The content of the first user message."""
@@ -71,7 +71,7 @@ class Look:
             with blame(self.sample, "magnifying"):
                 usable = [region.box for region in self.regions if region.usable]
                 magnified = [agent.magnifier.view(self.image, self.cut(i, box)) for i, box in enumerate(usable)]
-        except RuntimeError as bug:
+        except Exception as bug:
             self.bug = bug  # TRL's tool loop would pass it to the policy as text; `trajectory` raises it again
             raise
         self.views = [view for _, view in magnified]

@@ -43,7 +43,7 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
         looks = Validation(run, Agent.of(run, policy), validation, stage, number, state["validation"])
         trainer = build_trainer(run, policy, stage, number, [looks])
         try:
-            trainer.train(resume_from_checkpoint=_last_checkpoint(run.stage(stage.name)))
+            trainer.train(resume_from_checkpoint=last_checkpoint(run.stage(stage.name)))
         finally:
             raised = [{"stage": stage.name, **alarm} for alarm in alarms.summary(trainer.state.log_history)]
             state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
@@ -171,7 +171,7 @@ def _trackers(config: Config) -> list[str]:
     return ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def last_checkpoint(folder: Path) -> str | None:
     """The last that is whole: the trainer writes its state last, and a process may be killed before or in that."""
     whole = []
     for state in folder.glob("checkpoint-*/trainer_state.json"):

@@ -12,7 +12,7 @@ from mags_kit.method.curriculum import Stage
 from mags_kit.method.look import Agent
 from mags_kit.method.measures import behaviour
 from mags_kit.method.rollout import rollout
-from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
+from mags_kit.records import Sample, Trajectory, mend_modes, read_json, read_trajectories, write_json, write_jsonl
 from mags_kit.runs import Run
 
 REPLAYED = 30  # of the validation samples, how many have their trajectories stored at every look
@@ -95,6 +95,8 @@ class Validation(compat.transformers().TrainerCallback):
         self.bar.update(1)
 
     def on_save(self, args, state, control, **_):  # every `validate_every` steps, and at the end
+        if processes.here().is_main_process:
+            mend_modes(self.file.parent)
         self.look(state.global_step)
 
     def on_train_end(self, args, state, control, **_):

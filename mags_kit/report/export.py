@@ -11,7 +11,7 @@ from PIL import Image
 
 from mags_kit.config import Config
 from mags_kit.method.policy import check_stored, load_policy, model_path, save_processor
-from mags_kit.records import read_json, write_bytes, write_text
+from mags_kit.records import mend_modes, read_json, write_bytes, write_text
 from mags_kit.report.evaluation import MAIN, ONE
 from mags_kit.runs import PROJECT, Run
 
@@ -38,6 +38,7 @@ def merge(run: Run) -> Path:
     merged = policy.model.merge_and_unload().to(published.dtype)
     merged.save_pretrained(folder)
     save_processor(policy, folder)
+    mend_modes(folder)
     write_text(folder / "README.md", card(run, merged=True))
     write_text(best / "README.md", card(run, merged=False))
     return folder

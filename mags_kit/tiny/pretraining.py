@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mags_kit.method.protocol import ANSWER, THINK
-from mags_kit.records import write_bytes
+from mags_kit.records import mend_modes, write_bytes
 from mags_kit.tiny import vision
 from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
@@ -76,6 +76,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     torch.set_num_threads(threads)
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
+    mend_modes(folder)
     return log
 
 
