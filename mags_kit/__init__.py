@@ -13,7 +13,8 @@ read in an hour.
               wording, readings, scoring    texts made alike; what an answer says; right or wrong
               rewards, measures     what training pays; what is to be said of a trajectory
               curriculum              which few samples, in which order
-              environment, alarms, validation, training    TRL's GRPOTrainer, its guards, the best checkpoint
+              environment, alarms, validation, keeping, training    TRL's GRPOTrainer, its guards, the best checkpoint,
+                                      rollouts kept to be replayed
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
