@@ -28,8 +28,8 @@ class Environment:
 
 
 def reward_functions(agent: Agent, keep: Callable[[int, list[Trajectory]], None]) -> list:
-    """One function per reward, in TRL's form; the first also checks the batch, logs what the policy looked at, and gives
-    `keep` the steps done before it and its trajectories."""
+    """One function per reward, in TRL's form; the first also checks the batch, logs what the policy looked at, and
+    gives `keep` the steps done before it and its trajectories."""
     names, batch = list(agent.config.rewards), {}
 
     def trajectories(environments, completion_ids, completions):
