@@ -1,4 +1,4 @@
-"""What a command prints where its reader has enough, as `head` has: it goes on in silence, with the status of its work."""
+"""Where the reader of what a command prints has enough, as `head` has: it goes on in silence, to its own status."""
 
 import os
 import sys

@@ -39,14 +39,6 @@ def test_the_fields_numbers_stand_there_as_context_only():
     assert {row["judged_by"] for row in CONTEXT} == {"GPT-4o"} and all(row["source"] for row in CONTEXT)
 
 
-@pytest.mark.parametrize(
-    "measures, value", [("seeds/a", 50), ("seeds/1/a", 70), ("seeds/all seeds/a", 40)], ids=["mean", "one", "all"]
-)
-def test_a_claim_is_about_the_mean_of_the_seeds_one_of_them_or_all(measures, value):
-    seeds = {"seed 0": {"a": 0.3, "n": 9}, "seed 5": {"a": 0.7, "n": 9}, "all seeds": {"a": 0.4, "n": 9}}
-    assert claims.check(claims.Claim("a", measures, value, 0.1, 9, ""), {"seeds": seeds}).said == "holds"
-
-
 @pytest.mark.parametrize("row, said", [("{name: a}", "no measures, value"), ("{vlaue: 1}", "no name, measures")])
 def test_a_wrong_row_is_one_sentence(tmp_path, row, said):
     path = tmp_path / "claims.yaml"

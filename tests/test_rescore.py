@@ -242,6 +242,10 @@ def test_a_claim_about_seeds_is_about_their_mean():
     assert claims.check(claim, {"seeds": seeds}).said == "holds"
     assert claims.check(replace(claim, measures="seeds/1/conditions/accuracy"), {"seeds": seeds}).said == "falls short"
     assert claims.check(replace(claim, measures="seeds/7/conditions/accuracy"), {"seeds": seeds}).said == "not measured"
+    seeds["all seeds"] = {MAIN: {"accuracy": {"accuracy": 0.5, "n": 9}}}  # which is no further seed
+    assert claims.check(claim, {"seeds": seeds}).said == "holds"
+    both = replace(claim, measures=f"seeds/all seeds/{MAIN}/accuracy/accuracy")
+    assert claims.check(both, {"seeds": seeds}).said == "holds"
 
 
 def test_two_runs_are_compared_question_by_question(run, tmp_path, command):
