@@ -13,7 +13,8 @@ read in an hour.
               wording, readings, scoring    texts made alike; what an answer says; right or wrong
               rewards, measures     what training pays; what is to be said of a trajectory
               curriculum              which few samples, in which order
-              environment, alarms, validation, training    TRL's GRPOTrainer, its guards, the best checkpoint
+              environment, alarms, validation, keeping, training    TRL's GRPOTrainer, its guards, the best checkpoint,
+                                      rollouts kept to be replayed
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
@@ -26,7 +27,8 @@ read in an hour.
     holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done
     single, serve                     one look from the shell; the widgets as a page
     status, chaos                     all of that, step by step; a run that is killed, and one that is not
-    compat, hub, install              two imports that need a hand; the one place that reaches out; uv, for `make env`
+    compat, hub, install, pipes       two imports that need a hand; the one place that reaches out; uv, for `make env`;
+                                      output that nobody reads on
     launch/, assets/base/             accelerate's settings; the base's weights
 """
 

@@ -9,6 +9,7 @@ import sys
 from mags_kit import holder, status
 from mags_kit.config import PROFILES, load_config, parse_settings
 from mags_kit.pipeline import JOBS, begin, reproduce
+from mags_kit.pipes import quiet_when_unread
 from mags_kit.runs import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
@@ -227,7 +228,8 @@ def _parser() -> Parser:
 def main(arguments: list[str] | None = None) -> None:
     parsed = _parser().parse_args(arguments)
     try:
-        parsed.does(parsed)
+        with quiet_when_unread():
+            parsed.does(parsed)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
     except (MemoryError, RuntimeError) as error:

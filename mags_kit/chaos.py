@@ -30,7 +30,10 @@ SHORTEST = {"pool": 6, "curated": 3, "validation": 3, "test": 3, "stage_steps": 
 NOTEBOOKS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
 KILLS_A_ROUND = 10  # then the run may end, is compared, and another begins
 PATIENCE = 120  # seconds in which a command has to end by itself, one of whose processes was killed
-COMPARED = ("metrics.json", "data/*.jsonl", "trajectories/*.jsonl", "training/best/adapter_model.safetensors")
+COMPARED = (
+    "metrics.json", "data/*.jsonl", "trajectories/*.jsonl", "training/best/adapter_model.safetensors",
+    "training/*/rollouts.jsonl",
+)  # fmt: skip
 END = "the end"
 VICTIMS = {
     "command": "its process group; a kernel is an orphan then, and has to notice",

@@ -80,6 +80,7 @@ class Config:
     vllm_enable_sleep_mode: bool = False  # where vLLM and an update do not fit side by side; waking takes seconds
     rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
     validate_every: int = 10  # steps between two looks at the validation set
+    keep_rollouts: int = 10  # of the training samples every so-manieth has its rollouts stored, to be replayed; 0: none
     # what the reference results and the ablations repeat
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
@@ -153,6 +154,8 @@ class Config:
         for name in (*training, "test", "num_generations", "samples_per_step", "batch_size"):
             if getattr(self, name) != AUTO and getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
+        if self.keep_rollouts < 0:
+            raise ValueError(f"keep_rollouts={self.keep_rollouts}; expected 0 (none), 1 (of all samples) or more")
         if self.curated > self.pool:
             raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
 

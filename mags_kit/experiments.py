@@ -7,14 +7,11 @@ import re
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
 from mags_kit import steps
 from mags_kit.config import BENCHMARKS, PROFILES, load_config
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.look import Agent
-from mags_kit.method.measures import right
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import repeat, rollout
 from mags_kit.records import (
@@ -30,7 +27,7 @@ from mags_kit.report import charts, figures, page
 from mags_kit.report.conditions import MAIN, ONE, grid, step
 from mags_kit.report.evaluation import Results, before_and_after, evaluate, examples, metrics_alone
 from mags_kit.report.findings import findings
-from mags_kit.report.statistics import accuracy, clusters_of, seeds_difference, two_way
+from mags_kit.report.statistics import accuracy, over_seeds, seeds_difference
 from mags_kit.runs import Run, branch, branch_name, seeds, variants
 
 FRESH = 450  # validation scenes that nothing else uses, to try settings on
@@ -117,8 +114,7 @@ def pooled_differences(before: Results, after: dict[int, Results]) -> dict[str, 
 
 
 def _over_seeds(ours: list[list[Trajectory]], theirs: list[list[Trajectory]]) -> dict[str, float]:
-    gains = [right(a).astype(float) - right(b) for a, b in zip(ours, theirs, strict=True)]
-    both = two_way(np.array(gains), clusters_of(ours[0]))
+    both = over_seeds(ours, theirs)
     return seeds_difference(ours, theirs) | {"two-way low": both["low"], "two-way high": both["high"]}
 
 

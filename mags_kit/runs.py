@@ -50,7 +50,7 @@ class Run:
         return self.path / "trajectories" / f"{moment}{'-' * bool(label)}{label}.jsonl"
 
     def stage(self, name: str) -> Path:
-        """The trainer's folder of a stage: checkpoints, and the validation set's answers on the way."""
+        """The trainer's folder of a stage: checkpoints, the validation set's answers on the way, and rollouts kept."""
         return self.path / "training" / name
 
     def adapter(self, stage: str) -> Path:

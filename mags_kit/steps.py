@@ -29,7 +29,7 @@ CURATED = ("curated", "seed")
 TRAINING = (
     *POLICY, *LOOKING, "adapter", "lora_rank", "lora_alpha", "curriculum", "stage_steps", "samples_per_step",
     "num_generations", "rollout_batch", "micro_batch", "optimizer", "learning_rate", "temperature", "vllm",
-    "gradient_checkpointing", "beta", "rewards", "validate_every", "seed", *DIALS, *VLLM_DIALS,
+    "gradient_checkpointing", "beta", "rewards", "validate_every", "keep_rollouts", "seed", *DIALS, *VLLM_DIALS,
 )  # fmt: skip
 ANSWERS = (*POLICY, *LOOKING, "adapter", "rewards")
 DRAWN = ("temperature", "seed")  # where an answer is not greedy, or a region is random

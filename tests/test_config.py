@@ -57,6 +57,7 @@ def test_settings_change_a_profile():
         ({"vllm_gpu_memory_utilization": 30}, "vllm_gpu_memory_utilization=30.0; expected a share over 0, up to 1"),
         ({"vllm_enable_sleep_mode": True}, "vllm_enable_sleep_mode: true wants vllm: true"),
         ({"pool": 0}, "pool=0; expected at least 1"),
+        ({"keep_rollouts": -1}, "keep_rollouts=-1; expected 0 (none), 1 (of all samples) or more"),
         ({"benchmarks": []}, "benchmarks=; expected some of vsr, tallyqa, gqa"),
     ],
 )

@@ -38,6 +38,33 @@ def test_what_was_needed_is_told_for_conditions_with_a_real_view():
     assert findings.needed({ONE: results[ONE], MAIN: results[MAIN]}) == {}
 
 
+def test_all_seeds_together_by_hand():
+    """Two seeds on two questions, right (1, 0) and (1, 1), the rest wrong: as in test_statistics' two ways by hand, the
+    standard error is 0.25 at a third of a degree of freedom, so the interval is all that can be."""
+    wrong = batch(["1", "1"])
+    after = {0: {MAIN: batch(["3", "1"]), ONE: wrong, BLANKED: wrong}, 7: {MAIN: batch(["3", "3"]), ONE: wrong}}
+    found = findings.all_seeds({MAIN: batch(["3", "1"]), ONE: wrong}, after)
+    assert list(found) == [MAIN, ONE]  # BLANKED was not measured with each
+    main = found[MAIN]["accuracy"]
+    assert (main["accuracy"], main["seeds"], main["n"], main["low"], main["high"]) == (0.75, 2, 2, 0, 1)
+    gain, less = found[MAIN]["after RL, less before"], found[ONE]["main less it"]
+    assert (gain["difference"], less["difference"], less["low"], less["high"]) == (0.25, 0.75, -1, 1)
+    assert found[ONE]["accuracy"]["high"] == 0 and "main less it" not in found[MAIN]
+    table = tables.all_seeds_table(found)
+    assert table.loc[ONE, "main less it, points"] == "+75.0 (-100.0 to +100.0)"
+    assert table.loc[MAIN, "accuracy, %"] == "75.0 (0 to 100)"
+
+
+def test_where_neither_seeds_nor_questions_differ_the_interval_is_a_point():
+    """Four seeds of 8 questions, each right on a half of its own: all means over seeds and over questions are 0.5."""
+    halves = ["33331111", "11113333", "33113311", "11331133"]
+    found = findings.all_seeds({}, {seed: {MAIN: batch(list(text))} for seed, text in enumerate(halves)})
+    level = found[MAIN]["accuracy"]
+    assert level["accuracy"] == 0.5 and (level["low"], level["high"]) == pytest.approx((0.5, 0.5))
+    with_one = findings.all_seeds({}, {0: {MAIN: batch(list(halves[0]))}})[MAIN]["accuracy"]
+    assert (with_one["low"], with_one["high"]) == (0, 1)  # one seed tells nothing of others
+
+
 @pytest.mark.parametrize(
     "boxes, expected",
     [

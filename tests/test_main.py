@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from mags_kit import __main__
@@ -29,3 +33,23 @@ def test_a_wrong_argument_is_one_sentence(arguments, said, tmp_path, monkeypatch
     text = str(ended.value)
     assert text.startswith("mags_kit: ") and said in text and "\n" not in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_command_whose_output_is_read_no_further_ends_quietly_with_its_own_status(status):
+    """As a pipe into `head` that ends at once; more is printed than a pipe and its buffer hold."""
+    code = f"""
+import sys
+from mags_kit import __main__
+def show(arguments):
+    for _ in range(999):
+        print("x" * 999)
+    sys.exit({status})
+__main__.show_status = show
+__main__.main(["status"])
+"""
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE)
+    for end in (write, read):
+        os.close(end)
+    assert (process.communicate()[1], process.returncode) == (b"", status)

@@ -19,7 +19,7 @@ ORDER = """
     method.processes method.protocol method.replies method.families method.networks method.magnifier method.adapters
     method.policy method.memory method.fit method.look method.rollout
     method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.environment
-    method.alarms method.validation method.training
+    method.alarms method.validation method.keeping method.training
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.highres data.readers data.benchmarks data.sets
     report.statistics report.conditions report.evidence report.evaluation report.findings report.tables
@@ -27,7 +27,7 @@ ORDER = """
     report.inspector report.replay report.progress report.playground report.handling
     report.judge report.page report.export report.rescore report.compare report.claims
     hardware.plan hardware.random_model hardware.measure
-    single serve experiments status pipeline chaos __main__
+    single serve experiments status pipeline chaos pipes __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}

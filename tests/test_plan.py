@@ -57,7 +57,9 @@ def test_the_plan_says_which_difference_the_questions_find(monkeypatch):
     """(1.960 + 0.842) * sqrt(0.2 / 900) and of 0.5: 4.2 and 6.6 points."""
     config = load_config("reference")
     assert plan.least(config) == pytest.approx((4.18, 6.60), abs=0.01)
-    assert "Difference that 900 questions find" in plan.table(config) and "4.2 to 6.6 points" in plan.table(config)
+    text = plan.table(config)
+    assert "Difference that 900 questions find" in text and "4.2 to 6.6 points" in text
+    assert "found four times in five at 5%, where 20% or 50% of the questions" in text and "image of its own" in text
 
 
 def test_hours_and_disk_grow_with_the_model():

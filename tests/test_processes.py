@@ -119,6 +119,14 @@ def test_the_main_process_writes_once_and_all_agree_on_the_best(runs):
 
 
 @pytest.mark.slow
+def test_the_main_process_keeps_the_rollouts_of_all(runs):
+    for stage in ("stage 1", "stage 2"):
+        one, two = (run.stage(stage) / "rollouts.jsonl" for run in runs[:2])
+        assert one.read_bytes() == two.read_bytes()
+    assert read_trajectories(two)
+
+
+@pytest.mark.slow
 def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
     for moment in ("before", "after"):
         one, two = (read_trajectories(run.trajectories(moment, MAIN)) for run in runs[:2])

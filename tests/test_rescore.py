@@ -242,6 +242,10 @@ def test_a_claim_about_seeds_is_about_their_mean():
     assert claims.check(claim, {"seeds": seeds}).said == "holds"
     assert claims.check(replace(claim, measures="seeds/1/conditions/accuracy"), {"seeds": seeds}).said == "falls short"
     assert claims.check(replace(claim, measures="seeds/7/conditions/accuracy"), {"seeds": seeds}).said == "not measured"
+    seeds["all seeds"] = {MAIN: {"accuracy": {"accuracy": 0.5, "n": 9}}}  # which is no further seed
+    assert claims.check(claim, {"seeds": seeds}).said == "holds"
+    both = replace(claim, measures=f"seeds/all seeds/{MAIN}/accuracy/accuracy")
+    assert claims.check(both, {"seeds": seeds}).said == "holds"
 
 
 def test_two_runs_are_compared_question_by_question(run, tmp_path, command):
@@ -258,6 +262,27 @@ def test_two_runs_are_compared_question_by_question(run, tmp_path, command):
     assert sum(": tied (n = 24, 12 images" in line for line in lines) == 11  # two of the 13 are about 12 questions
     found = compare.compare(run, other)[f"after RL, {MAIN}"]
     assert found["low"] < 0.75 < found["high"] and not found["tied"] and found["only B"] == ["test-00000"]
+
+
+@pytest.mark.parametrize(
+    "a, b, lines",
+    [
+        ({"seed": 0}, {"seed": 0}, ["settings that differ: none"]),
+        (
+            {"seed": 0, "grid": "full"}, {"seed": 1},
+            ["settings that differ: seed: 0 and 1", "not known to the older run, B: grid 'full'"],
+        ),
+        ({}, {"x": 1, "y": 2}, ["settings that differ: none", "not known to the older run, A: x 1, y 2"]),
+        ({"x": 1}, {"y": 2}, ["settings that differ: none", "not known to A: y 2", "not known to B: x 1"]),
+    ],
+)  # fmt: skip
+def test_settings_that_one_run_does_not_know_are_told_in_one_line(run, tmp_path, command, a, b, lines):
+    make(tmp_path / "runs" / "s")
+    for name, settings in (("r", a), ("s", b)):
+        (tmp_path / "runs" / name / "config.json").write_text(json.dumps(settings))
+    text, _ = command("compare", "r", "s")
+    told = text.splitlines()[1:]
+    assert told[: len(lines)] == lines and told[len(lines)].startswith("before RL")
 
 
 def test_runs_without_a_common_question_are_one_sentence(run, tmp_path):

@@ -14,7 +14,7 @@ from mags_kit.method.measures import mixed_groups
 from mags_kit.method.policy import load_policy
 from mags_kit.method.replies import parse_reply, text_of
 from mags_kit.method.rollout import prompt_ids, suffix_ids
-from mags_kit.records import read_json, read_samples
+from mags_kit.records import read_json, read_samples, read_trajectories
 from mags_kit.runs import open_run
 
 
@@ -203,6 +203,13 @@ def test_the_log_counts_groups_with_right_and_wrong_answers(sampled):
     answers = torch.tensor(list(trainer._logs["rewards"]["answer"])[:8]).reshape(2, 4)
     mixed = (answers.std(1) > 0).float().mean().item()
     assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
+
+
+def test_rollouts_that_are_kept_are_those_that_were_paid(sampled, smoke_run, stages):
+    policy, trainer, rows, batch = sampled
+    stored = read_trajectories(smoke_run.stage(stages[-1].name) / "rollouts.jsonl")
+    assert [(t.sample.id, t.condition) for t in stored[:4]] == [(stages[-1].samples[0].id, "training, step 2")] * 4
+    assert [t.rewards["answer"] for t in stored[:4]] == list(trainer._logs["rewards"]["answer"])[:4]
 
 
 @pytest.mark.parametrize("verdicts, share", [([1, 0, 1, 1], 0.5), ([1, 1, 0, 0], 0.0), ([1, 0, 0, 1], 1.0)])

@@ -197,4 +197,5 @@ def table(config: Config) -> str:
 Peak: what stands, the largest of the phases, and the reserve; every reply at its full {config.round_tokens} tokens.
 Hours: from {FAST[0]} s a decoding step, {FAST[1] / 1e12:.0f} TFLOP/s and replies of {FAST[2]:.0%} of that length, \
 to {SLOW[0]} s, {SLOW[1] / 1e12:.0f} TFLOP/s and {SLOW[2]:.0%}.
-Difference: paired, found four times in five, where 20% or 50% of the questions tell two ways apart."""
+Difference: of two ways on the same questions, found four times in five at 5%, where 20% or 50% of the questions are \
+answered right by one of the two only; each about an image of its own, and one comparison, without Holm's correction."""

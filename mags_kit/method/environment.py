@@ -1,5 +1,7 @@
 """What TRL's trainer drives and asks: the look as its environment, the rewards, guards against hostile replies."""
 
+from collections.abc import Callable
+
 from mags_kit.method import processes, protocol, rewards
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.measures import behaviour, mixed_groups, right
@@ -25,8 +27,9 @@ class Environment:
     magnify.__doc__ = protocol.magnify.__doc__
 
 
-def reward_functions(agent: Agent) -> list:
-    """One function per reward, in TRL's form; the first also checks the batch and logs what the policy looked at."""
+def reward_functions(agent: Agent, keep: Callable[[int, list[Trajectory]], None]) -> list:
+    """One function per reward, in TRL's form; the first also checks the batch, logs what the policy looked at, and
+    gives `keep` the steps done before it and its trajectories."""
     names, batch = list(agent.config.rewards), {}
 
     def trajectories(environments, completion_ids, completions):
@@ -38,13 +41,14 @@ def reward_functions(agent: Agent) -> list:
         return batch["trajectories"]
 
     def named(name):
-        def reward(completions, completion_ids, environments, log_metric, **_):
+        def reward(completions, completion_ids, environments, log_metric, trainer_state, **_):
             batch_of = trajectories(environments, completion_ids, completions)
             if name == names[0]:
                 verdicts = processes.gathered(right(batch_of).tolist())  # two processes may share a group
                 mixed = {"groups/mixed_answers": mixed_groups(verdicts, agent.config.num_generations)}
                 for key, value in (behaviour(batch_of) | mixed).items():
                     log_metric(key, value)
+                keep(trainer_state.global_step, batch_of)
             return [rewards.reward(name, t) for t in batch_of]
 
         reward.__name__ = name

@@ -17,6 +17,7 @@ from mags_kit.method import alarms, fit, processes
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.environment import Environment, reward_functions, trainer_class
+from mags_kit.method.keeping import Kept
 from mags_kit.method.look import Agent
 from mags_kit.method.policy import Policy, load_policy, precision
 from mags_kit.method.validation import Validation
@@ -114,7 +115,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
     trainer = trainer_class()(
         model=policy.model,
-        reward_funcs=reward_functions(agent),
+        reward_funcs=reward_functions(agent, Kept(run, stage, number).add),
         args=_arguments(run, policy, stage, number),
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.processor,

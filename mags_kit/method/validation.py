@@ -19,7 +19,7 @@ REPLAYED = 30  # of the validation samples, how many have their trajectories sto
 
 
 def step_of(t: Trajectory) -> int:
-    """The step, counted over all stages, of a look that a `Validation` has stored."""
+    """The step, counted over all stages, of a trajectory that training has stored."""
     return int(t.condition.rsplit(" ", 1)[1])
 
 

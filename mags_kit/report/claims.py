@@ -1,7 +1,8 @@
 """The claims of the README, in one file, and whether a run bears them out: `results/claims.yaml`, `make check`.
 
 A claim names a number of a run: `metrics/…` in its `metrics.json`, `findings/…` in `findings.json`, `seeds/…` in
-`seeds.json`, there the mean over all seeds, or `seeds/N/…` for the N-th of them.
+`seeds.json`, there the mean over all seeds, or `seeds/N/…` for the N-th of them, or `seeds/all seeds/…` (see
+`findings.all_seeds`).
 """
 
 import re
@@ -83,8 +84,10 @@ def _found(measures: str, files: dict[str, Any]) -> list[tuple[float, int | None
     """(value, n of what it stands in) of what a claim measures: one, or one for each seed."""
     file, *keys = measures.split("/")
     if file == "seeds":
-        parts = list(files[file].values())
-        if keys[0].isdigit():
+        parts = [part for name, part in files[file].items() if name.startswith("seed ")]
+        if keys[0] in files[file]:
+            parts, keys = [files[file][keys[0]]], keys[1:]
+        elif keys[0].isdigit():
             parts, keys = [parts[int(keys[0])]], keys[1:]
     else:
         parts = [files[file]]

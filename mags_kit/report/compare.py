@@ -50,11 +50,7 @@ def _question(t: Trajectory) -> tuple[str, ...]:
 
 def report(a: Run, b: Run) -> str:
     """The lines of `make compare`."""
-    settings = [read_json(run.path / "config.json") for run in (a, b)]
-    differ = [name for name in {**settings[0], **settings[1]} if settings[0].get(name) != settings[1].get(name)]
-    lines = [f"A = {a.path}, B = {b.path}"]
-    told = [f"{name}: {settings[0].get(name)!r} and {settings[1].get(name)!r}" for name in differ]
-    lines.append("settings that differ: " + ("; ".join(told) or "none"))
+    lines = [f"A = {a.path}, B = {b.path}", *_settings(*(read_json(run.path / "config.json") for run in (a, b)))]
     for name, row in sorted(compare(a, b).items(), key=lambda item: _place(item[0])):
         said = "tied" if row["tied"] else "A is better" if row["difference"] > 0 else "B is better"
         a_less_b, low, high = (100 * row[key] for key in ("difference", "low", "high"))
@@ -70,6 +66,17 @@ def report(a: Run, b: Run) -> str:
                 more = f" and {len(row[key]) - SHOWN} more" if len(row[key]) > SHOWN else ""
                 lines.append(f"    right in {key[5:]} only: {', '.join(row[key][:SHOWN])}{more}")
     return "\n".join(lines)
+
+
+def _settings(a: dict, b: dict) -> list[str]:
+    """What two runs were set to differently; a setting that one has alone is one that the other's kit did not know."""
+    told = [f"{name}: {a[name]!r} and {b[name]!r}" for name in a if name in b and a[name] != b[name]]
+    lines = ["settings that differ: " + ("; ".join(told) or "none")]
+    for run, known, other in (("A", a, b), ("B", b, a)):
+        if names := [f"{name} {other[name]!r}" for name in other if name not in known]:
+            older = "" if set(known) - set(other) else "the older run, "
+            lines.append(f"not known to {older}{run}: {', '.join(names)}")
+    return lines
 
 
 def _place(name: str) -> tuple[int, int]:

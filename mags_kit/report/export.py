@@ -109,7 +109,7 @@ def _measured(run: Run) -> str:
 def publish(run: Run, folder: Path = PROJECT / "results") -> Path:
     """Copy into `folder` what a reader wants to see of a run: its numbers, pictures as WebP, executed notebooks."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "manifest.json", "metrics.json", "seeds.json", "ablations.json"):
+    for name in ("config.json", "manifest.json", "metrics.json", "findings.json", "seeds.json", "ablations.json"):
         if run.path.joinpath(name).exists():
             shutil.copyfile(run.path / name, folder / name)
     for path in run.figures.glob("*.png"):

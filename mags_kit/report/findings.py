@@ -11,7 +11,16 @@ from mags_kit.method.measures import right
 from mags_kit.method.protocol import CALL
 from mags_kit.records import Box, Trajectory, area
 from mags_kit.report.conditions import ALL, BLANKED, DIRECT, MAIN, ONE, left_out
-from mags_kit.report.statistics import clusters_of, compared, matched, mean_interval, with_holm
+from mags_kit.report.statistics import (
+    clusters_of,
+    compared,
+    matched,
+    mean_interval,
+    over_seeds,
+    two_way,
+    with_holm,
+    within,
+)
 
 NEED = ONLY, EITHER, LOST, NEVER = "only with the view", "either way", "lost by looking", "never"
 EXAMPLES = 3  # sample ids of each kind
@@ -49,6 +58,21 @@ def differences(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
     return with_holm({name: compared(results[MAIN], each) for name, each in results.items() if name != MAIN})
 
 
+def all_seeds(before: dict[str, list[Trajectory]], after: dict[int, dict[str, list[Trajectory]]]) -> dict[str, dict]:
+    """For each condition that was measured after RL with every seed: `accuracy`, what MAIN has more (`main less it`),
+    and `after RL, less before`; over all seeds, with intervals for other questions *and* other seeds."""
+    each, found = list(after.values()), {}
+    for name in [name for name in each[0] if all(name in results for results in each)]:
+        ours = [results[name] for results in each]
+        level = two_way(np.array([right(t) for t in ours], float), clusters_of(ours[0]))
+        found[name] = {"accuracy": {"accuracy": level.pop("difference"), **within(level, 0, 1)}}
+        if name != MAIN:
+            found[name]["main less it"] = over_seeds([results[MAIN] for results in each], ours)
+        if name in before:
+            found[name]["after RL, less before"] = over_seeds(ours, [before[name]] * len(ours))
+    return found
+
+
 def needed(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
     """For each condition that shows the region asked for: shares of the questions by what they owe to the view.
 
@@ -76,8 +100,7 @@ def needed(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
 
 
 def _share(of: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    found = mean_interval(of, clusters)
-    return found | {"low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
+    return within(mean_interval(of, clusters), 0, 1)
 
 
 def needs(direct: np.ndarray, blank: np.ndarray, real: np.ndarray) -> np.ndarray:

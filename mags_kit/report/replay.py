@@ -1,4 +1,7 @@
-"""Training replayed: one validation sample's regions, reply and reward at every look that training took at it."""
+"""Training replayed: one sample's regions, reply and reward, step by step.
+
+Two kinds are stored: greedy looks at validation samples (`frames`), and rollouts that training sampled (`rollouts`).
+"""
 
 import io
 from pathlib import Path
@@ -24,6 +27,20 @@ def frames(run: Run) -> dict[str, Frames]:
         for t in read_trajectories(path):
             found.setdefault(t.sample.id, {})[step_of(t)] = scored(t, run.config)
     return {sample: sorted(steps.items()) for sample, steps in found.items()}
+
+
+def rollouts(run: Run) -> dict[str, Frames]:
+    """The same of the training samples whose rollouts were kept, by "training, ID": of the group that was sampled at a
+    step the middle one by reward, of two the lower."""
+    groups: dict[str, dict[int, list[Trajectory]]] = {}
+    for path in sorted(run.training_log.parent.glob("*/rollouts.jsonl")):
+        for t in read_trajectories(path):
+            groups.setdefault(f"training, {t.sample.id}", {}).setdefault(step_of(t), []).append(t)
+    return {name: sorted((step, _middle(group)) for step, group in steps.items()) for name, steps in groups.items()}
+
+
+def _middle(group: list[Trajectory]) -> Trajectory:
+    return sorted(group, key=_reward)[(len(group) - 1) // 2]
 
 
 def most_telling(looks: dict[str, Frames]) -> str:

@@ -169,6 +169,22 @@ def with_holm(rows: dict[str, dict]) -> dict[str, dict]:
     }
 
 
+def over_seeds(ours: list[list[Trajectory]], theirs: list[list[Trajectory]]) -> dict[str, float]:
+    """`two_way` of ours less theirs, a list for each seed, paired by id; the interval ends where differences do."""
+    pairs = [matched(*pair) for pair in zip(ours, theirs, strict=True)]
+    gains = [right(a).astype(float) - right(b) for a, b in pairs]
+    return within(two_way(np.array(gains), clusters_of(pairs[0][0])), -1, 1)
+
+
+def within(found: dict[str, float], least: float, most: float) -> dict[str, float]:
+    """An interval cut off where nothing can be; where nothing is known of it (nan), all that can be."""
+    low, high = (found[end] for end in ("low", "high"))
+    return found | {
+        "low": least if math.isnan(low) else max(least, low),
+        "high": most if math.isnan(high) else min(most, high),
+    }
+
+
 def two_way(gains: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     """The mean of `(S, N)` gains of S seeds on N questions, with a 95% interval for other seeds *and* other questions.
 

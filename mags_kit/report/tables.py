@@ -140,6 +140,19 @@ def seeds_table(by_seed: dict[int, dict]) -> pd.DataFrame:
     return pd.DataFrame(columns).fillna("")
 
 
+def all_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
+    """Each condition over all seeds (`findings.all_seeds`): percent and points, with intervals for other questions and
+    other seeds."""
+    rows = {}
+    for name, row in found.items():
+        rows[name] = {"accuracy, %": _percent(row["accuracy"])}
+        for key in ("main less it", "after RL, less before"):
+            if key in row:
+                rows[name][f"{key}, points"] = interval(row[key])
+        rows[name] |= {key: row["accuracy"][count] for key, count in (("seeds", "seeds"), ("questions", "n"))}
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
 def seeds_difference_table(by_seed: dict[str, dict]) -> pd.DataFrame:
     """The paired differences of each seed, points with their intervals."""
     rows = {seed: {name: interval(d) for name, d in m["differences"].items()} for seed, m in by_seed.items()}
