@@ -99,7 +99,7 @@ def test_classes_by_what_meta_says():
     ]
     found = findings.groupings(made, CONFIG)
     assert list(found) == ["family", "cards"]  # no boxes; one quality only
-    assert found["cards"] == ["1: up to 2.66667"] * 3 + ["2: up to 5.33333"] * 3 + ["3: over 5.33333"] * 3
+    assert found["cards"] == ["1: up to 2.67"] * 3 + ["2: up to 5.33"] * 3 + ["3: over 5.33"] * 3
 
 
 def test_rates_by_hand():

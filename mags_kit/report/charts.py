@@ -8,7 +8,7 @@ from mags_kit.records import Sample, Trajectory, area, write_bytes
 from mags_kit.report import figures
 from mags_kit.report.conditions import ALL, MOMENTS
 from mags_kit.report.figures import BLUE, GREEN, GREY, ORANGE, RED, styled
-from mags_kit.report.findings import NEED
+from mags_kit.report.findings import NEED, told
 from mags_kit.runs import Run
 
 LIGHT = "#D9D9D9"
@@ -161,7 +161,7 @@ def show_needed(found: dict, moment: str, title: str):
 def show_where(found: dict, moment: str, title: str):
     """Two rounds less one by classes of questions, in points with 95% intervals; hollow where tied."""
     classes = found[moment]["where"]
-    rows = [(f"{grouping}: {name}", d) for grouping, each in classes.items() for name, d in each.items()]
+    rows = [(f"{grouping}: {told(name)}", d) for grouping, each in classes.items() for name, d in each.items()]
     figure, axis = plt.subplots(figsize=(8, 0.36 * len(rows) + 1.4))
     for y, (_, d) in enumerate(rows):
         middle, low, high = (100 * (d[key] or 0) for key in ("difference", "low", "high"))
@@ -170,6 +170,8 @@ def show_where(found: dict, moment: str, title: str):
     axis.axvline(0, color="black", lw=0.8)
     axis.set_yticks(range(len(rows)), [f"{name} (n = {d['n']})" for name, d in rows], fontsize=9, parse_math=False)
     axis.invert_yaxis()
+    low, high = axis.get_xlim()
+    axis.set_xlim(min(low, -5), max(high, 5))  # where nothing differs, too
     axis.set(xlabel="two rounds less one, points (95% interval; hollow: tied after Holm)")
     axis.set_title(title, parse_math=False)
     figure.tight_layout()
@@ -180,6 +182,7 @@ def show_where(found: dict, moment: str, title: str):
 def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str):
     """Accuracy against tokens of a question, written and seen; a dot for each condition whose costs are noted."""
     figure, axis = plt.subplots(figsize=(8, 4.6))
+    places: dict[tuple[float, float], list[str]] = {}  # where several dots are one, one label names them all
     for number, (name, result) in enumerate(metrics["conditions"][moment].items(), 1):
         if name not in costs.get(moment, {}):
             continue
@@ -190,7 +193,9 @@ def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str)
         colour = ORANGE if ALL[name].rounds == 1 else GREY if control else BLUE
         axis.plot([tokens] * 2, [100 * result["low"], 100 * result["high"]], color=colour, lw=1, alpha=0.6)
         axis.plot(tokens, accuracy, "o", color=colour, label=f"{number} {name}")
-        axis.annotate(str(number), (tokens, accuracy), (5, 4), textcoords="offset points", fontsize=8)
+        places.setdefault((round(tokens), round(accuracy)), []).append(str(number))
+    for place, numbers in places.items():
+        axis.annotate(", ".join(numbers), place, (5, 4), textcoords="offset points", fontsize=8)
     axis.set(xlabel="tokens of a question, written and seen", ylabel="accuracy, % (95% interval)")
     axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

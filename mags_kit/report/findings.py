@@ -3,6 +3,7 @@ where looking helps, and how it looked. All of it from stored trajectories; `fin
 """
 
 import math
+import re
 
 import numpy as np
 
@@ -151,8 +152,13 @@ def _classes(values: list) -> list[str]:
     if isinstance(values[0], str) or len(set(values)) <= LEVELS:
         return [str(v) for v in values]
     low, high = np.quantile(values, (1 / 3, 2 / 3))
-    names = f"1: up to {low:g}", f"2: up to {high:g}", f"3: over {high:g}"
+    names = f"1: up to {low:.3g}", f"2: up to {high:.3g}", f"3: over {high:.3g}"
     return [names[int(v > low) + int(v > high)] for v in values]
+
+
+def told(name: str) -> str:
+    """The name of a class without the number that orders it."""
+    return re.sub(r"^\d: ", "", name)
 
 
 def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
