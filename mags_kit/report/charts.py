@@ -127,7 +127,7 @@ def show_results(metrics: dict, title: str):
         for y, x, wide in zip(at, mid, spread[1], strict=True):
             axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
     axis.set_yticks(range(len(names)), names, parse_math=False)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})")
     axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -182,7 +182,7 @@ def show_where(found: dict, moment: str, title: str):
 def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str):
     """Accuracy against tokens of a question, written and seen; a dot for each condition whose costs are noted."""
     figure, axis = plt.subplots(figsize=(8, 4.6))
-    places: dict[tuple[float, float], list[str]] = {}  # where several dots are one, one label names them all
+    dots = {}
     for number, (name, result) in enumerate(metrics["conditions"][moment].items(), 1):
         if name not in costs.get(moment, {}):
             continue
@@ -193,14 +193,23 @@ def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str)
         colour = ORANGE if ALL[name].rounds == 1 else GREY if control else BLUE
         axis.plot([tokens] * 2, [100 * result["low"], 100 * result["high"]], color=colour, lw=1, alpha=0.6)
         axis.plot(tokens, accuracy, "o", color=colour, label=f"{number} {name}")
-        places.setdefault((round(tokens), round(accuracy)), []).append(str(number))
-    for place, numbers in places.items():
-        axis.annotate(", ".join(numbers), place, (5, 4), textcoords="offset points", fontsize=8)
+        dots[str(number)] = tokens, accuracy
+    for place, numbers in _gathered(dots).items():
+        axis.annotate(", ".join(numbers), place, (-5, 4), textcoords="offset points", ha="right", fontsize=8)
     axis.set(xlabel="tokens of a question, written and seen", ylabel="accuracy, % (95% interval)")
     axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure
+
+
+def _gathered(dots: dict[str, tuple[float, float]]) -> dict[tuple[float, float], list[str]]:
+    """Place -> the names of the dots on it or so near, in parts of the chart, that their labels would overlap."""
+    near, places = np.ptp([*dots.values()] or [(0, 0)], axis=0) * (0.12, 0.06), {}
+    for name, dot in dots.items():
+        place = next((p for p in places if (np.abs(np.subtract(p, dot)) <= near).all()), dot)
+        places.setdefault(place, []).append(name)
+    return places
 
 
 @styled

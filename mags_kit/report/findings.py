@@ -19,6 +19,7 @@ from mags_kit.report.statistics import (
     mean_interval,
     over_seeds,
     two_way,
+    wilson,
     with_holm,
     within,
 )
@@ -101,7 +102,12 @@ def needed(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
 
 
 def _share(of: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    return within(mean_interval(of, clusters), 0, 1)
+    """The share with its interval; where all questions are alike, Wilson's over the clusters: none seen is not none."""
+    found = mean_interval(of, clusters)
+    if found["se"] == 0:
+        low, high = wilson(int(found["mean"]) * found["clusters"], found["clusters"])
+        found |= {"low": low, "high": high}
+    return within(found, 0, 1)
 
 
 def needs(direct: np.ndarray, blank: np.ndarray, real: np.ndarray) -> np.ndarray:
