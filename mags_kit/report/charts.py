@@ -117,13 +117,14 @@ def show_base_training(log):
 def show_results(metrics: dict, title: str):
     """Accuracy with 95% intervals: conditions, before and after RL, or of a model alone."""
     moments, names = list(metrics["conditions"]), list(next(iter(metrics["conditions"].values())))
-    figure, axis = plt.subplots(figsize=(8, 0.65 * len(names) + 1.6))
+    figure, axis = plt.subplots(figsize=(8, (0.3 * len(moments) + 0.05) * len(names) + 1.6))
+    thick = 0.68 / len(moments)  # of a bar, in parts of a condition's room
     for i, (moment, colour) in enumerate(zip(moments, (ORANGE, BLUE), strict=False)):
         values = [metrics["conditions"][moment][name] for name in names]
-        at = np.arange(len(names)) + 0.36 * (i - (len(moments) - 1) / 2)
+        at = np.arange(len(names)) + (thick + 0.02) * (i - (len(moments) - 1) / 2)
         mid = np.array([100 * v["accuracy"] for v in values])
         spread = np.abs(np.array([[100 * v["low"], 100 * v["high"]] for v in values]).T - mid)
-        axis.barh(at, mid, 0.34, xerr=spread, color=colour, label=MOMENTS[moment], error_kw={"capsize": 3, "lw": 1})
+        axis.barh(at, mid, thick, xerr=spread, color=colour, label=MOMENTS[moment], error_kw={"capsize": 3, "lw": 1})
         for y, x, wide in zip(at, mid, spread[1], strict=True):
             axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
     axis.set_yticks(range(len(names)), names, parse_math=False)

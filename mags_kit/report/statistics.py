@@ -20,7 +20,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     from scipy.stats import binomtest
 
     interval = binomtest(hits, n).proportion_ci(LEVEL, method="wilson")
-    return interval.low, interval.high
+    return float(interval.low), float(interval.high)
 
 
 def accuracy(trajectories: list[Trajectory]) -> dict[str, float]:
