@@ -32,6 +32,8 @@ def test_what_was_needed_is_told_for_conditions_with_a_real_view():
     [(name, kinds)] = findings.needed(results).items()
     assert name == MAIN and [kinds[kind]["mean"] for kind in findings.NEED] == pytest.approx([0.2, 0.4, 0.1, 0.3])
     assert kinds["of those solved, without the view"] == pytest.approx(4 / 6)
+    none = findings.needed({**results, MAIN: batch(["1"] * 10)})[MAIN]["only with the view"]
+    assert (none["mean"], none["low"], none["high"]) == pytest.approx((0, 0, 0.278), abs=1e-3)  # Wilson's, of 0 of 10
     assert kinds["examples"]["only with the view"] == ["s4", "s5"] and kinds["examples"]["lost by looking"] == ["s6"]
     results[DIRECT] = batch(["1"] * 10)  # an answer without reasoning is what "at once" means, where it was asked for
     assert findings.needed(results)[MAIN]["only with the view"]["mean"] == pytest.approx(0.4)
@@ -99,7 +101,7 @@ def test_classes_by_what_meta_says():
     ]
     found = findings.groupings(made, CONFIG)
     assert list(found) == ["family", "cards"]  # no boxes; one quality only
-    assert found["cards"] == ["1: up to 2.66667"] * 3 + ["2: up to 5.33333"] * 3 + ["3: over 5.33333"] * 3
+    assert found["cards"] == ["1: up to 2.67"] * 3 + ["2: up to 5.33"] * 3 + ["3: over 5.33"] * 3
 
 
 def test_rates_by_hand():

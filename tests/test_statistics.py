@@ -96,12 +96,20 @@ def test_one_seed_tells_nothing_of_others_and_equal_runs_differ_by_nothing():
     assert same["low"] == same["high"] == same["difference"] == 0
 
 
+def test_questions_about_one_image_tell_nothing_of_others():
+    """Three of three won, all about one image: no spread is known, so the two are not told apart."""
+    ours, theirs = ([replace(t, sample=replace(t.sample, image="a.jpg")) for t in batch([a] * 3)] for a in "31")
+    [found] = s.with_holm({"a": s.compared(ours, theirs)}).values()
+    assert (found["difference"], found["low"], found["high"]) == (1, -1, 1) and found["tied"] and found["p (Holm)"] == 1
+
+
 def test_compared_pairs_by_id_and_counts_images():
     ours, theirs = batch(["3", "3", "1", "3"]), batch(["1", "3", "3", "1", "3"])[::-1]
     ours = [replace(t, sample=replace(t.sample, image=f"{i // 2}.jpg")) for i, t in enumerate(ours)]
     found = s.compared(ours, theirs)
     assert (found["difference"], found["n"], found["clusters"], found["discordant"]) == (0.25, 4, 2, 0.75)
-    assert found["p"] == pytest.approx(s.t_test(found))  # clustered: two images are no four coins
+    clustered = s.t_test(found["difference"], found["se"], found["clusters"])
+    assert found["p"] == pytest.approx(clustered)  # two images are no four coins
     assert found["smallest"] == pytest.approx(s.detectable(4, 0.75))  # their questions are not alike: all four count
     alike = [[replace(t, answer=a) for t, a in zip(ours, answers, strict=True)] for answers in ("3311", "1111")]
     assert s.compared(*alike)["smallest"] == pytest.approx(s.detectable(4 / 3, 0.5))  # (1/12) / (1/4) of each

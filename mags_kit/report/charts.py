@@ -8,7 +8,7 @@ from mags_kit.records import Sample, Trajectory, area, write_bytes
 from mags_kit.report import figures
 from mags_kit.report.conditions import ALL, MOMENTS
 from mags_kit.report.figures import BLUE, GREEN, GREY, ORANGE, RED, styled
-from mags_kit.report.findings import NEED
+from mags_kit.report.findings import NEED, told
 from mags_kit.runs import Run
 
 LIGHT = "#D9D9D9"
@@ -117,17 +117,18 @@ def show_base_training(log):
 def show_results(metrics: dict, title: str):
     """Accuracy with 95% intervals: conditions, before and after RL, or of a model alone."""
     moments, names = list(metrics["conditions"]), list(next(iter(metrics["conditions"].values())))
-    figure, axis = plt.subplots(figsize=(8, 0.65 * len(names) + 1.6))
+    figure, axis = plt.subplots(figsize=(8, (0.3 * len(moments) + 0.05) * len(names) + 1.6))
+    thick = 0.68 / len(moments)  # of a bar, in parts of a condition's room
     for i, (moment, colour) in enumerate(zip(moments, (ORANGE, BLUE), strict=False)):
         values = [metrics["conditions"][moment][name] for name in names]
-        at = np.arange(len(names)) + 0.36 * (i - (len(moments) - 1) / 2)
+        at = np.arange(len(names)) + (thick + 0.02) * (i - (len(moments) - 1) / 2)
         mid = np.array([100 * v["accuracy"] for v in values])
         spread = np.abs(np.array([[100 * v["low"], 100 * v["high"]] for v in values]).T - mid)
-        axis.barh(at, mid, 0.34, xerr=spread, color=colour, label=MOMENTS[moment], error_kw={"capsize": 3, "lw": 1})
+        axis.barh(at, mid, thick, xerr=spread, color=colour, label=MOMENTS[moment], error_kw={"capsize": 3, "lw": 1})
         for y, x, wide in zip(at, mid, spread[1], strict=True):
             axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
     axis.set_yticks(range(len(names)), names, parse_math=False)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})")
     axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -161,7 +162,7 @@ def show_needed(found: dict, moment: str, title: str):
 def show_where(found: dict, moment: str, title: str):
     """Two rounds less one by classes of questions, in points with 95% intervals; hollow where tied."""
     classes = found[moment]["where"]
-    rows = [(f"{grouping}: {name}", d) for grouping, each in classes.items() for name, d in each.items()]
+    rows = [(f"{grouping}: {told(name)}", d) for grouping, each in classes.items() for name, d in each.items()]
     figure, axis = plt.subplots(figsize=(8, 0.36 * len(rows) + 1.4))
     for y, (_, d) in enumerate(rows):
         middle, low, high = (100 * (d[key] or 0) for key in ("difference", "low", "high"))
@@ -170,6 +171,8 @@ def show_where(found: dict, moment: str, title: str):
     axis.axvline(0, color="black", lw=0.8)
     axis.set_yticks(range(len(rows)), [f"{name} (n = {d['n']})" for name, d in rows], fontsize=9, parse_math=False)
     axis.invert_yaxis()
+    low, high = axis.get_xlim()
+    axis.set_xlim(min(low, -5), max(high, 5))  # where nothing differs, too
     axis.set(xlabel="two rounds less one, points (95% interval; hollow: tied after Holm)")
     axis.set_title(title, parse_math=False)
     figure.tight_layout()
@@ -180,6 +183,7 @@ def show_where(found: dict, moment: str, title: str):
 def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str):
     """Accuracy against tokens of a question, written and seen; a dot for each condition whose costs are noted."""
     figure, axis = plt.subplots(figsize=(8, 4.6))
+    dots = {}
     for number, (name, result) in enumerate(metrics["conditions"][moment].items(), 1):
         if name not in costs.get(moment, {}):
             continue
@@ -190,12 +194,23 @@ def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str)
         colour = ORANGE if ALL[name].rounds == 1 else GREY if control else BLUE
         axis.plot([tokens] * 2, [100 * result["low"], 100 * result["high"]], color=colour, lw=1, alpha=0.6)
         axis.plot(tokens, accuracy, "o", color=colour, label=f"{number} {name}")
-        axis.annotate(str(number), (tokens, accuracy), (5, 4), textcoords="offset points", fontsize=8)
+        dots[str(number)] = tokens, accuracy
+    for place, numbers in _gathered(dots).items():
+        axis.annotate(", ".join(numbers), place, (-5, 4), textcoords="offset points", ha="right", fontsize=8)
     axis.set(xlabel="tokens of a question, written and seen", ylabel="accuracy, % (95% interval)")
     axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure
+
+
+def _gathered(dots: dict[str, tuple[float, float]]) -> dict[tuple[float, float], list[str]]:
+    """Place -> the names of the dots on it or so near, in parts of the chart, that their labels would overlap."""
+    near, places = np.ptp([*dots.values()] or [(0, 0)], axis=0) * (0.12, 0.06), {}
+    for name, dot in dots.items():
+        place = next((p for p in places if (np.abs(np.subtract(p, dot)) <= near).all()), dot)
+        places.setdefault(place, []).append(name)
+    return places
 
 
 @styled

@@ -3,6 +3,7 @@ where looking helps, and how it looked. All of it from stored trajectories; `fin
 """
 
 import math
+import re
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from mags_kit.report.statistics import (
     mean_interval,
     over_seeds,
     two_way,
+    wilson,
     with_holm,
     within,
 )
@@ -100,7 +102,12 @@ def needed(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
 
 
 def _share(of: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    return within(mean_interval(of, clusters), 0, 1)
+    """The share with its interval; where all questions are alike, Wilson's over the clusters: none seen is not none."""
+    found = mean_interval(of, clusters)
+    if found["se"] == 0:
+        low, high = wilson(int(found["mean"]) * found["clusters"], found["clusters"])
+        found |= {"low": low, "high": high}
+    return within(found, 0, 1)
 
 
 def needs(direct: np.ndarray, blank: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -151,8 +158,13 @@ def _classes(values: list) -> list[str]:
     if isinstance(values[0], str) or len(set(values)) <= LEVELS:
         return [str(v) for v in values]
     low, high = np.quantile(values, (1 / 3, 2 / 3))
-    names = f"1: up to {low:g}", f"2: up to {high:g}", f"3: over {high:g}"
+    names = f"1: up to {low:.3g}", f"2: up to {high:.3g}", f"3: over {high:.3g}"
     return [names[int(v > low) + int(v > high)] for v in values]
+
+
+def told(name: str) -> str:
+    """The name of a class without the number that orders it."""
+    return re.sub(r"^\d: ", "", name)
 
 
 def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:

@@ -169,4 +169,6 @@ def report(run: Run) -> tuple[str, int]:
     if found.differences:
         return "\n".join(found.differences), 1
     missing = "" if run.metrics.exists() else "; there is no metrics.json to compare with"
+    if not run.path.joinpath("evidence.json").exists():
+        missing += "; an older kit noted nothing of images and weights, so whether they are the same is not known"
     return f"{run.path}: {count} files of trajectories scored anew; metrics.json is the same, byte for byte{missing}", 0

@@ -20,7 +20,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     from scipy.stats import binomtest
 
     interval = binomtest(hits, n).proportion_ci(LEVEL, method="wilson")
-    return interval.low, interval.high
+    return float(interval.low), float(interval.high)
 
 
 def accuracy(trajectories: list[Trajectory]) -> dict[str, float]:
@@ -119,8 +119,9 @@ def compared(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[str, floa
     mine, other = matched(ours, theirs)
     gain, clusters = right(mine).astype(float) - right(other), clusters_of(mine)
     found = mean_interval(gain, clusters)
+    p = mcnemar(gain) if found["clusters"] == len(gain) else t_test(found["mean"], found["se"], found["clusters"])
+    found = within(found, -1, 1)
     low, high = cluster_bootstrap(gain, clusters)
-    p = mcnemar(gain) if found["clusters"] == len(gain) else t_test(found)
     discordant, alone = float((gain != 0).mean()), mean_interval(gain, np.arange(len(gain)))["se"]
     worth = min(1.0, (alone / found["se"]) ** 2) if found["se"] > 0 else 1.0  # what a question that shares an image is
     smallest = detectable(worth * len(gain), discordant)
@@ -130,14 +131,11 @@ def compared(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[str, floa
     }
 
 
-def t_test(found: dict) -> float:
-    """Two-sided p that a mean with its clustered standard error (`mean_interval`) is 0."""
+def t_test(mean: float, error: float, clusters: int) -> float:
+    """Two-sided p that a mean with its clustered standard error (`mean_interval`) is 0; 1 where it has none."""
     from scipy.stats import t
 
-    if not found["se"]:
-        return 1.0
-    middle = (found["low"] + found["high"]) / 2
-    return float(2 * t.sf(abs(middle) / found["se"], found["clusters"] - 1))
+    return float(2 * t.sf(abs(mean) / error, clusters - 1)) if error > 0 else 1.0
 
 
 def detectable(n: float, discordant: float, power: float = POWER) -> float:

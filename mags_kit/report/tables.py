@@ -4,7 +4,7 @@ import pandas as pd
 
 from mags_kit.records import write_text
 from mags_kit.report.conditions import ALL, MAIN, MOMENTS
-from mags_kit.report.findings import EITHER, LOST, NEED, ONLY
+from mags_kit.report.findings import EITHER, LOST, NEED, ONLY, told
 from mags_kit.runs import Run
 
 
@@ -112,7 +112,7 @@ def where_table(found: dict, moment: str) -> pd.DataFrame:
     for grouping, classes in found[moment]["where"].items():
         for name, d in classes.items():
             accuracies = {key: f"{100 * d[key]:.1f}" for key in ("one round", "two rounds")}
-            rows[grouping, name] = {"questions": d["n"], **accuracies, **_difference(d)}
+            rows[grouping, told(name)] = {"questions": d["n"], **accuracies, **_difference(d)}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
