@@ -140,7 +140,7 @@ class Handling:
             act(self._tell)
 
         if self._try(both, ""):
-            self._try(self._show, f"looked in {time.perf_counter() - begun:.1f} s")
+            self._try(self._show, f"looked in {time.perf_counter() - begun:.1f} s. {self.playground.caution}")
         return self.playground.trajectory
 
     def _open(self, act: Callable) -> None:
@@ -157,8 +157,8 @@ class Handling:
             self._busy = False
 
         if self._try(shown):
-            width, height = self._size
-            self._try(self._show, f"an image of {width}×{height} pixels; draw regions on it, or let the policy look")
+            said = "an image of {}×{} pixels; draw regions on it, or let the policy look. ".format(*self._size)
+            self._try(self._show, said + self.playground.caution)
 
     # between the state and the screen
 

@@ -90,7 +90,7 @@ def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Bo
         box = [min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])]
         _frame(pen, box, "white", 4)
         _frame(pen, box, colour(i), 2, 0 if region.usable else 8)
-        text = f" {i + 1} " if region.usable else f" {i + 1} {region.outcome} "
+        text = f" {i + 1} " if region.usable else f" {i + 1} {region.outcome.replace('_', ' ')} "
         x, y = min(max(0, box[0]), small.width - 20), min(max(0, box[1] - 17), small.height - 17)
         pen.rectangle((x, y, x + pen.textlength(text, font=font), y + 17), fill=colour(i))
         pen.text((x, y), text, fill="white", font=font)
