@@ -36,7 +36,9 @@ STYLE = """<style>
 .mags figure { margin: 0; max-width: 100% }
 .mags figcaption, .mags .soft { font-size: 12px; color: var(--jp-ui-font-color2, #555) }
 .mags .pair { display: flex; gap: 4px }
-.mags .pair img { width: 150px; min-width: 0 }
+.mags .pair img { width: 220px; min-width: 0 }
+.mags .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 8px }
+.mags .grid img { width: 100% }
 .mags .sharp { image-rendering: pixelated }
 .mags pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 260px; overflow: auto; margin: 0 0 6px;
   padding: 6px 8px; border: 1px solid var(--jp-border-color2, #ccc); background: transparent; color: inherit;
@@ -84,15 +86,17 @@ def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Bo
     pen = ImageDraw.Draw(small)
     for box in targets:
         _frame(pen, [v * scale for v in box], "black", 1, 3)
-    font = ImageFont.load_default(14)
+    unit = max(small.size) / 448  # about a pixel on the screen
+    font, line, high = ImageFont.load_default(13 * unit), max(1, round(2 * unit)), round(17 * unit)
     for i, region in enumerate(regions):
         box = [max(-1e4, min(1e4, v * scale)) for v in region.box]
         box = [min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])]
-        _frame(pen, box, "white", 4)
-        _frame(pen, box, colour(i), 2, 0 if region.usable else 8)
+        _frame(pen, box, "white", 2 * line)
+        _frame(pen, box, colour(i), line, 0 if region.usable else 4 * line)
         text = f" {i + 1} " if region.usable else f" {i + 1} {region.outcome.replace('_', ' ')} "
-        x, y = min(max(0, box[0]), small.width - 20), min(max(0, box[1] - 17), small.height - 17)
-        pen.rectangle((x, y, x + pen.textlength(text, font=font), y + 17), fill=colour(i))
+        wide = pen.textlength(text, font=font)
+        x, y = max(0, min(box[0], small.width - wide)), min(max(0, box[1] - high), small.height - high)
+        pen.rectangle((x, y, x + wide, y + high), fill=colour(i))
         pen.text((x, y), text, fill="white", font=font)
     return small
 
@@ -199,7 +203,7 @@ def region_views(shown: list[tuple[Image.Image, dict[str, Image.Image]]]) -> str
             f"<figcaption>{escape(what)}</figcaption></figure>"
             for what, (pixels, names) in shapes.items()
         )
-        made.append(f'<h4 style="border-top:4px solid {colour(i)}">region {i + 1}</h4><div class="pair">{each}</div>')
+        made.append(f'<h4 style="border-top:4px solid {colour(i)}">region {i + 1}</h4><div class="grid">{each}</div>')
     return f'<section class="mags-views">{"".join(made)}</section>'
 
 
