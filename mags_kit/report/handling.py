@@ -22,7 +22,7 @@ from mags_kit.runs import Run
 CANVAS = 768  # pixels of the longer side of the image that is drawn on
 SMALLEST = 3  # of these, a side of a box; what is smaller was a click
 LISTED = 200  # of the run's samples, how many the list offers
-LONG, SHORT = widgets.Layout(width="420px", max_width="100%"), widgets.Layout(width="auto")
+LONG, SHORT = widgets.Layout(width="420px", max_width="calc(100% - 4px)"), widgets.Layout(width="auto")
 
 
 class Handling:
@@ -38,7 +38,7 @@ class Handling:
         self.sample = widgets.Dropdown(options=names, description="sample", layout=LONG)
         self.file = widgets.FileUpload(accept="image/*", description="or a file", layout=NARROW)
         self.path = widgets.Text(description="or a path", continuous_update=False, layout=LONG)
-        wide, asked = widgets.Layout(width="100%", max_width="780px"), "what do you want to know?"
+        wide, asked = widgets.Layout(flex="1 1 320px", width="auto", max_width="780px"), "what do you want to know?"
         self.question = widgets.Text(description="question", placeholder=asked, continuous_update=False, layout=wide)
         numbers = [str(i + 1) for i in range(playground.run.config.max_regions)]
         self.boxes = BBoxWidget(hide_buttons=True, classes=numbers, colors=[*painting.PALETTE])
@@ -110,7 +110,7 @@ class Handling:
             return
         if boxes and not self.playground.policy:
             self._say("loading the model, once")  # a view's size depends on it
-        self._try(self._show, f"{len(boxes)} of your regions")
+        self._try(self._show, f"regions of yours: {len(boxes)}")
 
     def type(self, text: str) -> None:
         """Take regions as they are typed: four numbers each, parted by semicolons."""

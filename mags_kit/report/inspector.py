@@ -51,7 +51,7 @@ class Inspector:
             value=len(stages) > 1, description="before and after, side by side", indent=False,
             layout=widgets.Layout(width="250px", display="" if len(stages) > 1 else "none"),
         )  # fmt: skip
-        self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="auto"))
         steps = [self.back, self.on, self.slide, self.number, self.both, self.label]
         rows = [*self.filters.values(), self.order, self.word], steps
         self.widget = widgets.VBox([*(widgets.Box(row, layout=ROW) for row in rows), self.panel])

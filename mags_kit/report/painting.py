@@ -24,6 +24,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SIDE = 896  # pixels of the longer side of an image for the screen, which scales it down
 BOX_TEXT = re.compile(r"\[[^\[\]]*\]")  # an innermost list, as a policy writes a box
 
+# The arrow of a list is ipywidgets' own, and black, so that the dark theme needs another.
 STYLE = """<style>
 .mags { color: var(--jp-ui-font-color1, inherit); font-size: 14px; line-height: 1.45 }
 .mags, .mags * { box-sizing: border-box }
@@ -40,9 +41,9 @@ STYLE = """<style>
 .mags .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 8px }
 .mags .grid img { width: 100% }
 .mags .sharp { image-rendering: pixelated }
-.mags pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 260px; overflow: auto; margin: 0 0 6px;
-  padding: 6px 8px; border: 1px solid var(--jp-border-color2, #ccc); background: transparent; color: inherit;
-  font-size: 13px }
+.mags pre { white-space: pre-wrap; overflow-wrap: anywhere; word-break: normal; max-height: 260px;
+  overflow: auto; margin: 0 0 6px; padding: 6px 8px; border: 1px solid var(--jp-border-color2, #ccc);
+  background: transparent; color: inherit; font-size: 13px }
 .mags table { border-collapse: collapse; margin: 6px 0 }
 .mags th, .mags td { text-align: left; padding: 2px 12px 2px 0; vertical-align: top; overflow-wrap: anywhere;
   color: inherit; background: transparent }
@@ -52,6 +53,9 @@ STYLE = """<style>
 .mags-boxes { flex: 1 1 360px; max-width: 620px; min-width: 0 }
 .mags-boxes .classes { display: none }
 .mags-boxes svg text { user-select: none }
+[data-jp-theme-light="false"] :is(.mags-inspector, .mags-playground, .mags-replay) select {
+  background-image: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E\
+%3Cpath d='M5 7l4 4 4-4' stroke='%23ddd' stroke-width='2' fill='none'/%3E%3C/svg%3E") }
 .mags-true { overflow: auto }
 .mags .mags-true img { max-width: none; image-rendering: pixelated }
 </style>"""
