@@ -14,6 +14,7 @@ from mags_kit import serve
 from mags_kit.__main__ import main
 
 ROOT = Path(__file__).parents[1]
+TERMINATED = pytest.param(signal.SIGTERM, "", 0, marks=pytest.mark.long)
 
 
 def test_what_is_served_are_the_two_widgets_of_the_run(smoke_run):
@@ -42,7 +43,7 @@ def test_a_port_that_is_taken_is_one_sentence(smoke_run, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop, said, ended", [(signal.SIGINT, "\nstopped", 0), (signal.SIGTERM, "", 0)])
+@pytest.mark.parametrize("stop, said, ended", [(signal.SIGINT, "\nstopped", 0), TERMINATED])
 def test_a_page_is_served_on_this_machine_alone_and_ends_with_all_that_it_began(smoke_run, stop, said, ended):
     pytest.importorskip("voila")
     environment = os.environ | {"MAGS_RUNS": str(smoke_run.path.parent.absolute()), "PYTHONPATH": str(ROOT)}
