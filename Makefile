@@ -77,8 +77,9 @@ measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, besid
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
 	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"
 
-look: export QUESTION := $(QUESTION)
-look: export IMAGE := $(IMAGE)
+# $(value …): a `$` in a question or a path stays one.
+look: override export QUESTION := $(value QUESTION)
+look: override export IMAGE := $(value IMAGE)
 look: $(READY) ## two rounds on one image: IMAGE=photo.jpg QUESTION="…" [MODEL=…] [ADAPTER=…]
 	@$(PY) -m mags_kit look --image "$$IMAGE" --question "$$QUESTION" --model "$(MODEL)" --adapter "$(ADAPTER)" --set '$(SET)'
 

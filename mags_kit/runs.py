@@ -16,6 +16,7 @@ from mags_kit.records import read_json, write_json
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = CHECKOUT if CHECKOUT.joinpath("pyproject.toml").exists() else Path.cwd()  # the kit may be installed by pip
 NAME = r"[\w-][\w.-]*"  # of a run folder: none that leaves its root
+NO_PHOTOS = "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Run:
         photos = self.config.own or self.config.data == "benchmarks"
         if self.config.model != "embedded" or not photos:
             return ""
-        return "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
+        return NO_PHOTOS
 
     @property
     def scope(self) -> str:

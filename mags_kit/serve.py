@@ -54,13 +54,14 @@ def serve(run: Run, port: int = 0) -> None:
         path = Path(folder, f"{run.path.name}.ipynb")
         nbformat.write(notebook(run), path)
         headers = json.dumps({"headers": {"Content-Security-Policy": POLICY}, "websocket_max_message_size": LARGEST})
-        command = [sys.executable, "-m", "voila", str(path), "--no-browser", f"--Voila.ip={LOCAL}", f"--port={port}"]
+        command = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "voila", str(path), "--no-browser"]
+        command += [f"--Voila.ip={LOCAL}", f"--port={port}"]
         command += ["--Voila.log_level=ERROR", f"--Voila.tornado_settings={headers}", "--Voila.port_retries=0"]
         known = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what is below ends Voilà, too
         server = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": known})
         try:
-            _wait(server, f"http://{LOCAL}:{port}/voila/static/")
+            _wait(server, f"http://{LOCAL}:{port}/voila/static/voila.js")
             print(
                 f"http://{LOCAL}:{port}/ shows run “{run.path.name}”, on this machine alone; Ctrl-C stops it",
                 flush=True,

@@ -16,18 +16,19 @@ from mags_kit.runs import Run, run_folder
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a look, and the file of its figure."""
+    """What came of a look, the file of its figure, and what is to be known of the model."""
 
     trajectory: Trajectory
     figure: Path
+    note: str = ""
 
     def __str__(self) -> str:
         t = self.trajectory
-        regions = [f"{', '.join(map(str, r.box))} ({r.outcome})" for r in t.regions]
+        regions = [f"{', '.join(map(str, r.box))} ({r.outcome.replace('_', ' ')})" for r in t.regions]
         rows = {
             "draft": t.draft, "regions": "; ".join(regions) or f"none: no call of {TOOL}",
             "verdict": words(t) or None, "answer": t.answer, "figure": self.figure,
-        }  # fmt: skip
+        } | ({"note": self.note} if self.note else {})  # fmt: skip
         return "\n".join(f"{name + ':':<9}{'–' if value is None else value}" for name, value in rows.items())
 
 
@@ -39,14 +40,18 @@ def settings(model: str, changes: dict) -> Config:
 
 def look(image: str, question: str, config: Config, adapter: str, progress: Progress) -> Seen:
     """Two rounds on one image; the figure is written to `runs/looks/`. ValueError where anything will not do."""
+    if not image.strip():
+        raise ValueError("no image is named; expected the file of a picture: IMAGE=photo.jpg")
     run = Run(run_folder("looks"), config)
     ground = Playground(run, adapter or config.adapter)
     ground.open(Path(image).absolute())
     ground.ask(question)
     plan.check_look(config)
     seen = ground.look(progress)
+    progress("drawing the figure")
     stem, count = Path(image).stem, 1
     while (path := run.path / f"{stem}-{count}.png").exists():
         count += 1
     write_bytes(path, figures.png(figures.show_trajectory(seen, "", run.views)))
-    return Seen(seen, path)
+    progress("")
+    return Seen(seen, path, ground.caution)

@@ -51,8 +51,13 @@ def test_next_previous_and_jump(inspector):
     inspector.back.click()
     inspector.back.click()
     assert inspector.current.sample.id == "s3" and "4 of 4: s3, after RL" in Read(inspector.label.value).text
-    inspector.number.value = 3  # as a user types it, or by the arrow keys
-    assert inspector.current.sample.id == "s2"
+    inspector.number.value = 3  # as a user types it
+    assert inspector.current.sample.id == "s2" and inspector.slide.value == 3
+    inspector.slide.value = 2  # as the mouse does, or the arrow keys
+    assert inspector.current.sample.id == "s1" and inspector.number.value == 2
+    inspector.keep(second_look="broke")
+    assert inspector.slide.layout.visibility == "hidden"
+    inspector.keep(second_look="all")
     inspector.find("s0")
     assert inspector.number.value == 1
 

@@ -112,7 +112,8 @@ def show_beside(moments: dict[str, Trajectory], folder: str | Path, cache_dir=No
 def _text(t: Trajectory) -> str:
     """Replies, draft, answer, truth and reward, in lines."""
     lines = [f"round {i + 1}:\n{wrap(reply, 60)}\n" for i, reply in enumerate(t.replies)]
-    lines += [f"draft: {t.draft}   answer: {t.answer}" + f"   truth: {t.sample.truth}" * bool(t.sample.answer)]
+    truth = f"   truth: {t.sample.truth}" * bool(t.sample.answer)
+    lines += [f"draft: {t.draft or '–'}   answer: {t.answer or '–'}{truth}"]
     if t.rewards:
         lines += [wrap("reward: " + ", ".join(f"{name} {value:.2f}" for name, value in t.rewards.items()), 60)]
     return "\n".join(lines)
@@ -205,7 +206,7 @@ def draw_regions(axis, image, t: Trajectory) -> None:
         x, y = min(max(region.box[0], 0), image.width), min(max(region.box[1], 0), image.height)  # stay on the image
         side = "top" if y < image.height / 8 else "bottom"
         patch = {"facecolor": colour(i), "edgecolor": "none", "pad": 1.5}
-        text = str(i + 1) if region.outcome == Looked.OK else f"{i + 1} {region.outcome}"
+        text = str(i + 1) if region.outcome == Looked.OK else f"{i + 1} {region.outcome.replace('_', ' ')}"
         axis.text(x, y, text, color="white", fontsize=8, bbox=patch, va=side, clip_on=True)
     for box in t.sample.boxes:
         _draw_box(axis, box, ec="black", ls="--", lw=1)

@@ -15,13 +15,14 @@ from jupyter_bbox_widget import BBoxWidget
 
 from mags_kit.records import Box, Sample, Trajectory, read_samples
 from mags_kit.report import figures, painting
-from mags_kit.report.inspector import NARROW, ROW
+from mags_kit.report.inspector import NARROW, ROW, WIDE
 from mags_kit.report.playground import MAGNIFIERS, SCALES, Playground
 from mags_kit.runs import Run
 
 CANVAS = 768  # pixels of the longer side of the image that is drawn on
 SMALLEST = 3  # of these, a side of a box; what is smaller was a click
 LISTED = 200  # of the run's samples, how many the list offers
+LONG, SHORT = widgets.Layout(width="420px", max_width="calc(100% - 4px)"), widgets.Layout(width="auto")
 
 
 class Handling:
@@ -34,13 +35,11 @@ class Handling:
         self.playground, self.error, self._busy, self._last, self._marked = playground, None, False, 0.0, {}
         self.samples = {s.id: s for s in list(samples)[:LISTED]}
         names = [("choose", ""), *((f"{s.id}: {s.question}"[:80], s.id) for s in self.samples.values())]
-        self.sample = widgets.Dropdown(options=names, description="sample", layout=widgets.Layout(width="420px"))
+        self.sample = widgets.Dropdown(options=names, description="sample", layout=LONG)
         self.file = widgets.FileUpload(accept="image/*", description="or a file", layout=NARROW)
-        self.path = widgets.Text(description="or a path", continuous_update=False, layout=widgets.Layout(width="360px"))
-        wide = widgets.Layout(width="100%", max_width="780px")
-        self.question = widgets.Text(
-            description="question", placeholder="what do you want to know?", continuous_update=False, layout=wide
-        )
+        self.path = widgets.Text(description="or a path", continuous_update=False, layout=LONG)
+        wide, asked = widgets.Layout(flex="1 1 320px", width="auto", max_width="780px"), "what do you want to know?"
+        self.question = widgets.Text(description="question", placeholder=asked, continuous_update=False, layout=wide)
         numbers = [str(i + 1) for i in range(playground.run.config.max_regions)]
         self.boxes = BBoxWidget(hide_buttons=True, classes=numbers, colors=[*painting.PALETTE])
         self.boxes.add_class("mags-boxes")
@@ -49,11 +48,11 @@ class Handling:
             layout=wide,
         )  # fmt: skip
         self.network = widgets.Dropdown(
-            options=[*dict.fromkeys((playground.network, *MAGNIFIERS))], description="magnifier", layout=NARROW
+            options=[*dict.fromkeys((playground.network, *MAGNIFIERS))], description="magnifier", layout=WIDE
         )
         self.scale = widgets.Dropdown(options=SCALES, value=playground.scale, description="view size", layout=NARROW)
-        self.compare = widgets.Checkbox(description="all magnifiers", indent=False, layout=NARROW)
-        self.first = widgets.Checkbox(description="first view, true size", indent=False, layout=NARROW)
+        self.compare = widgets.Checkbox(description="all magnifiers", indent=False, layout=SHORT)
+        self.first = widgets.Checkbox(description="first view, true size", indent=False, layout=SHORT)
         self.both = widgets.Button(description="look in two rounds", button_style="primary")
         self.again = widgets.Button(description="second look at my regions", layout=NARROW, button_style="info")
         self.clear = widgets.Button(description="no regions")
@@ -111,7 +110,7 @@ class Handling:
             return
         if boxes and not self.playground.policy:
             self._say("loading the model, once")  # a view's size depends on it
-        self._try(self._show, f"{len(boxes)} of your regions")
+        self._try(self._show, f"regions of yours: {len(boxes)}")
 
     def type(self, text: str) -> None:
         """Take regions as they are typed: four numbers each, parted by semicolons."""
@@ -123,7 +122,7 @@ class Handling:
             self.draw([tuple(four) for four in numbers])
 
     def switch(self, **changes) -> None:
-        self._try(lambda: self.playground.switch(**changes), "switched; the views are by it", self._show)
+        self._try(lambda: self.playground.switch(**changes), "switched; these are its views", self._show)
 
     def look(self) -> Trajectory | None:
         return self._look(self.playground.look)
@@ -140,7 +139,7 @@ class Handling:
             act(self._tell)
 
         if self._try(both, ""):
-            self._try(self._show, f"looked in {time.perf_counter() - begun:.1f} s")
+            self._try(self._show, f"looked in {time.perf_counter() - begun:.1f} s. {self.playground.caution}")
         return self.playground.trajectory
 
     def _open(self, act: Callable) -> None:
@@ -157,8 +156,8 @@ class Handling:
             self._busy = False
 
         if self._try(shown):
-            width, height = self._size
-            self._try(self._show, f"an image of {width}×{height} pixels; draw regions on it, or let the policy look")
+            said = "an image of {}×{} pixels; draw regions on it, or let the policy look. ".format(*self._size)
+            self._try(self._show, said + self.playground.caution)
 
     # between the state and the screen
 

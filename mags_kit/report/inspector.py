@@ -43,12 +43,17 @@ class Inspector:
             tooltip="type a number to jump; arrow up and down for the next",
             layout=widgets.Layout(width="190px"),
         )  # fmt: skip
+        self.slide = widgets.IntSlider(
+            1, min=1, max=2, readout=False, tooltip="click or drag; then arrow left and right go on, Home and End too",
+            layout=widgets.Layout(width="230px"),
+        )  # fmt: skip
         self.both = widgets.Checkbox(
             value=len(stages) > 1, description="before and after, side by side", indent=False,
             layout=widgets.Layout(width="250px", display="" if len(stages) > 1 else "none"),
         )  # fmt: skip
-        self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="100%"))
-        rows = [*self.filters.values(), self.order, self.word], [self.back, self.on, self.number, self.both, self.label]
+        self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="auto"))
+        steps = [self.back, self.on, self.slide, self.number, self.both, self.label]
+        rows = [*self.filters.values(), self.order, self.word], steps
         self.widget = widgets.VBox([*(widgets.Box(row, layout=ROW) for row in rows), self.panel])
         self.widget.add_class("mags-inspector")
         self._listen()
@@ -72,6 +77,7 @@ class Inspector:
         when(self.order, self.sort)
         when(self.word, self.search)
         when(self.number, self.go)
+        when(self.slide, self.go)
         when(self.both, lambda _: self._show())
         self.on.on_click(lambda _: self.next())
         self.back.on_click(lambda _: self.previous())
@@ -123,6 +129,8 @@ class Inspector:
             dropdown.value = browser.kept[name]
         self.order.value = browser.order
         self.number.max, self.number.value = max(1, count), browser.at + 1 if count else 1
+        self.slide.max, self.slide.value = max(2, count), self.number.value  # a slider needs two places
+        self.slide.layout.visibility = "visible" if count > 1 else "hidden"
         self._busy = False
         who = f"{self.current.sample.id}, {browser.stage}" if count else "none is like that"
         self.label.value = painting.page(f"{browser.at + 1 if count else 0} of {count}: {painting.escape(who)}")

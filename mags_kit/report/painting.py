@@ -24,6 +24,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SIDE = 896  # pixels of the longer side of an image for the screen, which scales it down
 BOX_TEXT = re.compile(r"\[[^\[\]]*\]")  # an innermost list, as a policy writes a box
 
+# The arrow of a list is ipywidgets' own, and black, so that the dark theme needs another.
 STYLE = """<style>
 .mags { color: var(--jp-ui-font-color1, inherit); font-size: 14px; line-height: 1.45 }
 .mags, .mags * { box-sizing: border-box }
@@ -36,11 +37,13 @@ STYLE = """<style>
 .mags figure { margin: 0; max-width: 100% }
 .mags figcaption, .mags .soft { font-size: 12px; color: var(--jp-ui-font-color2, #555) }
 .mags .pair { display: flex; gap: 4px }
-.mags .pair img { width: 150px; min-width: 0 }
+.mags .pair img { width: 220px; min-width: 0 }
+.mags .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 8px }
+.mags .grid img { width: 100% }
 .mags .sharp { image-rendering: pixelated }
-.mags pre { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 260px; overflow: auto; margin: 0 0 6px;
-  padding: 6px 8px; border: 1px solid var(--jp-border-color2, #ccc); background: transparent; color: inherit;
-  font-size: 13px }
+.mags pre { white-space: pre-wrap; overflow-wrap: anywhere; word-break: normal; max-height: 260px;
+  overflow: auto; margin: 0 0 6px; padding: 6px 8px; border: 1px solid var(--jp-border-color2, #ccc);
+  background: transparent; color: inherit; font-size: 13px }
 .mags table { border-collapse: collapse; margin: 6px 0 }
 .mags th, .mags td { text-align: left; padding: 2px 12px 2px 0; vertical-align: top; overflow-wrap: anywhere;
   color: inherit; background: transparent }
@@ -50,6 +53,9 @@ STYLE = """<style>
 .mags-boxes { flex: 1 1 360px; max-width: 620px; min-width: 0 }
 .mags-boxes .classes { display: none }
 .mags-boxes svg text { user-select: none }
+[data-jp-theme-light="false"] :is(.mags-inspector, .mags-playground, .mags-replay) select {
+  background-image: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E\
+%3Cpath d='M5 7l4 4 4-4' stroke='%23ddd' stroke-width='2' fill='none'/%3E%3C/svg%3E") }
 .mags-true { overflow: auto }
 .mags .mags-true img { max-width: none; image-rendering: pixelated }
 </style>"""
@@ -84,15 +90,17 @@ def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Bo
     pen = ImageDraw.Draw(small)
     for box in targets:
         _frame(pen, [v * scale for v in box], "black", 1, 3)
-    font = ImageFont.load_default(14)
+    unit = max(small.size) / 448  # about a pixel on the screen
+    font, line, high = ImageFont.load_default(13 * unit), max(1, round(2 * unit)), round(17 * unit)
     for i, region in enumerate(regions):
         box = [max(-1e4, min(1e4, v * scale)) for v in region.box]
         box = [min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])]
-        _frame(pen, box, "white", 4)
-        _frame(pen, box, colour(i), 2, 0 if region.usable else 8)
-        text = f" {i + 1} " if region.usable else f" {i + 1} {region.outcome} "
-        x, y = min(max(0, box[0]), small.width - 20), min(max(0, box[1] - 17), small.height - 17)
-        pen.rectangle((x, y, x + pen.textlength(text, font=font), y + 17), fill=colour(i))
+        _frame(pen, box, "white", 2 * line)
+        _frame(pen, box, colour(i), line, 0 if region.usable else 4 * line)
+        text = f" {i + 1} " if region.usable else f" {i + 1} {region.outcome.replace('_', ' ')} "
+        wide = pen.textlength(text, font=font)
+        x, y = max(0, min(box[0], small.width - wide)), min(max(0, box[1] - high), small.height - high)
+        pen.rectangle((x, y, x + wide, y + high), fill=colour(i))
         pen.text((x, y), text, fill="white", font=font)
     return small
 
@@ -199,7 +207,7 @@ def region_views(shown: list[tuple[Image.Image, dict[str, Image.Image]]]) -> str
             f"<figcaption>{escape(what)}</figcaption></figure>"
             for what, (pixels, names) in shapes.items()
         )
-        made.append(f'<h4 style="border-top:4px solid {colour(i)}">region {i + 1}</h4><div class="pair">{each}</div>')
+        made.append(f'<h4 style="border-top:4px solid {colour(i)}">region {i + 1}</h4><div class="grid">{each}</div>')
     return f'<section class="mags-views">{"".join(made)}</section>'
 
 

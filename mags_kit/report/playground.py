@@ -20,10 +20,11 @@ from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import answered, force, prompt_ids, suffix_ids
 from mags_kit.records import Box, Region, Sample, Trajectory, write_bytes
 from mags_kit.report.progress import Progress, told
-from mags_kit.runs import Run
+from mags_kit.runs import NO_PHOTOS, Run
 
 MAGNIFIERS = (*NETWORKS, "bicubic", "none")
 SCALES = {"half the side": 0.25, "as the run": 1.0, "twice the side": 4.0}  # -> of the run's pixels for a view
+OWN = "playground"  # the id of a sample that is no run's
 LONGEST = 2000  # letters of a question
 PIXELS = 64e6  # of an image: what is larger takes long, and memory that other things need
 
@@ -60,7 +61,7 @@ class Playground:
         where = Path(self.run.data, Path(path).expanduser()).absolute()  # an absolute path stays as it is
         image = _opened(where if where.exists() else Path(path).absolute(), str(path))
         asked = self.sample.question if question is None and self.sample else question or ""
-        self._begin(Sample("playground", image.filename, asked, ""))
+        self._begin(Sample(OWN, image.filename, asked, ""))
         return image.pixels
 
     def upload(self, name: str, content: bytes) -> Image.Image:
@@ -93,6 +94,12 @@ class Playground:
 
     def _begin(self, sample: Sample, regions: list[Region] = ()) -> None:
         self.sample, self.regions, self.trajectory, self._round1 = sample, list(regions), None, None
+
+    @property
+    def caution(self) -> str:
+        """One sentence where the model knows nothing of what it is shown; else nothing."""
+        own = bool(self.sample) and self.sample.id == OWN
+        return NO_PHOTOS if own and self.run.config.model == "embedded" else ""
 
     # how it is looked at
 

@@ -8,8 +8,9 @@ Progress = Callable[[str], None]
 
 
 def quietly(text: str) -> None:
-    """Progress on one line of the terminal's other stream."""
-    print(f"\r{text:<60}", end="" if "token" in text else "\r", file=sys.stderr, flush=True)
+    """Progress on one line of the terminal's other stream, if there is a terminal; no text clears the line."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}", end="\r", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -104,11 +104,12 @@ class Replay:
             raise ValueError("no look of a training is stored; expected one at least, to replay it: train anew")
         self.looks, self.folder, self.cache_dir = looks, Path(folder), cache_dir
         names = [(f"{name}: {steps[0][1].sample.question}"[:90], name) for name, steps in looks.items()]
-        wide = widgets.Layout(width="100%", max_width="640px")
+        wide = widgets.Layout(width="auto", max_width="640px")
         self.sample = widgets.Dropdown(options=names, value=most_telling(looks), description="sample", layout=wide)
         self.step = widgets.SelectionSlider(options=[0], description="step", layout=wide)
-        self.panel = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.panel = widgets.HTML(layout=widgets.Layout(width="auto"))
         self.widget = widgets.VBox([self.sample, self.step, self.panel])
+        self.widget.add_class("mags-replay")
         self.sample.observe(lambda event: self.choose(event["new"]), "value")
         self.step.observe(lambda _: self._show(), "value")
         self.choose(self.sample.value)

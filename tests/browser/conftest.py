@@ -87,8 +87,12 @@ def lab(seen_run, tmp_path_factory):
 
     folder, port = tmp_path_factory.mktemp("lab"), free_port()
     nbformat.write(serve.notebook(seen_run), folder / "inspect.ipynb")
+    quiet = folder / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # a message would lie on the widgets
     command = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1"]
     command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"]
+    command += ["--expose-app-in-browser"]  # for its commands
     url = f"http://127.0.0.1:{port}/"
     for _ in served(command, url + "api", folder / "log"):
         yield url + "lab/tree/inspect.ipynb?reset"

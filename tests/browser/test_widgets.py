@@ -68,6 +68,12 @@ def test_the_inspector_filters_steps_jumps_and_finds(opened):
     expect(inspector).to_contain_text("3 of 12: test-00002")
     page.keyboard.press("ArrowDown")
     expect(inspector).to_contain_text("2 of 12: test-00001")
+    page.locator(".mags-inspector .noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    expect(inspector).to_contain_text("3 of 12: test-00002")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(inspector).to_contain_text("1 of 12: test-00000")
     number.fill("9")
     number.press("Enter")
     expect(inspector).to_contain_text("9 of 12: test-00008")
@@ -89,6 +95,7 @@ def test_a_hostile_reply_stays_text(opened):
     assert HOSTILE in page.locator(".mags-inspector pre").filter(has_text="window.taken").inner_text()
     assert page.evaluate("window.taken") is None
     assert page.locator(".mags-inspector :is(mjx-container, .MathJax, script)").count() == 0
+    page.locator(".mags-inspector pre").filter(has_text="window.taken").scroll_into_view_if_needed()
     shot(page, "3-hostile")
 
 
@@ -141,7 +148,7 @@ def test_a_region_is_drawn_resized_and_looked_at(opened):
 def test_an_uploaded_image_is_asked_about(opened):
     page, ground = opened, opened.locator(".mags-playground")
     upload(page, "a.png", "image/png", b"hello")
-    expect(ground.get_by_role("alert")).to_contain_text("a.png: not a readable image")
+    expect(ground.get_by_role("alert")).to_contain_text("a.png: not a picture")
     out = io.BytesIO()
     Image.effect_noise((900, 600), 90).convert("RGB").save(out, "JPEG")
     upload(page, "mine.jpg", "image/jpeg", out.getvalue())
@@ -159,13 +166,42 @@ def test_an_uploaded_image_is_asked_about(opened):
     assert not [url for url in page.elsewhere if page.place == "voila"], page.elsewhere
 
 
+@pytest.mark.parametrize("opened", ["lab"], indirect=True)
+def test_the_dark_theme_of_a_lab(opened):
+    page, inspector, ground = opened, opened.locator(".mags-inspector"), opened.locator(".mags-playground")
+    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    field(page, "playground", "sample").select_option(index=1)
+    expect(ground).to_contain_text("an image of 768×768 pixels")
+    field(page, "playground", "regions").fill("250 250 400 400")
+    field(page, "playground", "regions").press("Enter")
+    expect(ground.locator(".mags-views img")).to_have_count(2)
+    ground.locator(".mags-boxes").scroll_into_view_if_needed()
+    shot(page, "9-dark-playground")
+    inspector.locator("button").first.scroll_into_view_if_needed()
+    shot(page, "9-dark")
+    ink = "e => getComputedStyle(e).color.match(/[0-9]+/g).slice(0, 3).map(Number)"
+    for shown in ("pre", "td", "th", "figcaption", "h4"):
+        assert min(inspector.locator(shown).first.evaluate(ink)) > 120, shown
+
+
 @pytest.mark.parametrize("opened", ["voila"], indirect=True)
 def test_a_narrow_window_and_a_dark_theme(opened):
     page = opened
     page.set_viewport_size({"width": 400, "height": 1000})
     page.wait_for_timeout(500)
     shot(page, "8-narrow")
-    assert page.locator(".mags-inspector .mags").last.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+    for shown in (".mags-inspector", ".mags-inspector .mags >> nth=-1", ".mags-playground"):
+        assert page.locator(shown).evaluate("e => e.scrollWidth <= e.clientWidth + 1"), shown
+    field(page, "playground", "sample").select_option(index=1)
+    expect(page.locator(".mags-playground")).to_contain_text("an image of 768×768 pixels")
+    field(page, "playground", "regions").fill("250 250 400 400")
+    field(page, "playground", "regions").press("Enter")
+    expect(page.locator(".mags-views img")).to_have_count(2)
+    page.locator(".mags-playground").scroll_into_view_if_needed()
+    shot(page, "8-narrow-playground")
+    page.locator(".mags-boxes").scroll_into_view_if_needed()
+    shot(page, "8-narrow-drawn")
     page.set_viewport_size({"width": 1280, "height": 1000})
     page.goto(page.url.split("?")[0] + "?theme=dark")
     page.locator(".mags-inspector img").first.wait_for()
