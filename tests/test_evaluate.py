@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -14,7 +15,7 @@ from test_plan import HERE
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, write_mirror
 from tiny_qwen import teach
 
-from mags_kit import __main__, experiments
+from mags_kit import __main__, experiments, single
 from mags_kit.config import load_config
 from mags_kit.data import sets
 from mags_kit.hardware import plan
@@ -95,13 +96,20 @@ def test_a_benchmark_alone_asks_for_its_test_rows_only(mirror, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     "model, profile",
-    [("embedded", "cpu"), ("Qwen/Qwen2.5-VL-7B-Instruct", "paper-7b"), ("/models/a-qwen", "paper")],
-)
+    [
+        ("embedded", "cpu"), ("Qwen/Qwen2.5-VL-7B-Instruct", "paper-7b"), ("Qwen/Qwen3.5-2B", "qwen3.5-2b"),
+        ("/models/a-qwen", "paper"),
+    ],
+)  # fmt: skip
 def test_a_model_has_the_settings_of_its_profile(model, profile, own):
     chosen, _, settings = experiments.alone(model, own)
     config = load_config(chosen, settings)
     assert chosen == profile and (config.model, config.test, config.pool) == (model, 3, 0)
     assert config.prompt_style == ("compact" if model == "embedded" else "full")
+    looking = single.settings(model, {})
+    assert replace(config, data="scenes", own="", test=looking.test) == replace(  # weights in the same precision, too
+        looking, pool=0, curated=0, validation=0, stage_steps=(0,)
+    )
 
 
 @pytest.mark.parametrize(
