@@ -190,11 +190,14 @@ PROFILES = {
     "paper": _PAPER,
     "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
     **{f"qwen3-vl-{size}b": replace(_PAPER, model=f"Qwen/Qwen3-VL-{size}B-Instruct") for size in (2, 4, 8)},
-    **{  # up to 4B in full weights, see method.families
-        f"qwen3.5-{size}b": replace(_PAPER, model=f"Qwen/Qwen3.5-{size}B", four_bit=size == "9")
-        for size in ("0.8", "2", "4", "9")
-    },
+    # up to 4B in full weights, see method.families
+    **{f"qwen3.5-{n}b": replace(_PAPER, model=f"Qwen/Qwen3.5-{n}B", four_bit=n == "9") for n in ("0.8", "2", "4", "9")},
 }
+
+
+def profile_of(model: str) -> str:
+    """The profile that a model has of its own, else `paper`."""
+    return next((name for name, config in PROFILES.items() if config.model == model and name != "smoke"), "paper")
 
 
 def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Config:

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import steps
-from mags_kit.config import BENCHMARKS, PROFILES, load_config
+from mags_kit.config import BENCHMARKS, load_config, profile_of
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.look import Agent
@@ -171,10 +171,8 @@ def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions
     """Profile, name and settings of a run that measures a model and trains nothing: it has a test set only.
 
     The questions are the first ones of the user's `own` JSONL, or drawn from the benchmarks; 0: all of the JSONL, the
-    profile's number from the benchmarks. The profile is the model's own, where it has one, else `paper`.
+    profile's number from the benchmarks. The profile is the model's own, or `paper`.
     """
-    fitting = [name for name, config in PROFILES.items() if config.model == model and name != "smoke"]
-    profile = (fitting or ["paper"])[0]
     settings = {"model": model, "pool": 0, "curated": 0, "validation": 0, "stage_steps": [0]}
     if own:
         rows = len(list(read_jsonl(own))) if Path(own).is_file() else 0  # a missing file is refused with the settings
@@ -183,7 +181,7 @@ def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions
         settings |= {"data": "benchmarks", "benchmarks": list(benchmarks or BENCHMARKS)}
         settings |= {"test": questions} if questions else {}
     named = f"evaluate-{Path(model).name}-{Path(own).stem if own else '-'.join(benchmarks)}"
-    return profile, re.sub(r"[^\w.-]+", "-", named), settings
+    return profile_of(model), re.sub(r"[^\w.-]+", "-", named), settings
 
 
 def measure_alone(run: Run) -> dict:

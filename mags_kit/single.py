@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mags_kit.config import Config, load_config
+from mags_kit.config import Config, load_config, profile_of
 from mags_kit.hardware import plan
 from mags_kit.method.protocol import TOOL
 from mags_kit.records import Trajectory, write_bytes
@@ -33,9 +33,8 @@ class Seen:
 
 
 def settings(model: str, changes: dict) -> Config:
-    """Those of a look by a model: the `cpu` profile's for the embedded one, the `paper` profile's for any other."""
-    profile = "cpu" if model == "embedded" else "paper"
-    return load_config(profile, {"model": model, "data": "scenes"} | changes)
+    """Those of a look by a model: of its own profile, or the `paper` profile's."""
+    return load_config(profile_of(model), {"model": model, "data": "scenes"} | changes)
 
 
 def look(image: str, question: str, config: Config, adapter: str, progress: Progress) -> Seen:

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -14,8 +16,8 @@ from test_plan import HERE
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, write_mirror
 from tiny_qwen import teach
 
-from mags_kit import __main__, experiments
-from mags_kit.config import load_config
+from mags_kit import __main__, experiments, single
+from mags_kit.config import PROFILES, load_config
 from mags_kit.data import sets
 from mags_kit.hardware import plan
 from mags_kit.hardware.random_model import save_random
@@ -26,6 +28,7 @@ from mags_kit.report.conditions import CONDITIONS
 from mags_kit.runs import open_run
 
 ROOT = Path(__file__).parents[1]
+COLAB = ROOT / "notebooks" / "colab.ipynb"
 
 
 @pytest.fixture
@@ -95,13 +98,20 @@ def test_a_benchmark_alone_asks_for_its_test_rows_only(mirror, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     "model, profile",
-    [("embedded", "cpu"), ("Qwen/Qwen2.5-VL-7B-Instruct", "paper-7b"), ("/models/a-qwen", "paper")],
-)
+    [
+        ("embedded", "cpu"), ("Qwen/Qwen2.5-VL-7B-Instruct", "paper-7b"), ("Qwen/Qwen3.5-2B", "qwen3.5-2b"),
+        ("/models/a-qwen", "paper"),
+    ],
+)  # fmt: skip
 def test_a_model_has_the_settings_of_its_profile(model, profile, own):
     chosen, _, settings = experiments.alone(model, own)
     config = load_config(chosen, settings)
     assert chosen == profile and (config.model, config.test, config.pool) == (model, 3, 0)
     assert config.prompt_style == ("compact" if model == "embedded" else "full")
+    looking = single.settings(model, {})
+    assert replace(config, data="scenes", own="", test=looking.test) == replace(  # weights in the same precision, too
+        looking, pool=0, curated=0, validation=0, stage_steps=(0,)
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,6 +162,17 @@ def test_auto_leaves_out_what_only_training_needs(own):
     assert answering(answers, shape_of(config.model), on_gpu=True) <= memory
 
 
+def test_the_hosted_notebook_asks_for_an_address_and_is_of_one_profile(tmp_path):
+    cells = [cell.source for cell in nbformat.read(COLAB, as_version=4).cells if cell.cell_type == "code"]
+    given = {}
+    exec(cells[0], given)
+    assert PROFILES[given["profile"]].model == given["model"] and load_config(given["profile"], given["training"])
+    code = cells[0] + "\n" + cells[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.endswith("AssertionError: put the address of your copy of the kit into `repository`\n")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.long
 def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monkeypatch):
     for number in (*range(300, 330), *range(400, 445)):
@@ -173,16 +194,13 @@ def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monke
     }  # fmt: skip
     parameters = {"folder": str(clone), "model": str(model), "photo": str(photo), "questions": 6}
     parameters |= {"settings": json.dumps(small), "training": json.dumps(training)}
-    notebook = nbformat.read(ROOT / "notebooks" / "colab.ipynb", as_version=4)
-    with pytest.raises(SystemExit) as ended:
-        __main__.main(["look", "--help"])
-    if ended.value.code:  # this kit has no such command
-        notebook.cells = [cell for cell in notebook.cells if "look" not in cell.metadata.get("tags", [])]
-    nbformat.write(notebook, tmp_path / "colab.ipynb")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    made = papermill.execute_notebook("colab.ipynb", "made.ipynb", parameters, kernel_name="python3")
+    made = papermill.execute_notebook(COLAB, "made.ipynb", parameters, kernel_name="python3")
     shown = [output for cell in made.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert sum("image/png" in output.get("data", {}) for output in shown) >= 3
+    said = "".join(output.get("text", "") for output in shown)
+    assert "GPU memory at its peak" in said and re.search(r"draft:.*\s+regions:.*", said)
+    assert re.search(r"figure:.*looks/300-1\.png", said)
+    assert sum("image/png" in output.get("data", {}) for output in shown) >= 4
     for name, moments in (("twenty", ["alone"]), ("short", ["before", "after"])):
         assert list(read_json(clone / "runs" / name / "metrics.json")["conditions"]) == moments
