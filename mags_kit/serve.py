@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TextIO
 
 import nbformat
 
@@ -50,18 +51,19 @@ def notebook(run: Run):
 def serve(run: Run, port: int = 0) -> None:
     """Serve until Ctrl-C, and print the address once the page answers; by default on a port that is free."""
     port = port or _free_port()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w+") as log:
         path = Path(folder, f"{run.path.name}.ipynb")
         nbformat.write(notebook(run), path)
-        headers = json.dumps({"headers": {"Content-Security-Policy": POLICY}, "websocket_max_message_size": LARGEST})
-        command = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "voila", str(path), "--no-browser"]
-        command += [f"--Voila.ip={LOCAL}", f"--port={port}"]
-        command += ["--Voila.log_level=ERROR", f"--Voila.tornado_settings={headers}", "--Voila.port_retries=0"]
+        settings = {"headers": {"Content-Security-Policy": POLICY}, "websocket_max_message_size": LARGEST}
+        Path(folder, "voila.json").write_text(json.dumps({"Voila": {"tornado_settings": settings}}))
+        command = [sys.executable, "-m", "voila", str(path), "--no-browser", f"--Voila.ip={LOCAL}", f"--port={port}"]
+        command += [f"--Voila.config_file_paths={folder}", "--Voila.log_level=ERROR", "--Voila.port_retries=0"]
         known = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what is below ends Voilà, too
-        server = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": known})
+        # In this session Ctrl-C would reach Voilà's kernels, too; each that ends would tell of it at length.
+        server = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": known}, start_new_session=True, stderr=log)
         try:
-            _wait(server, f"http://{LOCAL}:{port}/voila/static/voila.js")
+            _wait(server, f"http://{LOCAL}:{port}/voila/static/voila.js", log)
             print(
                 f"http://{LOCAL}:{port}/ shows run “{run.path.name}”, on this machine alone; Ctrl-C stops it",
                 flush=True,
@@ -80,8 +82,8 @@ def _free_port() -> int:
         return asked.getsockname()[1]
 
 
-def _wait(server: subprocess.Popen, url: str) -> None:
-    """Until a server answers, whatever it says."""
+def _wait(server: subprocess.Popen, url: str, log: TextIO) -> None:
+    """Until a server answers, whatever it says; if it ends instead, a ValueError with the last it wrote."""
     while server.poll() is None:
         try:
             urllib.request.urlopen(url, timeout=1).close()
@@ -90,4 +92,6 @@ def _wait(server: subprocess.Popen, url: str) -> None:
             return
         except OSError:
             time.sleep(0.2)
-    raise ValueError(f"Voilà ended with status {server.returncode}; is the port taken, or `voila` not installed?")
+    log.seek(0)
+    said = log.read().strip().splitlines()[-1:] or ["it wrote nothing"]
+    raise ValueError(f"Voilà ended with status {server.returncode} ({said[0]}); expected a free --port, and `make env`")

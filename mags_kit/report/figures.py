@@ -190,7 +190,7 @@ def show_strip(trajectories: list[Trajectory], folder: str | Path, cache_dir=Non
             close.imshow(draw_view(image, t.views[0], t.magnifier, cache_dir))
         truth = f" (truth: {t.sample.truth})" if t.sample.answer else ""
         said, style = _result(t)
-        text = f"{t.draft} → {t.answer}{truth}"
+        text = f"{t.draft or '–'} → {t.answer or '–'}{truth}"
         close.set_title(f"{wrap(text, 34)}\n{said}", fontsize=9, loc="left", parse_math=False, **style)
         whole.axis("off")
         close.axis("off")
@@ -207,7 +207,8 @@ def draw_regions(axis, image, t: Trajectory) -> None:
         side = "top" if y < image.height / 8 else "bottom"
         patch = {"facecolor": colour(i), "edgecolor": "none", "pad": 1.5}
         text = str(i + 1) if region.outcome == Looked.OK else f"{i + 1} {region.outcome.replace('_', ' ')}"
-        axis.text(x, y, text, color="white", fontsize=8, bbox=patch, va=side, clip_on=True)
+        inside = {"xytext": (1.5, -2.5 if side == "top" else 0), "textcoords": "offset points"}  # of the image's edge
+        axis.annotate(text, (x, y), **inside, color="white", fontsize=8, bbox=patch, va=side, clip_on=True)
     for box in t.sample.boxes:
         _draw_box(axis, box, ec="black", ls="--", lw=1)
     axis.set(xlim=(0, image.width), ylim=(image.height, 0))

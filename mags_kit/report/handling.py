@@ -43,6 +43,7 @@ class Handling:
         numbers = [str(i + 1) for i in range(playground.run.config.max_regions)]
         self.boxes = BBoxWidget(hide_buttons=True, classes=numbers, colors=[*painting.PALETTE])
         self.boxes.add_class("mags-boxes")
+        self.boxes.layout.display = "none"  # there is no image yet
         self.typed = widgets.Text(
             description="regions", placeholder="draw on the image, or type x0 y0 x1 y1; …", continuous_update=False,
             layout=wide,
@@ -150,7 +151,7 @@ class Handling:
             out = io.BytesIO()
             small.save(out, "JPEG", quality=90)
             self._busy = True
-            self.boxes.image_bytes = out.getvalue()
+            self.boxes.image_bytes, self.boxes.layout.display = out.getvalue(), ""
             if self.playground.sample.question:
                 self.question.value = self.playground.sample.question
             self._busy = False
