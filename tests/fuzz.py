@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis import strategies as st
 from PIL import Image
 
-from mags_kit.hardware.random_model import save_random
+from mags_kit.hardware.random_model import KINDS, save_random
 from mags_kit.method import environment, protocol, rewards, training
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.look import Agent, Look
@@ -47,24 +47,39 @@ PIECES = [
     protocol.part("draft", "2"), protocol.part("answer", "no"), protocol.part("draft", " "), *protocol.VISION_TOKENS,
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<tool_response>", protocol.HEADER, '{"name": "magnify", ',
     '"arguments": ', '{"regions": ', "[[", "]]", "}}", "null", "1e999", "-NaN", "9" * 400, '\\"', "\\ud800", "\\x",
+    "```json\n", "```", "<function=magnify>", "<parameter=regions>", "</parameter>", "</function>", '{"bbox_2d": ',
     "__import__('os').system('true')", "{{7*7}}", "$x^2$", "<script>", "\u202e", "\x00", "é", " ", "\n", "1", ", ",
 ]  # fmt: skip
+
+
+def called(text: str) -> str:
+    return protocol.CALL[0] + text + protocol.CALL[1]
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-2000, 2000) | st.floats() | st.text(max_size=6) | st.integers(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=8,
 )
 box = st.sampled_from(
-    [[0, 0, 1000, 1000], [5, 5, 9, 9], [-90, 0, 400, 300], [900, 0, 100, 9], [1100, 0, 1500, 9]]
+    [[100, 200, 500, 700], [0, 0, 1000, 1000], [5, 5, 9, 9], [-90, 0, 400, 300], [900, 0, 100, 9], [1100, 0, 1500, 9]]
 ) | st.lists(st.integers(0, 1000), min_size=4, max_size=4)
-boxes = st.lists(box | box | box | values, max_size=4)
+shares = st.just([0.1, 0.2, 0.5, 0.7]) | st.lists(st.floats(0, 1), min_size=4, max_size=4)
+written = box.map(lambda box: {"bbox_2d": box, "label": "dog"}) | box.map(lambda box: [*map(str, box)]) | shares
+boxes = st.lists(box | box | box | written | values, max_size=4)
 names = st.sampled_from(["magnify"] * 12 + ["reset", "_replies", "__class__", "<|image_pad|>", "eval"])
 regions = st.fixed_dictionaries({"regions": boxes})
-arguments = regions | regions | regions | st.fixed_dictionaries({"regions": values}, optional={"more": values}) | values
-calls = st.builds(
-    lambda name, given: f'<tool_call>{{"name": {json.dumps(name)}, "arguments": {json.dumps(given)}}}</tool_call>',
-    names, arguments,
+more = st.fixed_dictionaries({"regions": values | boxes}, optional={"more": values})
+arguments = regions | regions | more | written | regions.map(json.dumps) | values
+frames = st.sampled_from(["{}"] * 4 + ["```json\n{}\n```"])
+json_calls = st.builds(
+    lambda frame, name, given: called(frame.format(json.dumps({"name": name, "arguments": given}))),
+    frames, names, arguments,
 )  # fmt: skip
+xml_calls = boxes.map(
+    lambda boxes: called(f"<function=magnify><parameter=regions>{json.dumps(boxes)}</parameter></function>")
+)
+calls = json_calls | json_calls | xml_calls
 piece = st.sampled_from(PIECES) | st.sampled_from(PIECES) | calls | calls | st.text(max_size=12)
 pieces = st.lists(piece, min_size=1, max_size=10)
 long = st.just("") | st.builds(
@@ -260,7 +275,7 @@ def fuzz(checkpoint: Given, replies: int, first_seed: int = 0) -> Fuzz:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--replies", type=int, default=200_000)
-    options.add_argument("--kind", default="qwen3_vl", choices=("qwen2_5_vl", "qwen3_vl"))
+    options.add_argument("--kind", default="qwen3_vl", choices=tuple(KINDS))
     options.add_argument("--seed", type=int, default=0)
     wanted = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:

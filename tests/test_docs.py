@@ -4,10 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import cards
 import pytest
 
 from mags_kit.__main__ import main
 from mags_kit.config import load_config
+from mags_kit.records import Looked, Outcome
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md"]
@@ -39,6 +41,16 @@ def test_every_command_and_setting_exists(page, capsys):
         load_config(profile)
     for path in re.findall(r"`((?:mags_kit|tests|notebooks|docs|results)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_sizes_that_auto_stands_for_are_those_of_the_page():
+    page = (ROOT / "docs" / "large-models.md").read_text()
+    assert not [row for row in cards.rows() if row not in page]  # `PYTHONPATH=. python tests/cards.py` prints them
+
+
+def test_the_page_of_large_models_names_every_outcome_of_a_region():
+    page = (ROOT / "docs" / "large-models.md").read_text()
+    assert not [outcome for outcome in (*Looked, Outcome.BAD_CALL, Outcome.NO_CALL) if f"`{outcome}`" not in page]
 
 
 @pytest.mark.parametrize("page", ["docs/input.md", "docs/faults.md"])

@@ -2,6 +2,7 @@
 
 import pytest
 from fuzz import BATCH, CALL, Given, fuzz
+from test_replies import forms
 
 
 @pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
@@ -44,6 +45,17 @@ def test_a_reply_means_the_same_in_rollout_and_in_trl(checkpoint):
         assert mine == theirs or not text  # TRL gives a reply without any token an end mark
         assert (mine.replies, mine.outcome) == (theirs.replies, theirs.outcome)
     assert here[0].answer == "2" and len(here[5].replies) == 1
+
+
+def test_what_real_models_write_is_the_same_look_in_rollout_and_in_trl(checkpoint):
+    box = {"pixels": [10, 10, 50, 40], "thousand": [100, 200, 500, 700]}[checkpoint.agent.policy.frame]
+    written = forms(box) | {call('{"regions": [[0.1, 0.2, 0.5, 0.7]]}'): "shares"}
+    assert len(written) == BATCH
+    end = checkpoint.tokenizer.eos_token_id
+    firsts = [[*checkpoint.encode(text), end] for text in written]
+    here, there = checkpoint.both(firsts, [[*checkpoint.encode("<answer>2</answer>"), end]])
+    assert here == there and all(t.outcome == "answered" and len(t.views) == 1 for t in here)
+    assert [r.outcome for t in here for r in t.regions] == [*written.values()]
 
 
 def test_a_call_at_the_very_limit_of_tokens_ends_before_the_tool_speaks(checkpoint):

@@ -187,26 +187,34 @@ def test_the_written_tool_call_is_what_the_parser_reads(policy):
     assert text_of(tokenizer, []) == ""
 
 
-BOX, TEXT = "[100, 200, 300, 400]", '["100", "200", "300", "400"]'
 SIZES = (500, 500), (1000, 1000)  # of the first view, of the image
-FORMS = {  # what real models write, and how it is counted
-    called(f'{{"regions": [{BOX}]}}'): "ok",
-    called(f'{{"regions": {BOX}}}'): "ok",  # one bare box
-    called(f'{{"regions": [{{"bbox_2d": {BOX}, "label": "dog"}}]}}'): "labelled",
-    called(f'{{"regions": {{"bbox_2d": {BOX}, "label": "dog"}}}}'): "labelled",
-    called(f'{{"bbox_2d": {BOX}, "label": "dog"}}'): "labelled",
-    called(f'{{"bbox_2d": {BOX}}}'): "labelled",
-    called(f'{{"regions": [{BOX}], "label": "dog"}}'): "wrapped",
-    called(f'{{"regions": [{TEXT}]}}'): "as_text",
-    called(f'{{"regions": {TEXT}}}'): "as_text",
-    called(f'{{"regions": "[{BOX}]"}}'): "as_text",
-    called(json.dumps(f'{{"regions": [{BOX}]}}')): "as_text",
-    "<tool_call>```json\n" + called(f'{{"regions": [{BOX}]}}')[11:-12] + "\n```</tool_call>": "wrapped",
-    "<tool_call>```\n" + called(f'{{"regions": [{BOX}]}}')[11:-12] + "```</tool_call>": "wrapped",
-    f"<tool_call><function=magnify><parameter=regions>[{BOX}]</parameter></function></tool_call>": "ok",
-    f"<tool_call><function=magnify><parameter=regions>[{BOX}]</parameter><parameter=label>dog</parameter></function>"
-    "</tool_call>": "wrapped",
-}
+
+
+def forms(box: list[int]) -> dict[str, str]:
+    """What real models write to have a look at a box, and how it is counted."""
+    text = json.dumps([str(v) for v in box])
+    inner = called(f'{{"regions": [{box}]}}').removeprefix("<tool_call>").removesuffix("</tool_call>")
+    xml = f"<tool_call><function=magnify><parameter=regions>[{box}]</parameter>"
+    return {
+        called(f'{{"regions": [{box}]}}'): "ok",
+        called(f'{{"regions": {box}}}'): "ok",  # one bare box
+        called(f'{{"regions": [{{"bbox_2d": {box}, "label": "dog"}}]}}'): "labelled",
+        called(f'{{"regions": {{"bbox_2d": {box}, "label": "dog"}}}}'): "labelled",
+        called(f'{{"bbox_2d": {box}, "label": "dog"}}'): "labelled",
+        called(f'{{"bbox_2d": {box}}}'): "labelled",
+        called(f'{{"regions": [{box}], "label": "dog"}}'): "wrapped",
+        called(f'{{"regions": [{text}]}}'): "as_text",
+        called(f'{{"regions": {text}}}'): "as_text",
+        called(f'{{"regions": "[{box}]"}}'): "as_text",
+        called(json.dumps(f'{{"regions": [{box}]}}')): "as_text",
+        f"<tool_call>```json\n{inner}\n```</tool_call>": "wrapped",
+        f"<tool_call>```\n{inner}```</tool_call>": "wrapped",
+        f"{xml}</function></tool_call>": "ok",
+        f"{xml}<parameter=label>dog</parameter></function></tool_call>": "wrapped",
+    }
+
+
+FORMS = forms([100, 200, 300, 400])
 
 
 @pytest.mark.parametrize("frame", ["thousand", "pixels"])
