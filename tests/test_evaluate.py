@@ -193,13 +193,14 @@ def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monke
         "validate_every": 1,
     }  # fmt: skip
     parameters = {"folder": str(clone), "model": str(model), "photo": str(photo), "questions": 6}
+    parameters |= {"question": "How many dots?"}  # the one that it was taught
     parameters |= {"settings": json.dumps(small), "training": json.dumps(training)}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     made = papermill.execute_notebook(COLAB, "made.ipynb", parameters, kernel_name="python3")
     shown = [output for cell in made.cells if cell.cell_type == "code" for output in cell.outputs]
     said = "".join(output.get("text", "") for output in shown)
-    assert "GPU memory at its peak" in said and re.search(r"draft:.*\s+regions:.*", said)
+    assert "GPU memory at its peak" in said and re.search(r"draft:\s+2\s+regions:\s+\d", said)
     assert re.search(r"figure:.*looks/300-1\.png", said)
     assert sum("image/png" in output.get("data", {}) for output in shown) >= 4
     for name, moments in (("twenty", ["alone"]), ("short", ["before", "after"])):

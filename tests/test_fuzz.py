@@ -22,7 +22,7 @@ TABLE = [
     (call('{"regions": ' + "[" * 1000 + "}"), "bad_call", []),
     (call('{"regions": []}', "reset"), "bad_call", []),
     (call('{"regions": []}', "<|image_pad|>"), "bad_call", []),  # would come back in an error message
-    (call('{"regions": [], "zoom": 2}'), "bad_call", []),
+    (call('{"regions": [], "zoom": 2}'), "answered", []),  # read without what the tool does not take
     (call("[[1, 2, 3, 4]]"), "bad_call", []),
     (call('"{}"'), "bad_call", []),
     (call("{}"), "bad_call", []),
