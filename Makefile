@@ -33,7 +33,7 @@ env: $(READY) ## set up .venv: exact versions, basicsr, the kit
 reproduce: $(READY) ## the main job: notebooks 01 to 04 into runs/, ends with the path of the report
 	@$(RUN)
 
-curate: $(READY) ## notebook 01 alone: the data that training in several processes starts from (see README)
+curate: $(READY) ## notebook 01 alone: the data that training in several processes starts from (docs/large-models.md)
 	@$(RUN) --job curate
 
 evaluate: PROFILE =
@@ -90,6 +90,7 @@ rescore: $(READY) ## score the stored trajectories of run NAME= anew, without a 
 	@$(PY) -m mags_kit rescore --name "$(or $(NAME),$(PROFILE))"
 
 compare: $(READY) ## two runs A= and B= question by question: what differs, and how surely
+	@test "$(A)" -a "$(B)" || { echo "expected two runs, A= and B=, by the names of their folders under runs/"; exit 1; }
 	@$(PY) -m mags_kit compare "$(A)" "$(B)"
 
 check: $(READY) ## hold run NAME= against the README's claims (results/claims.yaml)

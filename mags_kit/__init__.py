@@ -1,7 +1,7 @@
 """The Mags-RL kit: a vision-language model with a magnifying glass, and how it learns where to look.
 
-The rooms, in reading order; each imports only from those above it. The first two are the method, to be
-read in an hour.
+The rooms, in reading order; a test holds which may import which. Down to `method/` it is the method, to be read in
+an hour: how a sample goes through it is `experiments`' three steps, `measure_pool`, `curate` and `train`.
 
     dials, config                     GRPO's settings, and what goes together; all settings
     records, images, runs             what is passed on, and its files; an image; the run folder

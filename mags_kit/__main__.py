@@ -7,7 +7,7 @@ import re
 import sys
 
 from mags_kit import holder, status
-from mags_kit.config import PROFILES, load_config, parse_settings
+from mags_kit.config import PROFILES, check_own, load_config, parse_settings
 from mags_kit.pipeline import JOBS, begin, reproduce
 from mags_kit.pipes import quiet_when_unread
 from mags_kit.runs import Run, open_run, reopen, run_folder
@@ -63,10 +63,6 @@ def together(profile: str, name: str, settings: dict, what: str) -> Run:
 
 def evaluate(arguments) -> None:
     """Given questions, a model alone, in a run of its own; else a run's test set, as `train` leaves it."""
-    from mags_kit import experiments
-    from mags_kit.method import processes
-    from mags_kit.report import tables
-
     benchmarks = tuple(name for name in arguments.bench.lower().split(",") if name)
     if not (arguments.own or benchmarks):
         if arguments.model or arguments.adapter or arguments.questions:
@@ -77,6 +73,11 @@ def evaluate(arguments) -> None:
         raise ValueError(f"DATA={arguments.own} and BENCH={arguments.bench}: expected one of them")
     if arguments.more:
         raise ValueError(f"a model alone is not trained: expected no part after `evaluate`, got {arguments.more[0]!r}")
+    check_own(arguments.own)
+    from mags_kit import experiments
+    from mags_kit.method import processes
+    from mags_kit.report import tables
+
     model = arguments.model or "embedded"
     profile, name, settings = experiments.alone(model, arguments.own, benchmarks, arguments.questions)
     settings |= ({"adapter": arguments.adapter} if arguments.adapter else {}) | parse_settings(arguments.set)
@@ -112,8 +113,7 @@ def give(arguments) -> None:
     """`merge` and `publish`: what a run has to give away."""
     from mags_kit.report import export
 
-    does = export.merge if arguments.command == "merge" else export.publish
-    print(does(reopen(arguments.name)))
+    print(getattr(export, arguments.command)(reopen(arguments.name)))
 
 
 def make_chaos(arguments) -> None:

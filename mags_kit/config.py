@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from mags_kit import dials
-from mags_kit.dials import AUTO, SIZES
+from mags_kit.dials import AUTO
 
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
@@ -125,8 +125,7 @@ class Config:
             raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(WEIGHTS)}")
         if self.mirror and not Path(self.mirror).is_dir():
             raise ValueError(f"mirror={self.mirror!r}: no such folder; expected one with files like {MIRRORED}")
-        if self.own and not Path(self.own).is_file():
-            raise ValueError(f"DATA={self.own}: no such file; expected a JSONL with image, question and answer a row")
+        check_own(self.own)
 
     def _check_choices(self) -> None:
         for name, allowed in {
@@ -163,6 +162,12 @@ class Config:
 def model_path(name: str) -> str:
     """`embedded` -> the folder that the kit ships; a local folder or a hub id stays."""
     return str(files("mags_kit") / "assets" / "base") if name == "embedded" else name
+
+
+def check_own(file: str) -> None:
+    """Raise a ValueError unless a file of own questions, where one is named, is there."""
+    if file and not Path(file).is_file():
+        raise ValueError(f"DATA={file}: no such file; expected a JSONL with image, question and answer a row")
 
 
 def check_network(network: str) -> None:
@@ -212,7 +217,7 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise ValueError(f"setting {name!r} is unknown; {hint}")
-        changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
+        changes[name] = dials.typed(name, value, getattr(PROFILES[profile], name))
     return replace(PROFILES[profile], **changes)
 
 
@@ -225,26 +230,3 @@ def parse_settings(text: str) -> dict:
     if not isinstance(settings, dict):
         raise ValueError(f"SET={text!r}; expected a mapping like '{{seed: 1, test: 90}}'")
     return settings
-
-
-def _typed(name, value, default):
-    """The value in the type of the default, or an error that names both."""
-    if name in SIZES:
-        if value != AUTO and type(value) is not int:
-            raise ValueError(f"{name}={value!r} is {type(value).__name__}; expected int or {AUTO!r}, as {default!r}")
-        return value
-    if isinstance(default, tuple):
-        values = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(_typed(name, v, default[0]) for v in values)
-    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-4 as text
-        except ValueError:
-            pass
-    if type(value) is not type(default):
-        raise ValueError(
-            f"{name}={value!r} is {type(value).__name__}; expected {type(default).__name__}, as {default!r}"
-        )
-    if isinstance(default, dict):
-        return {**default, **value}
-    return value

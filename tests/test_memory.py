@@ -10,7 +10,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mags_kit.config import PROFILES, SIZES, load_config
+from mags_kit.config import PROFILES, load_config
+from mags_kit.dials import SIZES
 from mags_kit.hardware.random_model import save_random
 from mags_kit.method import fit, memory
 from mags_kit.method.policy import load_policy

@@ -100,12 +100,12 @@ def read(run) -> Read:
          "the two apart (95% interval of the difference −62.5 to +62.5 points, exact p = 1)."),
         ("wwwr", "rrrr", "100.0% of 4 held-out questions correctly, and before 25.0%: 4 questions do not tell the two "
          "apart (95% interval of the difference +25.0 to +100.0 points, exact p = 0.25)."),
-        ("rw", "rw", "50.0% of 2 held-out questions correctly, the very ones answered correctly before."),
+        ("rw", "rw", "50.0% of 2 held-out questions correctly, and before the very same ones."),
         ("r" * 20 + "w" * 20, None, "Without RL, two rounds with super-resolution answer 50.0% of 40 held-out "
          "questions correctly, 50.0 points more than one round with the full view (95% interval 35.0 to 65.0)."),
         ("rww", None, "33.3% of 3 held-out questions correctly, and one round with the full view 0.0%: 3 questions do "
          "not tell the two apart (95% interval of the difference +0.0 to +100.0 points, exact p = 1)."),
-        ("ww", None, "0.0% of 2 held-out questions correctly, the very ones answered correctly in one round."),
+        ("ww", None, "0.0% of 2 held-out questions correctly, and one round with the full view none either."),
     ],
 )  # fmt: skip
 def test_the_first_sentence_says_what_was_found(before, after, said):

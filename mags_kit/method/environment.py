@@ -89,6 +89,9 @@ def trainer_class():
             tokenizer = self.processing_class.tokenizer
             tokenizer.parse_response = lambda ids, **_: message(text_of(tokenizer, ids))
 
+        def create_model_card(self, *_, **__):
+            """TRL's stub says less than the run's own card, and less than the truth: "fine-tuned version of None"."""
+
         def _generate_single_turn(self, *args, **options):
             """A reply without a token, as an engine that is cut off gives it, gets an end mark: TRL reads its last."""
             replies, logps = super()._generate_single_turn(*args, **options)
