@@ -159,16 +159,6 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         raise
 
 
-def mend_modes(folder: Path) -> None:
-    """Give the weights below a folder the mode that the user's umask gives; safetensors writes every file as 0600."""
-    new = folder / f"{uuid.uuid4().hex[:8]}.part"
-    new.touch()
-    mode = new.stat().st_mode
-    new.unlink()
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(mode)
-
-
 def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
@@ -242,13 +232,6 @@ def _guess(line: str) -> str:
     if line[0] != "{" and any(mark in line for mark in ",;\t"):
         return "; a CSV? Write one JSON object a line"
     return ""
-
-
-def mend_jsonl(path: str | Path) -> None:
-    """Cut off a last line without an end, as a process leaves it that is killed while it appends."""
-    content = Path(path).read_bytes()
-    if content and not content.endswith(b"\n"):
-        write_bytes(path, content[: content.rfind(b"\n") + 1])
 
 
 def read_samples(path: str | Path) -> list[Sample]:

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import uuid
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -221,3 +222,13 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "missing"
+
+
+def mend_modes(folder: Path) -> None:
+    """Give the weights below a folder the mode that the user's umask gives; safetensors writes every file as 0600."""
+    new = folder / f"{uuid.uuid4().hex[:8]}.part"
+    new.touch()
+    mode = new.stat().st_mode
+    new.unlink()
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(mode)

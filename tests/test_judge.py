@@ -79,3 +79,10 @@ def test_a_broken_judge_is_one_sentence(run, endpoint, monkeypatch):
     monkeypatch.delenv("JUDGE_MODEL")
     with pytest.raises(ValueError, match="expected the name of the model in JUDGE_MODEL"):
         judge.agreement(run, trajectories())
+
+
+@pytest.mark.parametrize("torn, left", [("1\n2\n3", "1\n2\n"), ("1\n", "1\n"), ("1", ""), ("", "")])
+def test_an_append_that_was_cut_off_is_mended(tmp_path, torn, left):
+    tmp_path.joinpath("a").write_text(torn)
+    judge.mend_jsonl(tmp_path / "a")
+    assert tmp_path.joinpath("a").read_text() == left

@@ -89,13 +89,6 @@ def test_a_write_to_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path):
     assert done.stdout == "True\n" and [p.read_text() for p in tmp_path.iterdir()] == ["old"]
 
 
-@pytest.mark.parametrize("torn, left", [("1\n2\n3", "1\n2\n"), ("1\n", "1\n"), ("1", ""), ("", "")])
-def test_an_append_that_was_cut_off_is_mended(tmp_path, torn, left):
-    tmp_path.joinpath("a").write_text(torn)
-    records.mend_jsonl(tmp_path / "a")
-    assert tmp_path.joinpath("a").read_text() == left
-
-
 @pytest.mark.parametrize(
     "line, said", [("{'a': 1}", "line 2"), ("[1]", "got list"), ("nonsense", "expected a JSON object")]
 )

@@ -12,8 +12,8 @@ from mags_kit.method.curriculum import Stage
 from mags_kit.method.look import Agent
 from mags_kit.method.measures import behaviour
 from mags_kit.method.rollout import rollout
-from mags_kit.records import Sample, Trajectory, mend_modes, read_json, read_trajectories, write_json, write_jsonl
-from mags_kit.runs import Run
+from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
+from mags_kit.runs import Run, mend_modes
 
 REPLAYED = 30  # of the validation samples, how many have their trajectories stored at every look
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from mags_kit.config import Config
 from mags_kit.method.policy import check_stored, load_policy, model_path, save_processor
-from mags_kit.records import mend_modes, read_json, write_bytes, write_text
+from mags_kit.records import read_json, write_bytes, write_text
 from mags_kit.report.evaluation import MAIN, ONE
-from mags_kit.runs import PROJECT, Run
+from mags_kit.runs import PROJECT, Run, mend_modes
 
 WIDTH = 900  # pixels, at most, of a picture in a published notebook
 

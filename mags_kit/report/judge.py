@@ -7,12 +7,13 @@ It never enters a reward or a table of results: it says how far the rules of `sc
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import requests
 from tqdm.auto import tqdm
 
 from mags_kit.method import readings, rewards
-from mags_kit.records import Outcome, Trajectory, mend_jsonl, read_jsonl
+from mags_kit.records import Outcome, Trajectory, read_jsonl, write_bytes
 from mags_kit.report.statistics import wilson
 from mags_kit.runs import Run
 
@@ -66,3 +67,10 @@ def _ask(key: tuple[str, str, str, str]) -> str:
         return readings.verdict(reply.json()["choices"][0]["message"]["content"])
     except (requests.RequestException, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"the judge at {url} gave no verdict ({error}); unset JUDGE_URL to go on without") from None
+
+
+def mend_jsonl(path: str | Path) -> None:
+    """Cut off a last line without an end, as a process leaves it that is killed while it appends."""
+    content = Path(path).read_bytes()
+    if content and not content.endswith(b"\n"):
+        write_bytes(path, content[: content.rfind(b"\n") + 1])

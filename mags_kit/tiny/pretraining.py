@@ -11,7 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mags_kit.method.protocol import ANSWER, THINK
-from mags_kit.records import mend_modes, write_bytes
+from mags_kit.records import write_bytes
+from mags_kit.runs import mend_modes
 from mags_kit.tiny import vision
 from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
