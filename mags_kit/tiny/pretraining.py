@@ -1,8 +1,8 @@
 """Training the embedded tiny VLM from scratch, on procedural scenes.
 
-It plays the part that Qwen2.5-VL-Instruct plays in the paper. Six phases, see `lessons.PHASES`: the vision tower learns
+It plays the part that Qwen2.5-VL-Instruct plays in the paper. Five phases, see `lessons.PHASES`: the vision tower learns
 with throw-away heads what each image token shows, and is frozen; the language model learns to point, then to read
-close-ups, then to answer in one round and in two, in three phases.
+close-ups, then to answer in one round and in two, in two phases.
 """
 
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mags_kit.method.protocol import ANSWER, THINK
+from mags_kit.method.protocol import ANSWER, DRAFT, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.tiny import vision
 from mags_kit.tiny.lessons import PHASES, Lessons
@@ -90,7 +90,8 @@ def words_loss(model, tokenizer, batch):
 
     labels = batch.pop("labels")[:, 1:]
     logits = model(**batch).logits[:, :-1]
-    end, *leads = tokenizer.convert_tokens_to_ids([f"</{ANSWER}>", " shows", f"<{THINK}>", " was"])
+    draft = tokenizer.convert_tokens_to_ids(f"</{DRAFT}>")
+    end, *leads = tokenizer.convert_tokens_to_ids([f"</{ANSWER}>", " shows", f"<{THINK}>", f"<{VERDICT}>"])
     answer, (shown, how, verdict) = (labels == end).roll(-1, 1), ((labels == lead).roll(1, 1) for lead in leads)
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     costs = torch.nn.functional.cross_entropy(
@@ -99,7 +100,8 @@ def words_loss(model, tokenizer, batch):
     left = (number & ~number.roll(1, 1)).roll(-1, 1)  # a box's first number
     weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how | verdict)
     hits = logits.argmax(-1) == labels
-    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "verdict": verdict}
+    kinds = {"answer": answer, "first word shown": shown, "left edge": left}
+    kinds |= {"draft": (labels == draft).roll(-1, 1), "verdict": verdict}
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores
 
