@@ -18,7 +18,7 @@ BENCHMARKS = ("vsr", "tallyqa", "gqa")
 CURRICULA = ("easy_first", "shuffled", "hard_first")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
-WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1}  # of all rewards that there are
+WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.2, "verify": 0.1}  # of all rewards that there are
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def behaviour(trajectories: list[Trajectory]) -> dict[str, float]:
         "call_rate": [bool(t.regions) for t in trajectories],
         "area": [area(r.box) / (t.size[0] * t.size[1]) for t in trajectories for r in t.regions if r.usable],
         "coverage": [grounding(t)["coverage"] for t in trajectories if t.sample.boxes],
-        "repaired": [rewards.verify(t) > 0 for t in trajectories],
-        "broke": [rewards.verify(t) < 0 for t in trajectories],
+        "repaired": [change(t) == REPAIRED for t in trajectories],
+        "broke": [change(t) == BROKE for t in trajectories],
     }
     return {f"look/{name}": float(np.mean(values)) for name, values in shares.items() if values}

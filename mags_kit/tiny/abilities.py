@@ -2,8 +2,12 @@
 
 import re
 
+import numpy as np
+
 from mags_kit.images import open_image
 from mags_kit.method.look import Agent
+from mags_kit.method.measures import grounding, right
+from mags_kit.method.protocol import THINK
 from mags_kit.method.rollout import prompt_ids, rollout
 from mags_kit.records import Box, Sample, Trajectory
 from mags_kit.tiny import scenes
@@ -23,6 +27,21 @@ def abilities(agent: Agent, samples: list[Sample]) -> dict[str, list[Trajectory]
     for name, regions in forced.items():
         trajectories[name] = rollout(agent, samples, regions=regions, condition=name)
     return trajectories
+
+
+def by_choice(trajectories: list[Trajectory]) -> dict[str, dict[str, float]]:
+    """For the rationale's first word, `Point` or `Look`: how often, how much of the target its regions cover on
+    average, and the share of right answers. Of sampled two-round trajectories this tells what RL can find."""
+    found = {}
+    for word in ("Point", "Look"):
+        those = [t for t in trajectories if t.replies[0].startswith(f"<{THINK}>{word}")]
+        covered = [grounding(t)["coverage"] for t in those]
+        found[word] = {
+            "share": len(those) / len(trajectories),
+            "coverage": float(np.mean(covered)) if those else 0.0,
+            "right": float(right(those).mean()) if those else 0.0,
+        }
+    return found
 
 
 def point(agent: Agent, samples: list[Sample]) -> list[Box]:
