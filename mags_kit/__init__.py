@@ -12,10 +12,10 @@ read in an hour.
               policy, adapters, rollout    load and sample a model; its LoRA; samples -> trajectories, in batches
               wording, readings, scoring    texts made alike; what an answer says; right or wrong
               rewards, measures     what training pays; what is to be said of a trajectory
-              curriculum              which few samples, in which order
+              curriculum, visits      which few samples, in which order, and how often
               environment, alarms, validation, training    TRL's GRPOTrainer, its guards, the best checkpoint
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
-    tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
+    tiny/     drawing, scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, benchmarks, sets    what questions a run is made of
     report/   statistics, evaluation, tables, browser, painting, figures, charts, judge, page, export    what came out
               inspector, replay, progress, playground, handling    trajectories, training again, your own hand

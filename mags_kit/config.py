@@ -15,7 +15,8 @@ MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
-CURRICULA = ("easy_first", "shuffled", "hard_first")
+CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
+SELECTIONS = ("even", "hardest", "varied")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.2, "verify": 0.1}  # of all rewards that there are
@@ -54,7 +55,11 @@ class Config:
     validation: int = 90  # questions that choose the checkpoint
     test: int = 300  # questions that the result is measured on
     # curriculum RL
-    curriculum: str = "easy_first"  # order of the samples over the stages; `shuffled` and `hard_first` for ablation
+    selection: str = "even"  # which of the pool: spread over solve rates; or the `hardest`, or the most `varied`
+    curriculum: str = (
+        "easy_first"  # order over the stages; `shuffled`, `hard_first`, `learnable` (by what is solved now
+    )
+    # and then), `bandwidth` (by a first view that shrinks)
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
@@ -127,6 +132,7 @@ class Config:
     def _check_choices(self) -> None:
         for name, allowed in {
             "curriculum": CURRICULA,
+            "selection": SELECTIONS,
             "prompt_style": ("compact", "full"),
             "data": ("scenes", "benchmarks"),
             "test_sets": ("grit", "full"),

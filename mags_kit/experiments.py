@@ -71,7 +71,10 @@ def solve_rates(run: Run) -> dict[str, float]:
 def curate(run: Run, rates: dict[str, float]) -> list[Sample]:
     """Choose the training samples from the measured pool, and list them."""
     if not processes.main_says(steps.ready, steps.curated(run)):
-        chosen = curriculum.choose(read_samples(run.samples("pool")), rates, run.config.curated, run.config.seed)
+        config = run.config
+        chosen = curriculum.choose(
+            read_samples(run.samples("pool")), rates, config.curated, config.seed, config.selection
+        )
         if processes.here().is_main_process:
             write_jsonl(run.samples("curated"), chosen)
         processes.here().wait_for_everyone()

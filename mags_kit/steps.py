@@ -24,7 +24,7 @@ POLICY = ("model", "revisions", "thinking", "prompt_style", "four_bit")
 LOOKING = "first_view_pixels view_pixels magnifier margin max_regions round_tokens batch_size".split()
 DATA = "data benchmarks mirror test_sets vsr revisions own pool validation test seed".split()
 POOL = (*POLICY, *LOOKING, "solve_rollouts", "temperature", "seed")
-CURATED = ("curated", "seed")
+CURATED = ("curated", "selection", "seed")
 TRAINING = (
     *POLICY, *LOOKING, "adapter", "lora_rank", "lora_alpha", "curriculum", "stage_steps", "samples_per_step",
     "num_generations", "rollout_batch", "micro_batch", "optimizer", "learning_rate", "temperature", "vllm",

@@ -18,9 +18,10 @@ ORDER = """
     install dials config records images runs compat hub holder fingerprints steps
     method.processes method.protocol method.replies method.families method.networks method.magnifier method.adapters
     method.policy method.memory method.fit method.look method.rollout
-    method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.environment
+    method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.visits
+    method.environment
     method.alarms method.validation method.training
-    tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
+    tiny.drawing tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.benchmarks data.sets
     report.statistics report.evaluation report.tables report.browser report.painting report.figures report.charts
     report.inspector report.replay report.progress report.playground report.handling

@@ -196,7 +196,10 @@ def loss_and_scores(model, heads, batch):
         for layer in (seen.pooler_output, *seen.deepstack_features)
         for tokens in layer.split(sizes)
     )
-    scores |= {"dots in all": whites.argmax(-1) == whole[:, 0], "symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0]}
+    scores |= {
+        "dots in all": whites.argmax(-1) == whole[:, 0],
+        "symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0],
+    }
     scores = {name: round(hits.float().mean().item(), 3) for name, hits in scores.items()}
     scores |= {"offset_px": round(16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(), 2)}
     return loss + 0.2 * uneven, scores | {"uneven": round(uneven.item(), 3)}
