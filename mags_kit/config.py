@@ -19,7 +19,7 @@ CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
 SELECTIONS = ("even", "hardest", "varied")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
-WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.2, "verify": 0.1}  # of all rewards that there are
+WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of all rewards that there are
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Config:
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 240)  # steps of its phases, see tiny.lessons.PHASES
+    base_steps: tuple[int, ...] = (900, 400, 450, 600, 500)  # steps of its phases, see tiny.lessons.PHASES
     # all
     batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
@@ -192,7 +192,7 @@ PROFILES = {
         batch_size=16,
         other_seeds=(1,),
         sizes=(3,),
-        base_steps=(2, 2, 2, 2, 2, 2),
+        base_steps=(2, 2, 2, 2, 2),
     ),  # fmt: skip
     "cpu": Config(),
     "reference": Config(pool=2000, validation=180, test=900),

@@ -52,8 +52,8 @@ def parts(text: str) -> list[Part]:
     """The reasoning, tool calls, drafts, verdicts and answers of a reply.
 
     Reasoning and calls run to the closing tag that balances theirs, else to the last such tag; what is inside belongs
-    to them. A draft, a verdict or an answer holds no other tag. A tag that is never closed is text. `</think>` alone ends
-    reasoning that began before the reply, as where a chat template opens it.
+    to them. A draft, a verdict or an answer holds no other tag. A tag that is never closed is text. `</think>` alone
+    ends reasoning that began before the reply, as where a chat template opens it.
     """
     tags = list(TAG.finditer(text))
     last = {tag[2]: at for at, tag in enumerate(tags) if tag[1]}  # the last closing one of each

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT
+from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG
 from mags_kit.method.replies import CALLING, Part, parts
 from mags_kit.method.scoring import fits
 from mags_kit.records import Looked, Outcome, Trajectory, area, blame
@@ -55,14 +55,16 @@ def draft(t: Trajectory) -> float:
 
 
 def verify(t: Trajectory) -> float:
-    """1 for a true verdict of round 2 on the draft, else 0. Nothing is paid for an answer that changed.
+    """Round 2's verdict on the draft: 1 for a true one, -1 for calling a right draft wrong, else 0.
 
-    A spoilt draft is the easiest to judge: it gains the share q of verdicts that were false before, and loses the share
-    p of drafts that were right. With twice this weight on `draft`, that pays for nobody who guesses (p at least 1/4)
-    and is no worse than a coin at judging (q at most 1/2).
+    Nothing is paid for an answer that changed. Where most drafts are wrong, "wrong" every time is true mostly: hence
+    the -1. A spoilt draft is the easiest to judge: with three times this weight on `draft` that pays for nobody whose
+    drafts are right by chance (a quarter) and whose verdicts are no worse than a coin.
     """
-    judged = t.draft is not None and t.verdict is not None
-    return float(judged and (t.verdict == RIGHT) == fits(t.draft, t.sample))
+    if t.draft is None or t.verdict is None:
+        return 0.0
+    good = fits(t.draft, t.sample)
+    return float((t.verdict == RIGHT) == good) - float(good and t.verdict == WRONG)
 
 
 REWARDS = {"answer": answer, "format": form, "regions": regions, "draft": draft, "verify": verify}

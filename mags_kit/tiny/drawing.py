@@ -14,6 +14,7 @@ from PIL import Image
 
 SIZE = 768  # source pixels, both sides
 EXTENT = {"disc": (1, 1, 1, 1), "square": (0.9, 0.9, 0.9, 0.9), "triangle": (1.15, 1.25, 1.15, 0.8)}  # radii
+MIDDLE = {"disc": 0, "square": 0, "triangle": 0.127}  # how far below its centre a card has most room, in radii
 # A source's quality: blur (its deviation in pixels), noise (grey levels) and JPEG quality, from and to.
 QUALITIES = {
     "sharp": ((0.3, 0.6), (2, 3), (85, 95)),

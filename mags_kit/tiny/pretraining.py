@@ -1,8 +1,8 @@
 """Training the embedded tiny VLM from scratch, on procedural scenes.
 
-It plays the part that Qwen2.5-VL-Instruct plays in the paper. Five phases, see `lessons.PHASES`: the vision tower learns
-with throw-away heads what each image token shows, and is frozen; the language model learns to point, then to read
-close-ups, then to answer in one round and in two, in two phases.
+It plays the part that Qwen2.5-VL-Instruct plays in the paper. Five phases, see `lessons.PHASES`: the vision tower
+learns with throw-away heads what each image token shows, and is frozen; the language model learns to point, then to
+read close-ups, then to answer in one round and in two, in two phases.
 """
 
 import io

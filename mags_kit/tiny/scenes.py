@@ -31,7 +31,7 @@ TONES = {"white": (250, 250, 250), "black": (10, 10, 10)}
 RELATION, COUNT, ATTRIBUTE = FAMILIES = "relation", "count", "attribute"
 ANSWERS = {RELATION: ("yes", "no"), COUNT: ("1", "2", "3", "4"), ATTRIBUTE: SYMBOLS}
 SMALL, LARGE = SIZES = "small", "large"
-RADII, ZOOM = {SMALL: (25, 31), LARGE: (68, 76)}, {SMALL: 1.0, LARGE: 3.4}  # of a card; of its marks
+RADII, ZOOM = {SMALL: (25, 31), LARGE: (76, 84)}, {SMALL: 1.0, LARGE: 3.4}  # of a card; of its marks
 DENSITIES = {"sparse": ((3, 4), (4, 9)), "dense": ((6, 8), (16, 26))}  # cards, and things among them, from and to
 # Combinations of colour, shape and family fall into five classes; one is kept for test, one for validation. The answer
 # is no part of them: a card's name would tell which answers training never saw, and a policy would learn that instead.
@@ -85,7 +85,7 @@ class Scene:
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 
     def close_up(self, box, size: tuple[int, int]) -> Image.Image:
-        """What lies in `box` (source pixels) as if seen from near by: drawn sharp at `size`, not cut from the source."""
+        """What lies in `box` (source pixels) as if seen from near by: drawn sharp at `size`, not cut out."""
         return drawing.draw(self.ground, self.things, box, size)
 
 
@@ -149,14 +149,14 @@ def _card(rng, names, drawn, allowed, family=None, answer=None) -> Card:
     if family == ATTRIBUTE:
         question = f"What symbol is on the {name}?"
         dx, dy = rng.uniform(-5, 5, 2) * min(zoom, 1.5)
-        marks, shown = ((answer, rng.choice(list(TONES)), dx, dy),), answer
+        marks, shown = [(answer, rng.choice(list(TONES)), dx, dy)], answer
     elif family == COUNT:
         tone, other = rng.permutation(list(TONES))
         distractors = int(rng.integers(0, 3))  # 0: the simple question, otherwise the complex one
         question = f"How many {tone + ' ' if distractors else ''}dots are on the {name}?"
         tones = [tone] * int(answer) + [other] * distractors
         places = _dots(rng, len(tones), zoom)
-        marks = tuple(("dot", t, *p) for t, p in zip(tones, places, strict=True))
+        marks = [("dot", t, *p) for t, p in zip(tones, places, strict=True)]
         shown = " ".join(f"{tones.count(t)} {t}" for t in TONES if t in tones)
     else:
         words = list(RELATIONS)[rng.integers(4)]
@@ -165,8 +165,10 @@ def _card(rng, names, drawn, allowed, family=None, answer=None) -> Card:
         along, across = rng.uniform(9, 12) * zoom**0.8, rng.uniform(-3, 3) * zoom**0.8
         dx, dy = sign * (ux * along + uy * across), sign * (uy * along + ux * across)
         question = f"The white dot is {words} the black dot on the {name}. True?"
-        marks = (("dot", "white", dx, dy), ("dot", "black", -dx, -dy))
+        marks = [("dot", "white", dx, dy), ("dot", "black", -dx, -dy)]
         shown = f"white {words if answer == 'yes' else OPPOSITE[words]} black"
+    low = drawing.MIDDLE[shape] * radius
+    marks = tuple((kind, tone, dx, dy + low) for kind, tone, dx, dy in marks)
     return Card(colour, shape, size, centre, radius, family, question, answer, shown, marks)
 
 
@@ -177,10 +179,12 @@ def _combination(colour: str, shape: str, family: str) -> int:
 def _dots(rng, n: int, zoom: float) -> list[tuple[float, float]]:
     """`n` places around a card's centre, so far apart that two dots of radius 2.8 px times `zoom` stay apart."""
     while True:
-        rho, phi = 14 * np.sqrt(rng.uniform(0, 1, n)), rng.uniform(0, 2 * np.pi, n)
-        p = np.stack([rho * np.cos(phi), rho * np.sin(phi)], 1)
-        if min((np.hypot(*(a - b)) for i, a in enumerate(p) for b in p[:i]), default=np.inf) > 7.2:
-            return [tuple(map(float, q * zoom)) for q in p]
+        rho, phi = 12 * np.sqrt(rng.uniform(0, 1, (64, n))), rng.uniform(0, 2 * np.pi, (64, n))
+        tries = np.stack([rho * np.cos(phi), rho * np.sin(phi)], 2)
+        gaps = np.linalg.norm(tries[:, :, None] - tries[:, None], axis=-1) + 99 * np.eye(n)
+        apart = np.flatnonzero(gaps.min((1, 2)) > 7.2)
+        if len(apart):
+            return [tuple(map(float, place * zoom)) for place in tries[apart[0]]]
 
 
 def _things(rng, card: Card) -> list:
