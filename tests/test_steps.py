@@ -60,7 +60,7 @@ def test_what_is_as_it_was_is_done(run):
 @pytest.mark.parametrize(
     "module, old, new, made_again",
     [
-        ("method.rewards", "2 * math.prod", "3 * math.prod", {"curated", "training", *ANSWERS}),
+        ("method.rewards", "4 * math.prod", "3 * math.prod", {"curated", "training", *ANSWERS}),
         ("method.look", "self.called = True", "self.called = 1", {"pool", "training", *ANSWERS}),
         ("method.validation", "default=-1", "default=-2", {"training"}),
         ("tiny.scenes", "rng.integers(2)", "rng.integers(3)", {"data"}),
@@ -68,7 +68,7 @@ def test_what_is_as_it_was_is_done(run):
         ("experiments", 'samples(name)) for name in ("curated"', 'samples(name)) for name in ("pool"', {"training"}),
         ("report.statistics", "def wilson(", "def wilson_(", set()),
         ("config", "MIRRORED = ", "MIRROR = ", set()),  # settings are compared one by one
-        ("method.rewards", '"""The second look', '"""That second look', set()),  # text
+        ("method.rewards", '"""Round 2', '"""The second round', set()),  # text
     ],
 )
 def test_a_change_of_code_reaches_what_was_made_by_it_and_nothing_else(run, kit, module, old, new, made_again):
