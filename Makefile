@@ -21,7 +21,7 @@ $(error VENV=$(VENV): make can't build in a folder with a space in its name; nam
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure merge look inspect test test-browser chaos fuzz lab lock check-lock clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure merge look inspect rescore compare check test test-browser chaos fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,15 @@ look: $(READY) ## two rounds on one image: IMAGE=photo.jpg QUESTION="…" [MODEL
 
 inspect: $(READY) ## the inspector and the playground of run NAME= as a page on this machine alone; Ctrl-C stops it
 	@exec $(PY) -m mags_kit inspect --name "$(or $(NAME),$(PROFILE))"
+
+rescore: $(READY) ## score the stored trajectories of run NAME= anew, without a model: the same, or what differs
+	@$(PY) -m mags_kit rescore --name "$(or $(NAME),$(PROFILE))"
+
+compare: $(READY) ## two runs A= and B= question by question: what differs, and how surely
+	@$(PY) -m mags_kit compare "$(A)" "$(B)"
+
+check: $(READY) ## hold run NAME= against the README's claims (results/claims.yaml)
+	@$(PY) -m mags_kit check --name "$(or $(NAME),$(PROFILE))"
 
 # The browser is the system's: Debian's `chromium`, or one that CHROMIUM= names.
 test-browser: $(READY) ## the widgets in a real Chromium, in JupyterLab and by Voilà; pictures in runs/browser/

@@ -16,9 +16,11 @@ read in an hour.
               environment, alarms, validation, training    TRL's GRPOTrainer, its guards, the best checkpoint
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
     tiny/     drawing, scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
-    data/     values, own, pictures, benchmarks, sets    what questions a run is made of
-    report/   statistics, evaluation, tables, browser, painting, figures, charts, judge, page, export    what came out
+    data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
+    report/   statistics, conditions, evidence, evaluation, findings    ways to answer, measured; what they say
+              tables, browser, painting, figures, charts, judge, page, export    what came out, for readers
               inspector, replay, progress, playground, handling    trajectories, training again, your own hand
+              rescore, compare, claims    a stored run scored anew; two runs; what the README claims
     hardware/ plan, measure, random_model    what a run needs beside what is here, and what it took
     experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
     holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done

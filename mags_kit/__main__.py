@@ -107,16 +107,12 @@ def measure(arguments) -> None:
     print(json.dumps(measure.measure(arguments.profile, arguments.set, arguments.tiny, arguments.quick), indent=2))
 
 
-def merge(arguments) -> None:
+def give(arguments) -> None:
+    """`merge` and `publish`: what a run has to give away."""
     from mags_kit.report import export
 
-    print(export.merge(reopen(arguments.name)))
-
-
-def publish(arguments) -> None:
-    from mags_kit.report import export
-
-    print(export.publish(reopen(arguments.name)))
+    does = export.merge if arguments.command == "merge" else export.publish
+    print(does(reopen(arguments.name)))
 
 
 def make_chaos(arguments) -> None:
@@ -142,6 +138,22 @@ def inspect(arguments) -> None:
     serve.serve(reopen(arguments.name), arguments.port)
 
 
+def hold(arguments) -> None:
+    """`rescore` and `check`: the exit status says whether a stored run bears out what is said of it."""
+    from mags_kit.report import claims, rescore
+
+    stored = rescore.stored_run(arguments.name)
+    text, ended = rescore.report(stored) if arguments.command == "rescore" else claims.report(stored)
+    print(text)
+    sys.exit(ended)
+
+
+def compare(arguments) -> None:
+    from mags_kit.report import compare, rescore
+
+    print(compare.report(*map(rescore.stored_run, arguments.names)))
+
+
 def try_settings(arguments) -> None:
     import pandas as pd
 
@@ -149,8 +161,7 @@ def try_settings(arguments) -> None:
     from mags_kit.report.evaluation import summary
 
     changes = parse_settings(arguments.set)
-    trajectories = experiments.try_settings(reopen("reference"), changes)
-    result = summary(trajectories)
+    result = summary(experiments.try_settings(reopen("reference"), changes))
     total = {k: result[k] for k in ("accuracy", "low", "high", "n")}
     print(pd.DataFrame({"all": total} | result["families"]).T.round(3).to_string())
 
@@ -191,11 +202,9 @@ def _parser() -> Parser:
     command("plan", plan, "what a run will need beside what is here; starts nothing", "profile", "set")
     added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")
     added.add_argument("--tiny", action="store_true", help="a tiny shape: the code path alone, on a CPU too")
-    added.add_argument(
-        "--quick", action="store_true", help="a step of two groups, most of whose tokens are not sampled"
-    )
-    command("merge", merge, "the best adapter of a run merged into its base, and model cards", "name")
-    command("publish", publish, "copy what the README shows of a run into results/", "name")
+    added.add_argument("--quick", action="store_true", help="a step of two groups, few of whose tokens are sampled")
+    command("merge", give, "the best adapter of a run merged into its base, and model cards", "name")
+    command("publish", give, "copy what the README shows of a run into results/", "name")
     added = command("chaos", make_chaos, "kill a small run at random, and compare it with one that was not", "name")
     added.add_argument("--kills", type=int, default=30, help="how often")
     added.add_argument("--short", action="store_true", help="the shortest run, without notebooks")
@@ -207,6 +216,10 @@ def _parser() -> Parser:
     added.add_argument("--adapter", default="", help="a PEFT folder, e.g. runs/cpu/training/best")
     added = command("inspect", inspect, "a run's inspector and playground as a page, on this machine alone", "name")
     added.add_argument("--port", type=int, default=0, help="by default one that is free")
+    command("rescore", hold, "score a run's stored trajectories anew, without a model, and say what differs", "name")
+    added = command("compare", compare, "two runs, question by question: what differs, and how surely")
+    added.add_argument("names", nargs=2, metavar="NAME", help="a run folder under runs/")
+    command("check", hold, "hold a run against results/claims.yaml; status 1: falls short, 2: not measured", "name")
     command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
     return parser
 

@@ -15,6 +15,7 @@ MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
+BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to what a view holds
 CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
 SELECTIONS = ("even", "hardest", "varied")
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
@@ -45,7 +46,7 @@ class Config:
     data: str = "scenes"  # `scenes` (procedural) or `benchmarks` (VSR, TallyQA, GQA)
     benchmarks: tuple[str, ...] = BENCHMARKS  # which of them
     mirror: str = ""  # a folder with the hub's files of the benchmarks (`repo/file`), and photos under `images`
-    test_sets: str = "grit"  # GRIT's subsets of the benchmarks, the closest published numbers; or `full`
+    test_sets: str = "grit"  # GRIT's subsets, the closest published numbers; `full`; `highres`, `highres-8k` (V*, HR)
     vsr: str = "random"  # VSR's split for training; `zeroshot` holds other concepts in its test set
     revisions: dict = field(default_factory=dict)  # of models and data sets on the hub: {repo: commit}
     own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
@@ -89,6 +90,8 @@ class Config:
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     # the embedded base model, trained from nothing by notebook 00
     base_steps: tuple[int, ...] = (900, 400, 450, 600, 500)  # steps of its phases, see tiny.lessons.PHASES
+    # evaluation
+    grid: str = "short"  # ways to answer that are measured: four, or `full` (see report.conditions)
     # all
     batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
@@ -135,7 +138,8 @@ class Config:
             "selection": SELECTIONS,
             "prompt_style": ("compact", "full"),
             "data": ("scenes", "benchmarks"),
-            "test_sets": ("grit", "full"),
+            "test_sets": ("grit", "full", "highres", "highres-8k"),
+            "grid": ("short", "full"),
             "vsr": ("random", "zeroshot"),
             "optimizer": tuple(OPTIMIZERS),
             "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
@@ -166,7 +170,7 @@ def model_path(name: str) -> str:
 
 def check_network(network: str) -> None:
     """Raise a ValueError unless `network` is a known name or an existing `.pth` file."""
-    names = (*NETWORKS, "bicubic", "none")
+    names = (*NETWORKS, "bicubic", "none", BLANK)
     if network not in names and not (network.endswith(".pth") and Path(network).is_file()):
         expected = f"expected one of {', '.join(names)}, or the path of an existing .pth file"
         raise ValueError(f"magnifier {network!r} is unknown; {expected}")
@@ -178,24 +182,14 @@ _PAPER = Config(
     test=1288, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
     gradient_checkpointing=True, batch_size=AUTO, rollout_batch=AUTO, micro_batch=AUTO, optimizer="paged_adamw_8bit",
 )  # fmt: skip
+_SMOKE = Config(
+    pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
+    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), base_steps=(2, 2, 2, 2, 2),
+)  # fmt: skip
 PROFILES = {
-    "smoke": Config(
-        pool=12,
-        solve_rollouts=2,
-        curated=6,
-        validation=6,
-        test=12,
-        stage_steps=(1, 1),
-        samples_per_step=2,
-        num_generations=4,
-        validate_every=1,
-        batch_size=16,
-        other_seeds=(1,),
-        sizes=(3,),
-        base_steps=(2, 2, 2, 2, 2),
-    ),  # fmt: skip
+    "smoke": _SMOKE,
     "cpu": Config(),
-    "reference": Config(pool=2000, validation=180, test=900),
+    "reference": Config(pool=2000, validation=180, test=900, grid="full"),
     "paper": _PAPER,
     "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
     **{f"qwen3-vl-{size}b": replace(_PAPER, model=f"Qwen/Qwen3-VL-{size}B-Instruct") for size in (2, 4, 8)},

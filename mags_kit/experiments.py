@@ -7,11 +7,14 @@ import re
 from itertools import product
 from pathlib import Path
 
+import numpy as np
+
 from mags_kit import steps
 from mags_kit.config import BENCHMARKS, PROFILES, load_config
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.look import Agent
+from mags_kit.method.measures import right
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import repeat, rollout
 from mags_kit.records import (
@@ -24,17 +27,10 @@ from mags_kit.records import (
     write_jsonl,
 )
 from mags_kit.report import charts, figures, page
-from mags_kit.report.evaluation import (
-    CONDITIONS,
-    MAIN,
-    ONE,
-    Results,
-    before_and_after,
-    evaluate,
-    examples,
-    metrics_alone,
-)
-from mags_kit.report.statistics import accuracy, seeds_difference
+from mags_kit.report.conditions import MAIN, ONE, grid, step
+from mags_kit.report.evaluation import Results, before_and_after, evaluate, examples, metrics_alone
+from mags_kit.report.findings import findings
+from mags_kit.report.statistics import accuracy, clusters_of, seeds_difference, two_way
 from mags_kit.runs import Run, branch, branch_name, seeds, variants
 
 FRESH = 450  # validation scenes that nothing else uses, to try settings on
@@ -103,21 +99,30 @@ def seed_branch(run: Run, seed: int) -> Run:
 
 
 def after_each_seed(run: Run) -> dict[int, Results]:
-    """The two conditions that the claim compares, after RL with each seed; all share the candidates and questions."""
+    """The two conditions that the claim compares, or the full grid, after RL with each seed; all share the candidates
+    and questions."""
     test, results = read_samples(run.samples("test")), {}
+    names = (MAIN, ONE) if run.config.grid == "short" else ()
     for seed in seeds(run.config):
         inside = seed_branch(run, seed)
-        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", (MAIN, ONE))
+        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", names)
     return results
 
 
 def pooled_differences(before: Results, after: dict[int, Results]) -> dict[str, dict[str, float]]:
-    """All seeds together: the mean over seeds for each question, then over questions."""
+    """All seeds together: the mean over seeds for each question, then over questions; `low` and `high` are for other
+    questions, `two-way low` and `two-way high` for other questions and other seeds."""
     main, one = ([results[name] for results in after.values()] for name in (MAIN, ONE))
     return {
-        "after RL, less before": seeds_difference(main, [before[MAIN]]),
-        "two rounds, less one round (after RL)": seeds_difference(main, one),
+        "after RL, less before": _over_seeds(main, [before[MAIN]] * len(main)),
+        "two rounds, less one round (after RL)": _over_seeds(main, one),
     }
+
+
+def _over_seeds(ours: list[list[Trajectory]], theirs: list[list[Trajectory]]) -> dict[str, float]:
+    gains = [right(a).astype(float) - right(b) for a, b in zip(ours, theirs, strict=True)]
+    both = two_way(np.array(gains), clusters_of(ours[0]))
+    return seeds_difference(ours, theirs) | {"two-way low": both["low"], "two-way high": both["high"]}
 
 
 def after_each_variant(run: Run) -> dict[str, list[Trajectory]]:
@@ -196,13 +201,14 @@ def measure_alone(run: Run) -> dict:
     found = metrics_alone(results)
     if processes.here().is_main_process:
         write_json(run.metrics, found)
+        write_json(run.path / "findings.json", findings({"alone": results}, run.config))
         report_alone(run, found, results[MAIN])
     processes.here().wait_for_everyone()
     return found
 
 
 def _answered(run: Run) -> bool:
-    return all(steps.answers(run, "alone", *each).state()[0] in steps.SETTLED for each in CONDITIONS.items())
+    return all(step(run, "alone", name).state()[0] in steps.SETTLED for name in grid(run.config))
 
 
 def report_alone(run: Run, found: dict, trajectories: list[Trajectory]) -> None:

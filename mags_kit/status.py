@@ -17,10 +17,10 @@ LEAVES = {"03_evaluation": "metrics.json", "05_seeds": "seeds.json", "06_ablatio
 
 def shown(run: Run, notebook: str) -> tuple[Step, ...]:
     """The steps that a notebook makes, or reads and shows."""
-    from mags_kit.report.evaluation import CONDITIONS, MAIN, ONE  # late: pandas
+    from mags_kit.report.conditions import MAIN, ONE, grid, step
 
     def answers(of: Run, moment: str, names) -> list[Step]:
-        return [steps.answers(of, moment, name, CONDITIONS[name]) for name in names]
+        return [step(of, moment, name) for name in names]
 
     def branches(changes: list[tuple[int, dict]], names) -> list[Step]:
         made = []
@@ -31,10 +31,12 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
         return made
 
     trained = bool(sum(run.config.stage_steps))
-    every = answers(run, "before", CONDITIONS) + (answers(run, "after", CONDITIONS) if trained else [])
+    all_ways = grid(run.config)
+    every = answers(run, "before", all_ways) + (answers(run, "after", all_ways) if trained else [])
     each = [(seed, changed) for seed in seeds(run.config) for changed in variants(run.config).values()]
     if notebook == "05_seeds":
-        return (*answers(run, "before", CONDITIONS), *branches([(seed, {}) for seed in seeds(run.config)], (MAIN, ONE)))
+        names = (MAIN, ONE) if run.config.grid == "short" else all_ways
+        return (*answers(run, "before", all_ways), *branches([(seed, {}) for seed in seeds(run.config)], names))
     if notebook == "06_ablations":
         return tuple(branches(each, (MAIN,)))
     return {
@@ -43,7 +45,7 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
         "02_curriculum_rl": (steps.curated(run), steps.training(run)),
         "03_evaluation": tuple(every),
         "04_regions": tuple(step for step in every if MAIN in step.name),
-        ALONE: tuple(answers(run, "alone", CONDITIONS)),
+        ALONE: tuple(answers(run, "alone", all_ways)),
     }.get(notebook, ())
 
 

@@ -19,7 +19,8 @@ from mags_kit.dials import DIALS, VLLM_DIALS
 from mags_kit.records import read_json, write_json
 from mags_kit.runs import Run, versions
 
-# Settings by what they matter to; `other_seeds` and `sizes` only say which branches there are, `tracker` who is told.
+# Settings by what they matter to; `other_seeds` and `sizes` only say which branches there are, `grid` which answers,
+# `tracker` who is told.
 POLICY = ("model", "revisions", "thinking", "prompt_style", "four_bit")
 LOOKING = "first_view_pixels view_pixels magnifier margin max_regions round_tokens batch_size".split()
 DATA = "data benchmarks mirror test_sets vsr revisions own pool validation test seed".split()
@@ -31,6 +32,7 @@ TRAINING = (
     "gradient_checkpointing", "beta", "rewards", "validate_every", "seed", *DIALS, *VLLM_DIALS,
 )  # fmt: skip
 ANSWERS = (*POLICY, *LOOKING, "adapter", "rewards")
+DRAWN = ("temperature", "seed")  # where an answer is not greedy, or a region is random
 BASE = ("base_steps", "seed")
 
 
@@ -208,20 +210,28 @@ def training(run: Run) -> Step:
     return Step("training", run, (run.path / "training",), made_from, before, finished, gives)
 
 
-def answers(run: Run, moment: str, condition: str, how: tuple[int, str]) -> Step:
-    """The test set's answers under one condition, (rounds, network), `before` or `after` RL, or of a model `alone`."""
+def answers(
+    run: Run, moment: str, condition: str, how: dict, drawn: bool = False, rests_on: tuple[Step, ...] = ()
+) -> Step:
+    """The test set's answers under one condition, `before` or `after` RL, or of a model `alone`. `how` is what is asked
+    and shown; `rests_on` are other answers that it is made from; `drawn` says that chance has a part in it."""
 
     def made_from():
-        config, rooms = run.config, ("evaluate", "scored")
+        config, rooms = run.config, ("evaluate", "scored", "_Answering", "_direct")
         alone = tuple(f"report.evaluation:{name}" for name in rooms)
-        code = fingerprints.code("method.rollout", "method.rewards", alone=alone) | {"condition": how}
+        code = fingerprints.code("method.rollout", "method.rewards", "report.conditions", alone=alone)
         adapter = run.best if moment == "after" else Path(config.adapter) if config.adapter else None
         weights = fingerprints.weights(config)
         weights |= {"weights of the adapter": fingerprints.path(adapter)} if adapter else {}
-        return settings(config, ANSWERS) | weights | code | content(run, run.samples("test"))
+        files = content(run, run.samples("test"))
+        for step in rests_on:
+            files |= content(run, step.outputs[0])
+        chosen = settings(config, (*ANSWERS, *(DRAWN if drawn else ())))
+        return chosen | weights | code | {"condition": how} | files
 
     before = (data(run), training(run)) if moment == "after" else (data(run),)
-    return Step(f"{moment}, {condition}", run, (run.trajectories(moment, condition),), made_from, before)
+    outputs = (run.trajectories(moment, condition),)
+    return Step(f"{moment}, {condition}", run, outputs, made_from, (*before, *rests_on))
 
 
 def base(run: Run) -> Step:

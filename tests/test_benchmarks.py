@@ -84,6 +84,23 @@ def test_the_full_test_sets(web, make):
     assert len({s.id for group in samples.values() for s in group}) == sum(map(len, samples.values()))
 
 
+def test_high_resolution_benchmarks_are_test_sets(web, make):
+    """V*Bench's boxes are x, y, width, height beside its pictures; HR-Bench's pictures are base64, four turns each."""
+    run, samples, facts = make(test_sets="highres")
+    test = samples["test"]
+    assert Counter(s.dataset for s in test) == {"V*Bench": 3, "HR-Bench 4k": 4}
+    vstar, hrbench = ([s for s in test if s.dataset.startswith(name)] for name in ("V*", "HR"))
+    assert vstar[0].question == "What is the color of the dustpan?\n(A) red\n(B) blue\n(C) green\n(D) white"
+    assert {s.answer for s in vstar} == {"B"} and {s.boxes for s in vstar} == {((10, 20, 40, 35),)}
+    assert hrbench[0].question == "What number is on the door?\n(A) 11\n(B) 12\n(C) 13\n(D) 14"
+    assert sorted(s.answer for s in hrbench) == ["A", "B", "C", "D"] and len({s.image for s in hrbench}) == 1
+    assert all(open_image(run.data / s.image).size == (64, 48) for s in test)
+    [missing] = facts["skipped"]
+    assert missing["row"] == "craigwu/vstar_bench/test_questions.jsonl, row 4" and "an empty file" in missing["reason"]
+    _, samples, _ = make("b", test_sets="highres-8k")
+    assert Counter(s.dataset for s in samples["test"]) == {"V*Bench": 3, "HR-Bench 8k": 2}
+
+
 def test_the_seed_chooses_and_the_size_balances(web, make):
     _, first, _ = make("a", test=7)
     _, again, _ = make("b", test=7)
@@ -172,7 +189,7 @@ def test_a_wrong_file_is_one_sentence(web, make, mirror, content, said):
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypatch):
+def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, mirror, monkeypatch):
     monkeypatch.setattr(hub, "GIVE_UP", 6)
     web.how = dict.fromkeys(range(200), "drop")
     found, missing = pictures.fetch([pictures.photo(f"VG_100K/{n}.jpg") for n in range(200)])
@@ -180,7 +197,7 @@ def test_a_host_that_never_answers_is_not_asked_for_every_picture(web, monkeypat
     assert sum("does not answer" in reason for reason in missing.values()) > 180
 
 
-def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back(web, monkeypatch):
+def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back(web, mirror, monkeypatch):
     monkeypatch.setattr(hub, "GIVE_UP", 6)
     wanted = [pictures.photo(f"VG_100K/{n}.jpg") for n in range(120)]
     web.how = dict.fromkeys(range(40, 120), "drop")

@@ -22,7 +22,7 @@ from mags_kit.hardware.random_model import save_random
 from mags_kit.method import fit
 from mags_kit.method.memory import answering, shape_of
 from mags_kit.records import read_json, read_samples
-from mags_kit.report.evaluation import CONDITIONS
+from mags_kit.report.conditions import CONDITIONS
 from mags_kit.runs import open_run
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ from test_records import make_trajectory
 
 from mags_kit.method.measures import change, grounding
 from mags_kit.records import Region
-from mags_kit.report import evaluation, tables
+from mags_kit.report import conditions, evaluation, tables
 from mags_kit.report.statistics import accuracy, paired_difference, seeds_difference
 
 
@@ -14,7 +14,7 @@ def batch(answers, drafts=None, name="s"):
     made = []
     for i, answer in enumerate(answers):
         t = make_trajectory(answer=answer, draft=(drafts or answers)[i])
-        made.append(replace(t, sample=replace(t.sample, id=f"{name}{i}")))
+        made.append(replace(t, sample=replace(t.sample, id=f"{name}{i}", image=f"{i}.jpg")))
     return made
 
 
@@ -71,11 +71,11 @@ def test_grounding_by_hand(regions, coverage, iou):
 
 
 def test_tables_show_what_the_metrics_hold():
-    before = {name: batch(["3", "1", "1", "1"]) for name in evaluation.CONDITIONS}
-    after = {name: batch(["3", "3", "3", "1"]) for name in evaluation.CONDITIONS}
+    before = {name: batch(["3", "1", "1", "1"]) for name in conditions.CONDITIONS}
+    after = {name: batch(["3", "3", "3", "1"]) for name in conditions.CONDITIONS}
     found = evaluation.metrics(before, after)
     table = tables.accuracy_table(found)
-    assert list(table.index) == list(evaluation.CONDITIONS) and table.loc[evaluation.MAIN, "after RL"].startswith(
+    assert list(table.index) == list(conditions.CONDITIONS) and table.loc[evaluation.MAIN, "after RL"].startswith(
         "75.0 ("
     )
     gain = found["differences"][f"{evaluation.MAIN}: after RL, less before"]

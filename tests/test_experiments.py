@@ -67,4 +67,6 @@ def test_pooled_differences_by_hand():
     wrong, half = batch(["1"] * 4), batch(["3", "3", "1", "1"])
     after = {0: {MAIN: half, ONE: wrong}, 1: {MAIN: wrong, ONE: wrong}}
     pooled = experiments.pooled_differences({MAIN: wrong}, after)
+    gain = pooled["after RL, less before"]
+    assert gain["two-way low"] < gain["low"] <= 0.25 <= gain["high"] < gain["two-way high"]  # two seeds tell little
     assert [d["difference"] for d in pooled.values()] == [0.25, 0.25]

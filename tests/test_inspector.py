@@ -34,7 +34,8 @@ class Read(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path):
-    Image.effect_noise((640, 480), 60).convert("RGB").save(tmp_path / "a.jpg")
+    for name in "a0123":
+        Image.effect_noise((640, 480), 60).convert("RGB").save(tmp_path / f"{name}.jpg")
     return tmp_path
 
 
@@ -142,9 +143,10 @@ def test_the_twin_shows_what_the_widget_shows(inspector):
 
 
 def test_an_image_that_is_gone_is_a_sentence(inspector, folder):
-    (folder / "a.jpg").unlink()
+    (folder / "1.jpg").unlink()
     inspector.on.click()
     assert "no such image" in Read(inspector.panel.value).text and inspector.current.sample.id == "s1"
-    Image.new("RGB", (640, 480)).save(folder / "a.jpg")
+    Image.new("RGB", (640, 480)).save(folder / "1.jpg")
     inspector.back.click()
+    inspector.on.click()
     assert "no such image" not in Read(inspector.panel.value).text

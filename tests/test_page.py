@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mags_kit.records import Sample, Trajectory, read_json, write_json
-from mags_kit.report import evaluation, page
+from mags_kit.report import conditions, evaluation, page
 from mags_kit.runs import open_run
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -53,8 +53,11 @@ def answers(verdicts: str, family: str = "count") -> list[Trajectory]:
 def metrics(before: str, after: str | None, family: str = "count") -> dict:
     """`metrics.json` where two rounds do as the letters say, and one round answers all wrong."""
     moments = [
-        verdicts and {name: answers(verdicts if "two" in name else "w" * len(verdicts), family) for name in conditions}
-        for verdicts, conditions in ((before, evaluation.CONDITIONS), (after, evaluation.CONDITIONS))
+        verdicts
+        and {
+            name: answers(verdicts if "two" in name else "w" * len(verdicts), family) for name in conditions.CONDITIONS
+        }
+        for verdicts in (before, after)
     ]
     return evaluation.metrics(*moments)
 
@@ -129,8 +132,8 @@ def test_figures_have_a_number_a_caption_and_an_alternative_text(run):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_every_figure_that_a_notebook_saves_has_its_caption(path):
     code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
-    saved = re.findall(r'figures\.save\(figure, run, f?"(.*?)"\)', code)
-    assert len(saved) == code.count("figures.save(")
+    saved = re.findall(r'(?:figures|charts)\.save\(.*run, f?"(.*?)"\)', code)
+    assert len(saved) == code.count("figures.save(") + code.count("charts.save(")
     for stem in saved:
         alt, caption = page.describe(re.sub(r"\{.*?\}", "7", stem))
         assert alt != caption and stem not in (alt, caption) and ("7" in caption) == ("{" in stem)

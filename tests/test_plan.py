@@ -53,6 +53,13 @@ def test_the_command_prints_a_table_and_a_wrong_one_a_sentence():
     assert done.returncode == 1 and done.stderr.strip().startswith("mags_kit: PROFILE='huge' is unknown")
 
 
+def test_the_plan_says_which_difference_the_questions_find(monkeypatch):
+    """(1.960 + 0.842) * sqrt(0.2 / 900) and of 0.5: 4.2 and 6.6 points."""
+    config = load_config("reference")
+    assert plan.least(config) == pytest.approx((4.18, 6.60), abs=0.01)
+    assert "Difference that 900 questions find" in plan.table(config) and "4.2 to 6.6 points" in plan.table(config)
+
+
 def test_hours_and_disk_grow_with_the_model():
     small, large = (plan.shape_of(load_config(p, GIVEN).model) for p in ("paper", "paper-7b"))
     config = fit.fitted(load_config("paper", GIVEN))

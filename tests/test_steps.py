@@ -11,6 +11,8 @@ import pytest
 from mags_kit import pipeline, status, steps
 from mags_kit.config import Config
 from mags_kit.records import read_json, write_json, write_text
+from mags_kit.report import conditions
+from mags_kit.report.conditions import ANOTHER, MAIN, ONE, RANDOM, VOTE
 from mags_kit.runs import Run, open_run, reopen
 from mags_kit.steps import State
 
@@ -194,8 +196,24 @@ def test_other_versions_are_said_and_make_nothing_stale(run):
 
 
 def test_every_setting_matters_to_a_step_or_to_none_on_purpose():
-    named = {*steps.DATA, *steps.POOL, *steps.CURATED, *steps.TRAINING, *steps.ANSWERS, *steps.BASE}
-    assert {f.name for f in fields(Config)} - named == {"other_seeds", "sizes", "tracker"}
+    named = {*steps.DATA, *steps.POOL, *steps.CURATED, *steps.TRAINING, *steps.ANSWERS, *steps.DRAWN, *steps.BASE}
+    assert {f.name for f in fields(Config)} - named == {"other_seeds", "sizes", "grid", "tracker"}
+
+
+def test_answers_that_rest_on_others_are_stale_with_them(tmp_path):
+    run = open_run("smoke", "r", {"grid": "full"}, root=tmp_path)
+    write_text(run.data / "test.png", "1")
+    write_text(run.samples("test"), json.dumps({"image": "test.png"}) + "\n")
+    made = {name: conditions.step(run, "before", name) for name in conditions.grid(run.config)}
+    for one in made.values():
+        write_text(one.outputs[0], one.name)
+        one.stamp()
+    write_text(run.trajectories("before", ONE), "others")
+    assert [name for name, one in made.items() if one.state()[0] is State.STALE] == [VOTE]
+    write_text(run.trajectories("before", MAIN), "others")
+    assert {name for name, one in made.items() if one.state()[0] is State.STALE} == {VOTE, ANOTHER}
+    chance = {name for name, one in made.items() if "setting seed" in one.now()}
+    assert chance == {VOTE, RANDOM}
 
 
 def test_no_training_is_nothing_to_do(tmp_path):

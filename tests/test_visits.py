@@ -26,7 +26,9 @@ def test_the_running_rate_is_half_of_what_came_last():
 def test_draws_follow_the_variance_of_the_answers():
     """Weights p(1 - p) and a floor: 0.27, 0.1075 and 0.02 of 0.3975."""
     rates = SolveRates(rated(half=0.5, tenth=(1 - np.sqrt(0.65)) / 2, never=0.0))
-    counts = Counter(rates.draw(number, 1, 0)[0] for number in range(4000) if not rates.history.append(rates.history[0]))
+    counts = Counter(
+        rates.draw(number, 1, 0)[0] for number in range(4000) if not rates.history.append(rates.history[0])
+    )
     weights = np.array([0.25, 0.0875, 0]) + FLOOR
     assert np.allclose([counts[i] / 4000 for i in range(3)], weights / weights.sum(), atol=0.03)
 

@@ -1,5 +1,6 @@
 """Fixtures of the benchmarks: every file with the hub's exact columns, and a server of photos that misbehaves."""
 
+import base64
 import io
 import json
 import threading
@@ -136,6 +137,33 @@ def write_mirror(folder):
     features = Features({"image": Picture(), "qa": qa_type})
     table("vikhyatk/tallyqa-test/data/test-00000-of-00002.parquet", rows[:2], features)
     table("vikhyatk/tallyqa-test/data/test-00001-of-00002.parquet", rows[2:], features)
+
+    options = (
+        "\n(A) red\n(B) blue\n(C) green\n(D) white\nAnswer with the option's letter from the given choices directly."
+    )
+    asked = {"text": "What is the color of the dustpan?" + options, "category": "direct_attributes", "label": "B"}
+    names = [f"direct_attributes/sa_{n}.jpg" for n in range(700, 704)]
+    lines(
+        "craigwu/vstar_bench/test_questions.jsonl",
+        [asked | {"image": n, "question_id": i} for i, n in enumerate(names)],
+    )
+    note = {
+        "target_object": ["dustpan"],
+        "bbox": [[10, 20, 30, 15]],
+        "question": asked["text"],
+        "options": ["It is."] * 4,
+    }
+    for number, name in enumerate(names[:3]):  # the last picture is missing
+        path = folder / "craigwu/vstar_bench" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(700 + number))
+        path.with_suffix(".json").write_text(json.dumps(note))
+    kind = {"category": "single", "cycle_category": "single", "question": "What number is on the door?"}
+    kind |= {"A": "11", "B": "12", "C": "13", "D": "14"}
+    rows = [kind | {"index": n, "answer": "ABCD"[n % 4]} for n in range(4)]
+    rows = [row | {"image": base64.b64encode(jpeg(750)).decode()} for row in rows]  # a question, its options turned
+    table("DreamMr/HR-Bench/hr_bench_4k.parquet", rows)
+    table("DreamMr/HR-Bench/hr_bench_8k.parquet", rows[:2])
 
     def grit(dataset, image, answer):
         box = [[-3.0, 4.2, 31.6, 40.0], [50.0, 50.0, 50.0, 60.0]]

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from mags_kit import hub
-from mags_kit.data import values
+from mags_kit.data import highres, values
 from mags_kit.data.pictures import enclosed, fetch, photo
+from mags_kit.data.readers import READERS
 from mags_kit.images import fingerprint, stored_frame
 from mags_kit.records import Sample
 
@@ -23,12 +24,13 @@ from mags_kit.records import Sample
 class Source:
     """Files of a data set, and how their rows are read."""
 
-    reader: str  # a name in READERS
+    reader: str  # a name in readers.READERS
     repo: str
     revision: str  # `main` moves with time; the manifest names the commit that was read
     files: str
     archive: str = ""  # a zip that holds the file, where the hub has none
     pictures: str = ""  # files of the same data set that hold the pictures, by id
+    beside: str = ""  # files that lie beside the rows' own: pictures by their path, and a note with boxes for each
 
     def __str__(self) -> str:
         return f"{self.repo}/{self.files}"
@@ -61,7 +63,10 @@ def sources(config) -> dict[str, dict[str, Source]]:
     }
     wanted = {"test": not config.own, "validation": config.validation, "pool": config.pool}
     groups = {part: zip(DATASETS, group, strict=True) for part, group in sets.items() if wanted[part]}
-    return {part: {n: s for n, s in group if n.lower() in config.benchmarks} for part, group in groups.items()}
+    named = {part: {n: s for n, s in group if n.lower() in config.benchmarks} for part, group in groups.items()}
+    if config.test_sets in highres.ROWS and wanted["test"]:
+        named["test"] = {name: Source(**files) for name, files in highres.ROWS[config.test_sets].items()}
+    return named
 
 
 DATASETS = ("VSR", "TallyQA", "GQA")  # the families of their questions, too
@@ -158,8 +163,11 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
     if source.pictures:
         pictures = _table(files(source, config, source.pictures)[0], source.pictures, ("id", "image"))
         ids = {f"{name}.jpg": i for i, name in enumerate(pictures["id"])}
+    if source.beside:
+        files(source, config, source.beside)
     for number in rng.permutation(len(table)).tolist():
-        for turn, (question, answer, where, boxes, size) in enumerate(reader(table[number])):
+        found = table[number] | (highres.beside(paths[0].parent, table[number]["image"]) if source.beside else {})
+        for turn, (question, answer, where, boxes, size) in enumerate(reader(found)):
             row = f"{source}, row {number + 1}" + (f", question {turn + 1}" if turn else "")
             try:
                 picture = enclosed(where) if isinstance(where, bytes) else photo(where)
@@ -216,35 +224,3 @@ def _place(sample: Sample, path: Path, size, image: Path) -> Sample:
     if not sample.boxes:
         return sample
     return replace(sample, boxes=values.shown(sample.boxes, size, *stored_frame(path)))
-
-
-def _vsr(row):
-    question = row["caption"] and f"Is this statement about the image true? {row['caption']}"
-    answer = {0: "no", 1: "yes"}.get(row["label"]) if isinstance(row["label"], (int, float)) else None
-    yield question, answer, row["image"], (), None
-
-
-def _tallyqa(row):
-    yield row["question"], row["answer"], row["image"], (), None
-
-
-def _tallyqa_hub(row):
-    for qa in row["qa"] or ():
-        yield qa["question"], qa["answer"], (row["image"] or {}).get("bytes"), (), None
-
-
-def _gqa(row):
-    yield row["question"], row["answer"], f"{row['imageId']}.jpg", (), None
-
-
-def _grit(row):
-    yield row["question"], row["answer"], row["image"], row["bboxs"], (row["width"], row["height"])
-
-
-READERS = {  # what gives (question, answer, picture's path or bytes, boxes, size they are for); columns it needs
-    "vsr": (_vsr, ("image", "caption", "label")),
-    "tallyqa": (_tallyqa, ("image", "question", "answer")),
-    "tallyqa_hub": (_tallyqa_hub, ("image", "qa")),
-    "gqa": (_gqa, ("imageId", "question", "answer")),
-    "grit": (_grit, ("question", "answer", "image", "width", "height", "bboxs")),
-}

@@ -14,6 +14,8 @@ from mags_kit.config import AUTO, OPTIMIZERS, SIZES, Config
 from mags_kit.method import fit
 from mags_kit.method.memory import CONTEXT, GB, SLACK, Shape, answering, by_part, lengths, peak, shape_of
 from mags_kit.method.policy import precision
+from mags_kit.report.conditions import MOST_VOTES, grid
+from mags_kit.report.statistics import detectable
 from mags_kit.runs import PROJECT
 
 BIG = 5e8  # parameters from which on a model wants a GPU
@@ -30,8 +32,21 @@ def _rounds(config: Config) -> dict[str, int]:
         "curation": 2 * config.pool * config.solve_rollouts,
         "training": 2 * steps * config.samples_per_step * config.num_generations,
         "validation": 2 * looks * config.validation,
-        "test": 7 * (2 if steps else 1) * config.test,  # one round once, two rounds with three magnifiers
+        "test": _ways(config) * (2 if steps else 1) * config.test,
     }
+
+
+def _ways(config: Config) -> int:
+    """Rounds that a question of the test set takes under all conditions together; round 1 of two is made once, and a
+    vote counts as a quarter of the most that it may be."""
+    kinds = grid(config).values()
+    return 1 + sum(MOST_VOTES // 4 if kind.votes else 1 for kind in kinds)
+
+
+def least(config: Config) -> tuple[float, float]:
+    """The smallest differences that the test set finds, in points: where a fifth, and where half of the questions are
+    answered right by one of two ways only."""
+    return tuple(100 * detectable(config.test, discordant) for discordant in (0.2, 0.5))
 
 
 def hours(config: Config, shape: Shape) -> tuple[float, float]:
@@ -175,9 +190,11 @@ def table(config: Config) -> str:
     rows += [("Memory to look at one image (`make look`)", f"{looking / GB:.1f} GB", there)]
     low, high = hours(config, shape)
     rows += [("Hours on one GPU, estimated", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
+    rows += [(f"Difference that {config.test} questions find", "{:.1f} to {:.1f} points".format(*least(config)), "")]
     text = "\n".join(f"{name:<58}{need:>10}   {there}".rstrip() for name, need, there in rows)
     return f"""{text}
 {_notes(config, shape)}
 Peak: what stands, the largest of the phases, and the reserve; every reply at its full {config.round_tokens} tokens.
 Hours: from {FAST[0]} s a decoding step, {FAST[1] / 1e12:.0f} TFLOP/s and replies of {FAST[2]:.0%} of that length, \
-to {SLOW[0]} s, {SLOW[1] / 1e12:.0f} TFLOP/s and {SLOW[2]:.0%}."""
+to {SLOW[0]} s, {SLOW[1] / 1e12:.0f} TFLOP/s and {SLOW[2]:.0%}.
+Difference: paired, found four times in five, where 20% or 50% of the questions tell two ways apart."""

@@ -9,7 +9,7 @@ from mags_kit.method import fit, protocol
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
 from mags_kit.method.replies import parse_reply
-from mags_kit.records import Outcome, Region, Sample, Trajectory, blame
+from mags_kit.records import Box, Outcome, Region, Sample, Trajectory, blame
 from mags_kit.runs import Run
 
 
@@ -69,13 +69,18 @@ class Look:
         self.regions, agent = regions, self.agent
         try:
             with blame(self.sample, "magnifying"):
-                magnified = [agent.magnifier.view(self.image, region.box) for region in self.regions if region.usable]
+                usable = [region.box for region in self.regions if region.usable]
+                magnified = [agent.magnifier.view(self.image, self.cut(i, box)) for i, box in enumerate(usable)]
         except RuntimeError as bug:
             self.bug = bug  # TRL's tool loop would pass it to the policy as text; `trajectory` raises it again
             raise
         self.views = [view for _, view in magnified]
         self.shown = [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
         return self.shown
+
+    def cut(self, index: int, box: Box) -> Box:
+        """What is magnified where the policy asks for `box`, its `index`-th: that very box. Controls show another."""
+        return box
 
     def trajectory(self, replies: list[str], lengths: list[int], condition: str = "training") -> Trajectory:
         """The record of this look, given what the policy wrote in each round, and how many tokens that took."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mags_kit.config import check_network
+from mags_kit.config import BLANK, check_network
 from mags_kit.images import png
 from mags_kit.method import networks
 from mags_kit.records import Box, View, write_bytes
@@ -19,8 +19,8 @@ class Magnifier:
 
     `view_pixels` is the pixel budget of one view, `factor` the side in pixels that one image token covers
     (views have sides that are its multiples), `margin` is added on each side as a share of the region's side.
-    `network` is a name in `config.NETWORKS`, the path of a `.pth`, `bicubic`, or `none` (the crop as it is, not
-    enlarged).
+    `network` is a name in `config.NETWORKS`, the path of a `.pth`, `bicubic`, `none` (the crop as it is, not
+    enlarged), or `blank` (plain grey of the view's size, a control).
     """
 
     def __init__(self, network: str, view_pixels: int, factor: int, margin: float = 0.1, cache_dir=None):
@@ -61,6 +61,8 @@ class Magnifier:
 
 def draw_view(image: Image.Image, view: View, network: str, cache_dir=None) -> Image.Image:
     """The pixels of a view. What a network makes is kept under `cache_dir` by content, network and size."""
+    if network == BLANK:
+        return Image.new("RGB", view.size, (128, 128, 128))
     crop = image.crop(view.box).convert("RGB")
     enlarged = view.size[0] * view.size[1] > crop.width * crop.height
     if not enlarged or network in ("bicubic", "none"):

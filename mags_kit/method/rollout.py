@@ -13,38 +13,67 @@ TOOLS = [protocol.magnify]  # what a chat template is shown as tools; the compac
 
 def rollout(
     agent: Agent, samples: list[Sample], *, rounds: int = 2, temperature: float = 0.0, condition: str = "",
-    regions: list[list[Box]] | None = None, progress: bool = True,
+    regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, look=Look, progress: bool = True,
 ) -> list[Trajectory]:  # fmt: skip
     """One trajectory per sample, in order. `regions` (source pixels) forces the choice of round 1, to measure with.
+
+    `firsts` are replies of round 1 that are there already (see `first_replies`); `look` makes a Look of (agent, sample,
+    rounds), for one that asks or shows something else.
 
     Sampling at a temperature above 0 uses torch's global random state: seed it for repeatable trajectories. Several
     processes deal the samples out among them, and each gets all trajectories.
     """
-    pairs = list(zip(samples, regions or [None] * len(samples), strict=True))
-    size = agent.config.batch_size
 
-    def share(pairs: list) -> list[Trajectory]:
-        trajectories = []
-        hidden = not (progress and processes.here().is_main_process)
-        with tqdm(total=len(pairs), desc=condition or f"{rounds} rounds", disable=hidden, mininterval=5) as bar:
-            for start in range(0, len(pairs), size):
-                batch, forced = zip(*pairs[start : start + size], strict=True)
-                looks = [Look(agent, sample, rounds) for sample in batch]
-                replies = _replies(agent.policy, looks, temperature, forced if regions else None)
-                trajectories += [_record(look, ids, condition) for look, ids in zip(looks, replies, strict=True)]
-                bar.update(len(batch))
-        return trajectories
+    def looked(batch: list) -> list[Trajectory]:
+        of, forced, given = zip(*batch, strict=True)
+        looks = [look(agent, sample, rounds) for sample in of]
+        begun = list(given) if firsts else None
+        replies = _replies(agent.policy, looks, temperature, forced if regions else None, begun)
+        return [_record(look, ids, condition) for look, ids in zip(looks, replies, strict=True)]
 
-    return processes.dealt(pairs, share)
+    nothing = [None] * len(samples)
+    rows = list(zip(samples, regions or nothing, firsts or nothing, strict=True))
+    return _in_batches(rows, agent.config.batch_size, looked, condition or f"{rounds} rounds", progress)
 
 
-def _replies(policy: Policy, looks: list[Look], temperature: float, forced: list | None) -> list[list[list[int]]]:
-    """The token ids that the policy writes in each look, a list a round."""
-    tokens = looks[0].agent.config.round_tokens
+def first_replies(agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True) -> list[list[int]]:
+    """Round 1 of two alone, greedy: token ids for each sample. No magnifier changes it, so several can share it."""
+
+    def replied(batch: list[Sample]) -> list[list[int]]:
+        prompts, images = _asked(agent.policy, [Look(agent, sample) for sample in batch])
+        return agent.policy.generate(prompts, images, agent.config.round_tokens)
+
+    return _in_batches(samples, agent.config.batch_size, replied, condition or "round 1", progress)
+
+
+def _in_batches(rows: list, size: int, work, what: str, progress: bool) -> list:
+    """`work` on the rows, a batch at a time, dealt out among the processes: a list as long as the rows, in order."""
+
+    def share(rows: list) -> list:
+        made, hidden = [], not (progress and processes.here().is_main_process)
+        with tqdm(total=len(rows), desc=what, disable=hidden, mininterval=5) as bar:
+            for start in range(0, len(rows), size):
+                made += work(rows[start : start + size])
+                bar.update(len(rows[start : start + size]))
+        return made
+
+    return processes.dealt(rows, share)
+
+
+def _asked(policy: Policy, looks: list[Look]) -> tuple[list[list[int]], list[list]]:
+    """The prompts of round 1 as token ids, and the images of each."""
     contents = [look.prompt() for look in looks]
-    prompts = [prompt_ids(policy, content) for content in contents]
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
-    firsts = policy.generate(prompts, images, tokens, temperature)
+    return [prompt_ids(policy, content) for content in contents], images
+
+
+def _replies(
+    policy: Policy, looks: list[Look], temperature: float, forced: list | None, given: list | None = None
+) -> list[list[list[int]]]:
+    """The token ids that the policy writes in each look, a list a round; `given` are those of round 1, if known."""
+    tokens = looks[0].agent.config.round_tokens
+    prompts, images = _asked(policy, looks)
+    firsts = given or policy.generate(prompts, images, tokens, temperature)
     if forced:
         firsts = [force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
     replies = [[ids] for ids in firsts]

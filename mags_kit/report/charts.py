@@ -3,9 +3,21 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mags_kit.records import Sample, Trajectory, area
-from mags_kit.report.evaluation import MOMENTS
+from mags_kit.config import BLANK
+from mags_kit.records import Sample, Trajectory, area, write_bytes
+from mags_kit.report import figures
+from mags_kit.report.conditions import ALL, MOMENTS
 from mags_kit.report.figures import BLUE, GREEN, GREY, ORANGE, RED, styled
+from mags_kit.report.findings import NEED
+from mags_kit.runs import Run
+
+LIGHT = "#D9D9D9"
+
+
+def save(figure, run: Run, name: str) -> None:
+    """Write a chart as PNG and as SVG into the run's `figures`."""
+    figures.save(figure, run, name)
+    write_bytes(run.figures / f"{name}.svg", figures.content(figure, "svg"))
 
 
 @styled
@@ -119,6 +131,69 @@ def show_results(metrics: dict, title: str):
     axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})")
     axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_needed(found: dict, moment: str, title: str):
+    """For each condition with a real view: the questions by what they owe to it, one bar in parts."""
+    rows = found[moment]["needed"]
+    figure, axis = plt.subplots(figsize=(8, 0.6 * len(rows) + 1.5))
+    left = np.zeros(len(rows))
+    for kind, colour in zip(NEED, (GREEN, BLUE, RED, LIGHT), strict=True):
+        widths = np.array([100 * kinds[kind]["mean"] for kinds in rows.values()])
+        axis.barh(range(len(rows)), widths, 0.6, left=left, color=colour, label=kind)
+        for y, (start, wide) in enumerate(zip(left, widths, strict=True)):
+            if wide >= 4:
+                axis.text(start + wide / 2, y, f"{wide:.0f}", ha="center", va="center", fontsize=9)
+        left += widths
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 100), xlabel="questions, %")
+    axis.set_title(title, parse_math=False)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_where(found: dict, moment: str, title: str):
+    """Two rounds less one by classes of questions, in points with 95% intervals; hollow where tied."""
+    classes = found[moment]["where"]
+    rows = [(f"{grouping}: {name}", d) for grouping, each in classes.items() for name, d in each.items()]
+    figure, axis = plt.subplots(figsize=(8, 0.36 * len(rows) + 1.4))
+    for y, (_, d) in enumerate(rows):
+        middle, low, high = (100 * (d[key] or 0) for key in ("difference", "low", "high"))
+        axis.plot([low, high], [y, y], color=BLUE, lw=1.5)
+        axis.plot(middle, y, "o", color=BLUE, mfc="white" if d["tied"] else BLUE)
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks(range(len(rows)), [f"{name} (n = {d['n']})" for name, d in rows], fontsize=9, parse_math=False)
+    axis.invert_yaxis()
+    axis.set(xlabel="two rounds less one, points (95% interval; hollow: tied after Holm)")
+    axis.set_title(title, parse_math=False)
+    figure.tight_layout()
+    return figure
+
+
+@styled
+def show_costs(metrics: dict, found: dict, costs: dict, moment: str, title: str):
+    """Accuracy against tokens of a question, written and seen; a dot for each condition whose costs are noted."""
+    figure, axis = plt.subplots(figsize=(8, 4.6))
+    for number, (name, result) in enumerate(metrics["conditions"][moment].items(), 1):
+        if name not in costs.get(moment, {}):
+            continue
+        looked = found[moment]["looking"][name]
+        tokens = looked["written tokens"] + costs[moment][name]["visual tokens a question"]
+        accuracy = 100 * result["accuracy"]
+        control = ALL[name].shows != "asked" or ALL[name].network == BLANK
+        colour = ORANGE if ALL[name].rounds == 1 else GREY if control else BLUE
+        axis.plot([tokens] * 2, [100 * result["low"], 100 * result["high"]], color=colour, lw=1, alpha=0.6)
+        axis.plot(tokens, accuracy, "o", color=colour, label=f"{number} {name}")
+        axis.annotate(str(number), (tokens, accuracy), (5, 4), textcoords="offset points", fontsize=8)
+    axis.set(xlabel="tokens of a question, written and seen", ylabel="accuracy, % (95% interval)")
+    axis.set_title(title, parse_math=False)
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure
 

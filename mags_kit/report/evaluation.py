@@ -1,6 +1,9 @@
-"""Evaluation: greedy rollouts of every condition, before and after RL, and everything measured on them."""
+"""Evaluation: rollouts of every condition, before and after RL, and everything measured on them."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,40 +14,80 @@ from mags_kit.method import processes, rewards
 from mags_kit.method.look import Agent
 from mags_kit.method.measures import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED, change, grounding
 from mags_kit.method.policy import Policy, load_policy
-from mags_kit.method.rollout import rollout
+from mags_kit.method.rollout import first_replies, repeat, rollout
 from mags_kit.records import Sample, Trajectory, read_samples, read_trajectories, write_jsonl
-from mags_kit.report.statistics import accuracy, paired_difference
+from mags_kit.report import evidence
+from mags_kit.report.conditions import ALL, DIRECT, MAIN, ONE, grid, looks, majority, step, votes_for
+from mags_kit.report.statistics import accuracy, matched, paired_difference
 from mags_kit.runs import Run
 
-ONE, MAIN = "one round, full view", "two rounds, super-resolution"  # what the claim compares
-# The rows of the result table: name -> (rounds, network; empty: the config's super-resolution)
-CONDITIONS = {
-    ONE: (1, "none"),
-    "two rounds, plain crop": (2, "none"),
-    "two rounds, bicubic": (2, "bicubic"),
-    MAIN: (2, ""),
-}
-MOMENTS = {"before": "before RL", "after": "after RL", "alone": "this model"}  # as tables and charts name them
 Results = dict[str, list[Trajectory]]  # by condition
 
 
-def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, conditions=CONDITIONS) -> Results:
-    """Greedy rollouts of every condition, each stored as JSONL and not made again.
+def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, conditions: Iterable[str] = ()) -> Results:
+    """Rollouts of the named conditions, by default the run's whole grid: greedy, but for votes; each stored as JSONL
+    and not made again.
 
-    Several processes deal the samples out among them; the main one writes.
+    Several processes deal the samples out among them; the main one writes. What a condition took is noted in
+    `costs.json`, and what it was measured on in `evidence.json`.
     """
-    results = {}
-    for name in conditions:
-        rounds, network = CONDITIONS[name]
+    results, answering = {}, _Answering(run, policy, samples, moment)
+    for name in conditions or grid(run.config):
         path = run.trajectories(moment, name)
-        if not processes.main_says(steps.ready, steps.answers(run, moment, name, CONDITIONS[name])):
-            agent = Agent.of(run, policy, network)
-            trajectories = rollout(agent, samples, rounds=rounds, condition=f"{moment}, {name}")
-            if processes.here().is_main_process:
-                write_jsonl(path, [scored(t, run.config) for t in trajectories])
-            processes.here().wait_for_everyone()
-        results[name] = read_trajectories(path)
+        if not processes.main_says(steps.ready, step(run, moment, name)):
+            spent = Counter()
+            with evidence.measured(run, moment, name, spent):
+                trajectories = answering.under(name, results, spent)
+                if processes.here().is_main_process:
+                    write_jsonl(path, [scored(t, run.config) for t in trajectories])
+                processes.here().wait_for_everyone()
+        evidence.noted(run, moment, name)
+        if stored := read_trajectories(path):  # there is none where a condition needs boxes and no sample has any
+            results[name] = stored
     return results
+
+
+class _Answering:
+    """A policy answering samples under one condition after the other. Round 1 of two is made once for all of them."""
+
+    def __init__(self, run: Run, policy: Policy, samples: list[Sample], moment: str):
+        self.run, self.policy, self.samples, self.moment = run, policy, samples, moment
+
+    @cached_property
+    def firsts(self) -> list[list[int]]:
+        return first_replies(Agent.of(self.run, self.policy), self.samples, f"{self.moment}, round 1")
+
+    def under(self, name: str, results: Results, spent: Counter) -> list[Trajectory]:
+        """One trajectory a sample; under `true`, only of samples with boxes. `results` are of the conditions before."""
+        condition, label, seed = ALL[name], f"{self.moment}, {name}", self.run.config.seed
+        if condition.votes or condition.shows == "another":
+            if not {ONE, MAIN} <= set(results):
+                raise ValueError(f"condition {name!r} rests on {ONE!r} and {MAIN!r}; expected these before it")
+        if condition.votes:
+            condition = replace(condition, prompt=ALL[_direct(results)].prompt)
+        agent = Agent.of(self.run, self.policy, condition.network)
+        options = {"condition": label, "look": looks(condition, seed, results.get(MAIN, []), spent)}
+        if condition.votes:
+            return self._votes(agent, votes_for(results[MAIN], results[_direct(results)], self.policy.factor), options)
+        if condition.rounds == 1:
+            return rollout(agent, self.samples, rounds=1, **options)
+        kept = [i for i, s in enumerate(self.samples) if s.boxes or condition.shows != "true"]
+        samples, firsts = ([every[i] for i in kept] for every in (self.samples, self.firsts))
+        boxes = [list(s.boxes) for s in samples] if condition.shows == "true" else None
+        return rollout(agent, samples, firsts=firsts, regions=boxes, **options) if samples else []
+
+    def _votes(self, agent: Agent, count: int, options: dict) -> list[Trajectory]:
+        import torch
+
+        asked = {"rounds": 1, "temperature": self.run.config.temperature, **options}
+        with torch.random.fork_rng():  # what comes after draws the same numbers, with votes and without
+            torch.manual_seed(self.run.config.seed)
+            ballots = rollout(agent, repeat(self.samples, count), **asked)
+        return [majority(ballots[i : i + count]) for i in range(0, len(ballots), count)]
+
+
+def _direct(results: Results) -> str:
+    return DIRECT if DIRECT in results else ONE
 
 
 def before_and_after(run: Run) -> tuple[Results, Results | None]:
@@ -119,7 +162,7 @@ def metrics_alone(results: Results) -> dict:
 
 
 def _less_others(results: Results) -> dict[str, tuple]:
-    return {f"{MAIN}, less {name}": (results[MAIN], results[name]) for name in results if name != MAIN}
+    return {f"{MAIN}, less {name}": matched(results[MAIN], results[name]) for name in results if name != MAIN}
 
 
 def _measured(moments: dict[str, Results], pairs: dict[str, tuple]) -> dict:

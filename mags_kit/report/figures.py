@@ -38,8 +38,9 @@ def content(figure, kind: str, tight: bool = True) -> bytes:
     kinds = figure.canvas.get_supported_filetypes()
     if kind not in kinds:
         raise ValueError(f"a figure cannot be written as {kind!r}; expected one of {', '.join(kinds)}")
-    out = io.BytesIO()
-    figure.savefig(out, format=kind, bbox_inches="tight" if tight else None)
+    out, metadata = io.BytesIO(), {"Date": None} if kind == "svg" else None
+    with plt.rc_context({"svg.hashsalt": "mags-kit"}):  # so that the same figure is the same file
+        figure.savefig(out, format=kind, bbox_inches="tight" if tight else None, metadata=metadata)
     return out.getvalue()
 
 

@@ -53,6 +53,21 @@ CAPTIONS = {
         "Accuracy on the held-out questions for each way of looking, with its 95% interval. Compare the two colours "
         "in a row for what RL changed, and the rows for what a second look and its magnifier changed.",
     ),
+    "03_needed": (
+        "Stacked bars, one for each magnifier: questions by whether the view was needed to answer them.",
+        "Was the view needed? Green: right with the view only, wrong at once and with a blank view. Blue: right "
+        "without it as well. Red: right at once, wrong after looking. See how much of what is solved is green.",
+    ),
+    "03_where": (
+        "Points with 95% intervals: two rounds less one, a row for each class of questions.",
+        "Where the second look helps: what two rounds answer more than one, by class of questions; hollow where so few "
+        "questions tell nothing. See whether small targets gain more than large ones.",
+    ),
+    "03_costs": (
+        "Scatter chart of accuracy against tokens of a question, a numbered dot for each way to answer.",
+        "Accuracy against cost: tokens written and seen for a question. Blue: two rounds with the region asked for; "
+        "orange: one round; grey: controls. See which ways are both dearer and worse than another.",
+    ),
     "04_regions": (
         "A histogram of the sizes of the chosen regions, and scatter charts of where their centres lie.",
         "Where the policy looks. Left, how large its regions are, as a share of the image (logarithmic); right, where "

@@ -2,7 +2,10 @@
 
 import pandas as pd
 
-from mags_kit.report.evaluation import MAIN, MOMENTS
+from mags_kit.records import write_text
+from mags_kit.report.conditions import ALL, MAIN, MOMENTS
+from mags_kit.report.findings import EITHER, LOST, NEED, ONLY
+from mags_kit.runs import Run
 
 
 def accuracy_table(metrics: dict) -> pd.DataFrame:
@@ -54,6 +57,80 @@ def moments_table(metrics: dict, part: str, condition: str = MAIN) -> pd.DataFra
     """One part of the summary of a condition (`drafts`, `grounding`, `outcomes`, `regions`), a column a moment."""
     columns = {MOMENTS[m]: results[condition][part] for m, results in metrics["conditions"].items()}
     return pd.DataFrame(columns).fillna(0)
+
+
+def grid_table(metrics: dict, found: dict, moment: str) -> pd.DataFrame:
+    """Every condition of a moment: accuracy, what MAIN has more, whether that is told apart, and what could be."""
+    rows = {}
+    for name, result in metrics["conditions"][moment].items():
+        d = found[moment]["differences"].get(name)
+        rows[name] = {"accuracy, %": _percent(result), "n": result["n"]} | (_difference(d) if d else {})
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+def _difference(d: dict) -> dict[str, str]:
+    said = "tied" if d["tied"] else "more" if d["difference"] > 0 else "fewer"
+    return {
+        "difference, points": interval(d),
+        "images": str(d["clusters"]),
+        "p (Holm)": f"{d['p (Holm)']:.2g}",
+        "told apart": said,
+        "least to be told": f"{100 * d['smallest']:.1f}" if d["discordant"] else "–",
+    }
+
+
+def what_each_tells(names) -> pd.DataFrame:
+    """What each condition is there for."""
+    return pd.DataFrame({"what it tells": {name: ALL[name].tells for name in names}})
+
+
+def needed_table(found: dict) -> pd.DataFrame:
+    """Shares of the questions by what they owe to the view, in percent with intervals, by moment and condition."""
+    rows = {}
+    for moment in (m for m in MOMENTS if m in found):
+        for name, kinds in found[moment]["needed"].items():
+            row = {kind: "{mean:.1f} ({low:.1f} to {high:.1f})".format(**_points(kinds[kind])) for kind in NEED}
+            without = kinds["of those solved, without the view"]
+            row["of those solved, without it"] = "–" if without is None else f"{100 * without:.0f}"
+            rows[f"{MOMENTS[moment]}: {name}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _points(found: dict) -> dict[str, float]:
+    return {key: 100 * found[key] for key in ("mean", "low", "high")}
+
+
+def examples_table(found: dict, moment: str, condition: str = MAIN) -> pd.DataFrame:
+    """A few sample ids of each kind that looking matters to."""
+    ids = found[moment]["needed"][condition]["examples"]
+    return pd.DataFrame({"for example": {kind: ", ".join(ids[kind]) for kind in (ONLY, EITHER, LOST)}})
+
+
+def where_table(found: dict, moment: str) -> pd.DataFrame:
+    """Two rounds less one by classes of questions."""
+    rows = {}
+    for grouping, classes in found[moment]["where"].items():
+        for name, d in classes.items():
+            accuracies = {key: f"{100 * d[key]:.1f}" for key in ("one round", "two rounds")}
+            rows[grouping, name] = {"questions": d["n"], **accuracies, **_difference(d)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def looking_table(found: dict, moment: str, costs: dict) -> pd.DataFrame:
+    """How each condition looked, in shares, and what a question took, as far as it was noted."""
+    rows = {name: dict(looked) for name, looked in found[moment]["looking"].items()}
+    for name, row in rows.items():
+        spent = costs.get(moment, {}).get(name, {})
+        kept = ("visual tokens a question", "looks a question", "ms a question", "ms of enlarging a question")
+        row |= {key: spent[key] for key in kept if spent}
+    return pd.DataFrame.from_dict(rows, orient="index").round(3)
+
+
+def save(table: pd.DataFrame, run: Run, name: str) -> pd.DataFrame:
+    """Write a table into the run's `tables`, as CSV and as LaTeX, and return it."""
+    write_text(run.path / "tables" / f"{name}.csv", table.to_csv())
+    write_text(run.path / "tables" / f"{name}.tex", table.to_latex(escape=True))
+    return table
 
 
 def seeds_table(by_seed: dict[int, dict]) -> pd.DataFrame:

@@ -1,0 +1,170 @@
+"""What an evaluation says beside its accuracies: would it have been right without looking, what differs and how surely,
+where looking helps, and how it looked. All of it from stored trajectories; `findings.json` of a run.
+"""
+
+import math
+
+import numpy as np
+
+from mags_kit.config import Config
+from mags_kit.method.measures import right
+from mags_kit.method.protocol import CALL
+from mags_kit.records import Box, Trajectory, area
+from mags_kit.report.conditions import ALL, BLANKED, DIRECT, MAIN, ONE, left_out
+from mags_kit.report.statistics import clusters_of, compared, matched, mean_interval, with_holm
+
+NEED = ONLY, EITHER, LOST, NEVER = "only with the view", "either way", "lost by looking", "never"
+EXAMPLES = 3  # sample ids of each kind
+SIDES = (8, 16, 32)  # pixels of a target in the first view, where its classes end
+META = ("quality", "density", "relation", "category", "cards", "clutter")  # by what meta may say of a sample
+LEVELS = 6  # values of a number up to which each is a class of its own
+
+
+def findings(moments: dict[str, dict[str, list[Trajectory]]], config: Config) -> dict:
+    """`findings.json`: by moment what was needed, what differs, where it helps and how it looked; gains by RL."""
+    found = {"left out": left_out(config)}
+    for moment, results in moments.items():
+        found[moment] = {
+            "needed": needed(results),
+            "differences": differences(results),
+            "where": where(results, config),
+            "looking": {name: looking(trajectories, config) for name, trajectories in results.items()},
+        }
+    if {"before", "after"} <= set(moments):
+        before, after = moments["before"], moments["after"]
+        gains = {name: compared(after[name], before[name]) for name in after if name in before}
+        found["after RL, less before"] = with_holm(gains)
+    return _known(found)
+
+
+def _known(value):
+    """The same with None for what is not known: JSON has no nan."""
+    if isinstance(value, dict):
+        return {key: _known(v) for key, v in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def differences(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
+    """MAIN less each other condition, paired; Holm over all of them."""
+    return with_holm({name: compared(results[MAIN], each) for name, each in results.items() if name != MAIN})
+
+
+def needed(results: dict[str, list[Trajectory]]) -> dict[str, dict]:
+    """For each condition that shows the region asked for: shares of the questions by what they owe to the view.
+
+    Wrong at once, wrong with a blank view, right with the real one: only with the view. Right with the real one
+    otherwise: either way. Right at once and wrong with the view: lost. {} where no blank view was measured.
+    """
+    if BLANKED not in results:
+        return {}
+    direct, found = results.get(DIRECT, results[ONE]), {}
+    for name, trajectories in results.items():
+        condition = ALL[name]
+        if condition.rounds == 1 or condition.shows != "asked" or name == BLANKED:
+            continue
+        real, at_once = matched(trajectories, direct)
+        kinds = needs(right(at_once), right(matched(real, results[BLANKED])[1]), right(real))
+        shares = {kind: _share(kinds == kind, clusters_of(real)) for kind in NEED}
+        solved = shares[ONLY]["mean"] + shares[EITHER]["mean"]
+        ids = np.array([t.sample.id for t in real])
+        found[name] = {
+            **shares,
+            "of those solved, without the view": shares[EITHER]["mean"] / solved if solved else math.nan,
+            "examples": {kind: ids[kinds == kind][:EXAMPLES].tolist() for kind in NEED},
+        }
+    return found
+
+
+def _share(of: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    found = mean_interval(of, clusters)
+    return found | {"low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
+
+
+def needs(direct: np.ndarray, blank: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Which of NEED each question is, from whether it was answered right `(N,)` at once, blank, and with the view."""
+    return np.select([real & ~direct & ~blank, real, direct], [ONLY, EITHER, LOST], NEVER)
+
+
+def where(results: dict[str, list[Trajectory]], config: Config) -> dict[str, dict[str, dict]]:
+    """Two rounds less one by classes of questions: `{grouping: {class: difference}}`, Holm over each grouping."""
+    main, one = matched(results[MAIN], results[ONE])
+    found = {}
+    for grouping, classes in groupings(main, config).items():
+        rows = {}
+        for name in dict.fromkeys(classes):
+            pair = [[t for t, c in zip(each, classes, strict=True) if c == name] for each in (main, one)]
+            accuracies = {key: float(right(t).mean()) for key, t in zip(("two rounds", "one round"), pair, strict=True)}
+            rows[name] = compared(*pair) | accuracies
+        found[grouping] = with_holm(dict(sorted(rows.items())))
+    return found
+
+
+def groupings(trajectories: list[Trajectory], config: Config) -> dict[str, list[str]]:
+    """Classes of the questions, one name each, by family, by target size, and by what the meta of all of them says."""
+    found = {"family": [t.sample.family for t in trajectories]}
+    if all(t.sample.boxes for t in trajectories):
+        found["target in the first view"] = [_size_class(first_view_side(t, config)) for t in trajectories]
+    for key in META:
+        values = [t.sample.meta.get(key) for t in trajectories]
+        if all(isinstance(v, (str, int, float)) for v in values) and len(set(values)) > 1:
+            found[key] = _classes(values)
+    return found
+
+
+def first_view_side(t: Trajectory, config: Config) -> float:
+    """The side in pixels of a square as large as the target's boxes together, as the first view shows them."""
+    shrunk = min(1.0, config.first_view_pixels / math.prod(t.size))
+    return math.sqrt(union(t.sample.boxes) * shrunk)
+
+
+def _size_class(side: float) -> str:
+    place = int(np.searchsorted(SIDES, side, "right"))
+    names = [f"{low} to {high} px" for low, high in zip((0, *SIDES), SIDES, strict=False)] + [f"over {SIDES[-1]} px"]
+    return f"{place + 1}: {names[place]}"
+
+
+def _classes(values: list) -> list[str]:
+    """Values as names; numbers that take many values in thirds."""
+    if isinstance(values[0], str) or len(set(values)) <= LEVELS:
+        return [str(v) for v in values]
+    low, high = np.quantile(values, (1 / 3, 2 / 3))
+    names = f"1: up to {low:g}", f"2: up to {high:g}", f"3: over {high:g}"
+    return [names[int(v > low) + int(v > high)] for v in values]
+
+
+def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
+    """How a condition looked: calls, replies at their limit, written tokens; where boxes are known, what was seen."""
+    found = {
+        "tool-call rate": float(np.mean([CALL[0] in t.replies[0] for t in trajectories])),
+        "truncation rate": float(np.mean([max(t.lengths, default=0) >= config.round_tokens for t in trajectories])),
+        "written tokens": float(np.mean([sum(t.lengths) for t in trajectories])),
+    }
+    looked = [seen(t) for t in trajectories if t.sample.boxes and t.regions]
+    return found | {key: float(np.mean([one[key] for one in looked])) for key in (looked[0] if looked else ())}
+
+
+def seen(t: Trajectory) -> dict[str, float]:
+    """How well the regions together show the target's boxes together: coverage, IoU of the two unions, and the
+    regions' share of the image; all in [0, 1]."""
+    regions, boxes = [r.box for r in t.regions if r.usable], t.sample.boxes
+    looked, target, both = union(regions), union(boxes), union([*regions, *boxes])
+    shared = looked + target - both
+    return {
+        "coverage": shared / target if target else 0.0,
+        "IoU of the unions": shared / both if both else 0.0,
+        "area": looked / math.prod(t.size),
+    }
+
+
+def union(boxes: list[Box] | tuple[Box, ...]) -> float:
+    """The area that boxes cover together, in squared pixels."""
+    boxes = [box for box in boxes if area(box)]
+    if not boxes:
+        return 0.0
+    xs, ys = (np.unique([box[i] for box in boxes for i in pair]) for pair in ((0, 2), (1, 3)))
+    covered = np.zeros((len(ys) - 1, len(xs) - 1), bool)
+    for x0, y0, x1, y1 in boxes:
+        covered[
+            np.searchsorted(ys, y0) : np.searchsorted(ys, y1), np.searchsorted(xs, x0) : np.searchsorted(xs, x1)
+        ] = 1
+    return float(np.diff(ys) @ covered @ np.diff(xs))

@@ -1,0 +1,176 @@
+"""The grid: what each condition asks and shows, and that round 1 is made once for all of them."""
+
+import dataclasses
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_records import make_trajectory
+
+from mags_kit.config import PROFILES, load_config
+from mags_kit.method import protocol
+from mags_kit.method.look import Agent
+from mags_kit.records import Region, read_json, read_samples
+from mags_kit.report import conditions, evidence
+from mags_kit.report.conditions import AGAIN, ANOTHER, BLANKED, BOXES, DIRECT, MAIN, ONE, ORACLE, RANDOM, VOTE
+from mags_kit.report.evaluation import evaluate
+from mags_kit.report.figures import show_trajectory
+from mags_kit.runs import Run
+
+CALLS = [protocol.tool_call_text([box]) for box in ([120, 120, 320, 320], [480, 440, 680, 760])]
+AT_ONCE = "<think>the red disc shows plus</think><answer>plus</answer>"
+SECOND = "<rethink>the view shows plus</rethink><answer>plus</answer>"
+
+
+@pytest.fixture
+def answering(policy):
+    """The real processor with replies in place of a model, and what it was asked: kind of prompt and images."""
+
+    class Answering(type(policy)):
+        asked = []
+
+        def generate(self, prompts, images, max_tokens, temperature=0.0):
+            tokenizer, replies = self.processor.tokenizer, []
+            for number, (prompt, shown) in enumerate(zip(prompts, images, strict=True)):
+                two = "Look twice" in tokenizer.decode(prompt)
+                first = f"<think>the red disc</think><draft>1</draft>{CALLS[number % 2]}"
+                replies.append([*tokenizer.encode(SECOND if len(shown) > 1 else first if two else AT_ONCE), 3])
+            kind = "second" if len(images[0]) > 1 else "first" if two else "one"
+            self.asked.append((kind, len(prompts), [shown[-1] for shown in images]))
+            return replies
+
+    assert policy.processor.tokenizer.eos_token_id == 3
+    return Answering(**{f.name: getattr(policy, f.name) for f in dataclasses.fields(policy)})
+
+
+@pytest.fixture
+def full(smoke_run, tmp_path):
+    """A run with the full grid, and three of the smoke run's questions."""
+    config = replace(smoke_run.config, grid="full")
+    return Run(tmp_path / "r", config, parent=smoke_run), read_samples(smoke_run.samples("test"))[:3]
+
+
+def test_the_grid_leaves_out_what_there_are_no_words_for_and_says_so():
+    compact, style_full = load_config("cpu", {"grid": "full"}), replace(PROFILES["paper"], grid="full")
+    assert list(conditions.grid(PROFILES["cpu"])) == list(conditions.CONDITIONS)
+    assert conditions.left_out(PROFILES["cpu"]) == {}
+    assert conditions.left_out(compact) == {
+        DIRECT: "prompt style 'compact' has no words for it", BOXES: "prompt style 'compact' has no words for it",
+        "two rounds, compact": "it is “two rounds, super-resolution” in this run",
+    }  # fmt: skip
+    assert conditions.left_out(style_full) == {"two rounds, x4plus": "it is “two rounds, super-resolution” in this run"}
+    assert {*conditions.grid(compact), *conditions.left_out(compact)} == set(conditions.ALL)
+    assert PROFILES["reference"].grid == "full"
+
+
+def test_round_1_is_made_once_for_all_conditions(answering, full):
+    run, samples = full
+    results = evaluate(run, answering, samples, "before")
+    assert list(results) == list(conditions.grid(run.config))
+    assert Counter(kind for kind, *_ in answering.asked) == {"one": 2, "first": 1, "second": 9}
+    two = {name: [t.replies[0] for t in each] for name, each in results.items() if conditions.ALL[name].rounds == 2}
+    assert len({tuple(replies) for name, replies in two.items() if name != ORACLE}) == 1
+    before = len(answering.asked)
+    assert evaluate(run, answering, samples, "before") == results and len(answering.asked) == before  # all is stored
+
+
+def test_controls_show_what_they_say(answering, full):
+    run, samples = full
+    results = evaluate(run, answering, samples, "before")
+    asked = [t.views[0].box for t in results[MAIN]]
+    random = [t.views[0].box for t in results[RANDOM]]
+    sides = [np.subtract(box[2:], box[:2]) for boxes in (asked, random) for box in boxes]
+    assert random != asked and np.abs(np.subtract(sides[:3], sides[3:])).max() <= 1  # a margin ends between two pixels
+    assert {t.views[0].box for t in results[AGAIN]} == {(0, 0, 768, 768)}
+    assert np.abs(np.subtract([t.views[0].box for t in results[ANOTHER]], [asked[i] for i in (1, 2, 0)])).max() <= 1
+    for t in results[ORACLE]:
+        (x0, y0, x1, y1), (a, b, c, d) = t.sample.boxes[0], t.views[0].box
+        assert a <= x0 + 16 and b <= y0 + 16 and c >= x1 - 16 and d >= y1 - 16  # its numbers are 31 pixels apart
+    assert [t.regions for t in results[RANDOM]] == [t.regions for t in results[MAIN]]  # what was asked for stays
+    grey = [images for kind, _, images in answering.asked if kind == "second" and not np.ptp(images[0])]
+    assert len(grey) == 1 and grey[0][0].size == results[BLANKED][0].views[0].size
+    assert results[BLANKED][0].magnifier == "blank" and show_trajectory(results[BLANKED][0], run.data)
+
+
+def test_votes_cost_at_least_two_rounds_and_the_majority_wins(answering, full):
+    run, samples = full
+    results = evaluate(run, answering, samples, "before")
+    count = conditions.votes_for(results[MAIN], results[ONE], answering.factor)
+    seen = sum(v.size[0] * v.size[1] // 32**2 for t in results[MAIN] for v in t.views)
+    written = sum(sum(t.lengths) for t in results[MAIN]) + seen
+    single = sum(sum(t.lengths) for t in results[ONE])
+    assert (count - 1) * single < written <= count * single
+    assert [len(t.replies) for t in results[VOTE]] == [count] * 3 and results[VOTE][0].answer == "plus"
+
+
+@pytest.mark.parametrize(
+    "answers, expected",
+    [
+        (["2", "3", "3"], "3"), (["2", "3"], "2"), ([None, "3"], "3"), (["A dog.", "dog", "2", "2"], "A dog."),
+        ([None, None], None), (["A", "B", "B"], "B"), (["A", "A", "B"], "A"),
+    ],
+)  # fmt: skip
+def test_majority_by_hand(answers, expected):
+    ballots = [make_trajectory(answer=a, outcome="answered" if a else "no_answer") for a in answers]
+    found = conditions.majority(ballots)
+    assert found.answer == expected and found.outcome == ("answered" if expected else "no_answer")
+    assert len(found.replies) == len(found.lengths) == 2 * len(answers)
+
+
+def test_boxes_in_words_become_regions_in_source_pixels(policy, full):
+    run, samples = full
+    agent = Agent.of(run, replace(policy, style="full"))
+    look = conditions.looks(conditions.ALL[BOXES], 0, [], Counter())(agent, samples[0], 1)
+    text = look.prompt()[1]["text"]
+    assert samples[0].question in text and "in thousandths of the image" in text and "{" not in text
+    reply = "<think>the disc [250, 0, 500.0, 500] and (0, 0, 9, 9, 9)</think><answer>plus</answer>"
+    found = look.trajectory([reply], [9])
+    assert found.regions == (Region((192, 0, 384, 384), "ok"),) and (found.answer, found.views) == ("plus", ())
+    direct = conditions.looks(conditions.ALL[DIRECT], 0, [], Counter())(agent, samples[0], 1)
+    assert "without any reasoning" in direct.prompt()[1]["text"]
+
+
+def test_a_random_region_is_the_same_for_the_same_key_and_fills_the_image():
+    boxes = [conditions.anywhere((5, 5, 25, 15), (100, 50), str(i)) for i in range(300)]
+    assert conditions.anywhere((5, 5, 25, 15), (100, 50), "7") == boxes[7]
+    assert {(b[2] - b[0], b[3] - b[1]) for b in boxes} == {(20, 10)}
+    assert min(b[0] for b in boxes) == 0 and max(b[2] for b in boxes) == 100
+    assert conditions.anywhere((0, 0, 100, 50), (100, 50), "x") == (0, 0, 100, 50)
+
+
+def test_the_region_of_the_next_question_is_scaled_to_the_image():
+    made = [make_trajectory(size=(100, 50), regions=()), make_trajectory(size=(200, 100))]
+    made[1] = replace(made[1], regions=(Region((20, 10, 40, 30), "ok"), Region((9, 9, 0, 0), "reversed")))
+    made = [replace(t, sample=replace(t.sample, id=str(i))) for i, t in enumerate(made)]
+    assert conditions.regions_of_the_next(made) == {"0": [(0.1, 0.1, 0.2, 0.3)], "1": [(0.1, 0.1, 0.2, 0.3)]}
+
+
+def test_what_a_condition_took_and_rests_on_is_noted_and_a_change_is_seen(answering, full):
+    run, samples = full
+    evaluate(run, answering, samples, "before", [ONE, MAIN])
+    costs = evidence.read_costs(run)["before"]
+    assert costs[ONE]["visual tokens a question"] == 36  # 192x192 pixels
+    assert costs[MAIN]["visual tokens a question"] == pytest.approx(36 + (16 + 15 + 16) / 3)
+    assert (
+        costs[MAIN]["ms a question"] > costs[MAIN]["ms of enlarging a question"] > 0 and costs[MAIN]["peak bytes"] > 0
+    )
+    assert evidence.problems(run) == []
+    noted = read_json(run.path / "evidence.json")
+    assert len(noted["files"]) == 13 and list(noted["weights"]["before"]) == ["base"]
+    with open(run.trajectories("before", ONE), "a") as file:
+        file.write("\n")
+    [problem] = evidence.problems(run)
+    assert "before-one_round-full_view.jsonl differs from what was noted" in problem
+    run.trajectories("before", ONE).unlink()
+    evaluate(run, answering, samples, "before", [ONE, MAIN])  # made again, and noted again
+    assert evidence.problems(run) == []
+    run.path.joinpath("evidence.json").unlink()  # as if killed before the note
+    evaluate(run, answering, samples, "before", [ONE, MAIN])
+    assert len(read_json(run.path / "evidence.json")["trajectories"]) == 2
+
+
+def test_a_condition_that_rests_on_others_says_so(answering, full):
+    run, samples = full
+    with pytest.raises(ValueError, match="rests on 'one round, full view' and 'two rounds, super-resolution'"):
+        evaluate(run, answering, samples, "before", [VOTE])
