@@ -18,7 +18,7 @@ read in an hour.
     tiny/     drawing, scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
     report/   statistics, conditions, evidence, evaluation, findings    ways to answer, measured; what they say
-              tables, browser, painting, figures, charts, judge, page, export    what came out, for readers
+              tables, browser, painting, figures, charts, worth, judge, page, export    what came out, for readers
               inspector, replay, progress, playground, handling    trajectories, training again, your own hand
               rescore, compare, claims    a stored run scored anew; two runs; what the README claims
     hardware/ plan, measure, random_model    what a run needs beside what is here, and what it took

@@ -111,8 +111,8 @@ def played(drafts, verdicts, answers, calls="[[10, 10, 60, 60]]", first="", last
     return float(np.mean(totals))
 
 
-# Four questions with a chance of a quarter: one draft is right by luck. The honest policy answers three rightly, and its
-# verdicts follow its answers.
+# Four questions with a chance of a quarter: one draft is right by luck. The honest policy answers three rightly, and
+# its verdicts follow its answers.
 GUESSES, ANSWERS = ("3", "2", "2", "2"), ("3", "3", "3", "2")
 HONEST = [("right", "wrong")[d != a] for d, a in zip(GUESSES, ANSWERS, strict=True)]
 EXPLOITS = {
