@@ -29,8 +29,8 @@ PHASES = {
     "answer": Phase(2e-3, loose=0.6),  # in one round and in two
     "settle": Phase(1.5e-3, loose=0.6),  # the same once more, for longer
 }
-KINDS = (0.25, 0.15, 0.25, 0.35)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
-BATCH = 40
+KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
+BATCH = 44
 FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
 UNREAD = "too small"  # what is shown where nothing can be read
 
