@@ -16,7 +16,7 @@ from mags_kit.tiny import vision
 from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
 
-CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's first number, a rationale's first word, the verdict
+CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's corner, a rationale's first word, the verdict
 
 
 def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
@@ -83,8 +83,8 @@ def words_loss(model, tokenizer, batch):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
-    two words, and without the weight that was not learned. So do a box's first number, from which the others follow,
-    the rationale's first word, which says how it will look, and the verdict on the draft.
+    two words, and without the weight that was not learned. So do a box's first two numbers, from which the others
+    follow, the rationale's first word, which says how it will look, and the verdict on the draft.
     """
     import torch
 
@@ -97,10 +97,11 @@ def words_loss(model, tokenizer, batch):
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
-    left = (number & ~number.roll(1, 1)).roll(-1, 1)  # a box's first number
-    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how | verdict)
+    top = number & ~number.roll(1, 1)  # a box's second number
+    left = top.roll(-1, 1)
+    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | top | how | verdict)
     hits = logits.argmax(-1) == labels
-    kinds = {"answer": answer, "first word shown": shown, "left edge": left}
+    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "top edge": top}
     kinds |= {"draft": (labels == draft).roll(-1, 1), "verdict": verdict}
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores
