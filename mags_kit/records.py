@@ -30,7 +30,12 @@ class Outcome(StrEnum):
 class Looked(StrEnum):
     """What became of a region that a policy wrote."""
 
-    OK = "ok"
+    OK = "ok"  # as it was asked for
+    # read as what it means, though written otherwise than asked for
+    LABELLED = "labelled"  # {"bbox_2d": [x0, y0, x1, y1], "label": …}, as Qwen's models learned it
+    AS_TEXT = "as_text"  # numbers, the list or all arguments as text in quotation marks
+    SHARES = "shares"  # of width and height, 0 to 1
+    WRAPPED = "wrapped"  # the call in a code fence, or with arguments that the tool does not take
     CLIPPED = "clipped"  # it reached over the border
     TINY = "tiny"  # grown by the magnifier
     WHOLE = "whole"  # over 90% of the image
@@ -41,7 +46,8 @@ class Looked(StrEnum):
     NOT_A_BOX = "not_a_box"
 
 
-USABLE = (Looked.OK, Looked.CLIPPED, Looked.TINY, Looked.WHOLE)  # these are magnified
+FORMS = (Looked.LABELLED, Looked.AS_TEXT, Looked.SHARES, Looked.WRAPPED)
+USABLE = (Looked.OK, *FORMS, Looked.CLIPPED, Looked.TINY, Looked.WHOLE)  # these are magnified
 
 
 @dataclass(frozen=True)

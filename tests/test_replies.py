@@ -2,12 +2,17 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from test_records import make_trajectory
 
-from mags_kit.method import protocol
+from mags_kit import records
+from mags_kit.method import protocol, rewards
+from mags_kit.method.look import Agent, Look
 from mags_kit.method.replies import message, parse_reply, parts, text_of
 
 CALL = protocol.tool_call_text([(1, 2, 3, 4)])
@@ -93,8 +98,9 @@ def called(arguments: str, name: str = '"magnify"') -> str:
         (called("{}"), None),
         (called("null"), None),
         (called("[[1, 2, 3, 4]]"), None),  # positional
-        (called('{"regions": [], "zoom": 2}'), None),
-        (called('"{\\"regions\\": []}"'), None),  # a JSON string
+        (called('"{\\"zoom\\": []}"'), None),
+        (called('"left"'), None),
+        ("<tool_call>```json\nmagnify```</tool_call>", None),
         ('<tool_call>{"name": "magnify"}</tool_call>', None),
         ('<tool_call>["magnify", []]</tool_call>', None),
         ("<tool_call>magnify</tool_call>", None),
@@ -179,3 +185,70 @@ def test_the_written_tool_call_is_what_the_parser_reads(policy):
     assert text_of(tokenizer, [*tokenizer.encode(text), tokenizer.eos_token_id]) == text
     assert parse_reply(text).call == {"regions": [[40, 80, 120, 200], [0, 0, 80, 80]]}
     assert text_of(tokenizer, []) == ""
+
+
+BOX, TEXT = "[100, 200, 300, 400]", '["100", "200", "300", "400"]'
+SIZES = (500, 500), (1000, 1000)  # of the first view, of the image
+FORMS = {  # what real models write, and how it is counted
+    called(f'{{"regions": [{BOX}]}}'): "ok",
+    called(f'{{"regions": {BOX}}}'): "ok",  # one bare box
+    called(f'{{"regions": [{{"bbox_2d": {BOX}, "label": "dog"}}]}}'): "labelled",
+    called(f'{{"regions": {{"bbox_2d": {BOX}, "label": "dog"}}}}'): "labelled",
+    called(f'{{"bbox_2d": {BOX}, "label": "dog"}}'): "labelled",
+    called(f'{{"bbox_2d": {BOX}}}'): "labelled",
+    called(f'{{"regions": [{BOX}], "label": "dog"}}'): "wrapped",
+    called(f'{{"regions": [{TEXT}]}}'): "as_text",
+    called(f'{{"regions": {TEXT}}}'): "as_text",
+    called(f'{{"regions": "[{BOX}]"}}'): "as_text",
+    called(json.dumps(f'{{"regions": [{BOX}]}}')): "as_text",
+    "<tool_call>```json\n" + called(f'{{"regions": [{BOX}]}}')[11:-12] + "\n```</tool_call>": "wrapped",
+    "<tool_call>```\n" + called(f'{{"regions": [{BOX}]}}')[11:-12] + "```</tool_call>": "wrapped",
+    f"<tool_call><function=magnify><parameter=regions>[{BOX}]</parameter></function></tool_call>": "ok",
+    f"<tool_call><function=magnify><parameter=regions>[{BOX}]</parameter><parameter=label>dog</parameter></function>"
+    "</tool_call>": "wrapped",
+}
+
+
+@pytest.mark.parametrize("frame", ["thousand", "pixels"])
+@pytest.mark.parametrize("text", FORMS)
+def test_what_real_models_write_is_read_as_what_it_means(text, frame):
+    reply = parse_reply(text)
+    [region] = protocol.read_regions(reply.call["regions"], frame, *SIZES, 2)
+    assert {region.outcome, reply.form} - {"ok"} == {FORMS[text]} - {"ok"} and region.usable
+    assert region.box == {"thousand": (100, 200, 300, 400), "pixels": (200, 400, 600, 800)}[frame]
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_a_look_counts_the_form_of_its_call(text, policy, smoke_run, tmp_path):
+    Image.new("RGB", (1000, 500)).save(tmp_path / "a.png")
+    look = Look(replace(Agent.of(smoke_run, policy), folder=tmp_path), replace(make_trajectory().sample, image="a.png"))
+    assert len(look.magnify(**parse_reply(text).call)) == 1
+    assert [(r.box, r.outcome) for r in look.trajectory([text], [9]).regions] == [((100, 100, 300, 200), FORMS[text])]
+
+
+@pytest.mark.parametrize("frame", ["thousand", "pixels"])
+def test_shares_of_the_sides_are_the_same_in_every_frame(frame):
+    found = protocol.read_regions([[0.1, 0.2, 0.3, 0.4], {"bbox_2d": ["0.5", "0", "1.0", "0.25"]}], frame, *SIZES, 2)
+    assert [(r.box, r.outcome) for r in found] == [((100, 200, 300, 400), "shares"), ((500, 0, 1000, 250), "shares")]
+
+
+@pytest.mark.parametrize(
+    "raw, outcome",
+    [
+        ([[0, 0, 1, 1]], "tiny"), ([["a", "b", "c", "d"]], "not_a_box"), ([["1e3", "0", "2", "3"]], "not_a_box"),
+        ([{"bbox": [1, 2, 30, 40]}], "not_a_box"), ([{"bbox_2d": "left"}], "not_a_box"), ({"bbox_2d": []}, "not_a_box"),
+        ([["300", "200", "100", "400"]], "reversed"), ([{"bbox_2d": [-50, 0, 500, 500]}], "clipped"),
+        ([{"bbox_2d": [0, 0, 1000, 1000]}], "whole"), ([["0x1", "0", "2", "3"]], "not_a_box"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_region_counts_before_its_form(raw, outcome):
+    assert [r.outcome for r in protocol.read_regions(raw, "thousand", *SIZES, 2)] == [outcome]
+
+
+def test_the_format_reward_still_teaches_what_was_asked_for():
+    view = records.View((0, 0, 10, 10), (128, 128))
+    paid = {
+        form: rewards.regions(make_trajectory(regions=(records.Region((0, 0, 9, 9), form),), views=(view,)))
+        for form in records.FORMS
+    }
+    assert set(paid.values()) == {0.0}

@@ -9,7 +9,7 @@ from mags_kit.method import fit, protocol
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
 from mags_kit.method.replies import parse_reply
-from mags_kit.records import Box, Outcome, Region, Sample, Trajectory, blame
+from mags_kit.records import Box, Looked, Outcome, Region, Sample, Trajectory, blame
 from mags_kit.runs import Run
 
 
@@ -87,6 +87,7 @@ class Look:
         if self.bug:
             raise self.bug
         first, last = parse_reply(replies[0]), parse_reply(replies[-1])
+        regions = [Region(r.box, first.form) if r.outcome == Looked.OK else r for r in self.regions]
         whole = self.called or self.rounds == 1
         if whole and last.answer is not None:
             outcome = Outcome.ANSWERED
@@ -95,7 +96,7 @@ class Look:
         else:
             outcome = Outcome.NO_ANSWER if whole else Outcome.NO_CALL
         return Trajectory(
-            self.sample, self.image.size, condition, tuple(replies), tuple(lengths), tuple(self.regions),
+            self.sample, self.image.size, condition, tuple(replies), tuple(lengths), tuple(regions),
             tuple(self.views), self.agent.magnifier.network, first.draft, last.verdict if len(replies) == 2 else None,
             last.answer, outcome,
         )  # fmt: skip

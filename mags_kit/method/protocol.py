@@ -54,6 +54,7 @@ PROMPTS = {
         ),
     },
 }
+NUMBER = r"[+-]?\d{1,9}(\.\d{1,9})?"  # as text
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
 
 # The compact template: TRL asks that tool calls and tool messages are rendered and that a prefix stays a prefix.
@@ -148,18 +149,26 @@ def _scale(frame, view, source) -> tuple[float, float]:
 def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int = 8) -> list[Region]:
     """What a policy wrote for `regions` -> regions in source pixels, each with what became of it. Never raises.
 
-    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.Looked`.
+    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.Looked`. What real
+    models write instead of [x0, y0, x1, y1] is read as what it means, and what is not wrong with the region otherwise
+    has an outcome that says so.
     """
     if not isinstance(raw, (list, tuple)):
         raw = [raw]
-    if len(raw) == 4 and all(_is_number(v) for v in raw):
+    if _as_box(raw)[0]:
         raw = [raw]  # one bare box
     regions: list[Region] = []
     for item in raw[:32]:
-        if not (isinstance(item, (list, tuple)) and len(item) == 4 and all(_is_number(v) for v in item)):
+        box, form = _as_box(item)
+        if box is None:
             regions.append(Region((0, 0, 0, 0), Looked.NOT_A_BOX))
             continue
-        region = _settle(to_source(item, frame, view, source), source, min_side)
+        if form == Looked.SHARES:
+            box = [v * side for v, side in zip(box, (*source, *source), strict=True)]
+        else:
+            box = to_source(box, frame, view, source)
+        region = _settle(box, source, min_side)
+        region = Region(region.box, form) if region.outcome == Looked.OK else region
         usable = [r.box for r in regions if r.usable]
         if region.usable and region.box in usable:
             region = Region(region.box, Looked.DUPLICATE)
@@ -167,6 +176,23 @@ def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int 
             region = Region(region.box, Looked.SURPLUS)
         regions.append(region)
     return regions
+
+
+def _as_box(item) -> tuple[list | None, str]:
+    """Four numbers, and the form that they were written in; None where it is no box."""
+    form = Looked.OK
+    if isinstance(item, dict) and "bbox_2d" in item:
+        item, form = item["bbox_2d"], Looked.LABELLED
+    if not (isinstance(item, (list, tuple)) and len(item) == 4):
+        return None, form
+    if any(isinstance(v, str) for v in item):
+        item = [float(v) if isinstance(v, str) and re.fullmatch(NUMBER, v.strip()) else v for v in item]
+        form = Looked.AS_TEXT
+    if not all(_is_number(v) for v in item):
+        return None, form
+    if all(0 <= v <= 1 for v in item) and any(v % 1 for v in item):  # [0, 0, 1, 1] are pixels or thousandths
+        form = Looked.SHARES
+    return list(item), form
 
 
 def _is_number(value) -> bool:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mags_kit.method.protocol import ANSWER, CALL, DRAFT, TAGS, THINK, TOOL, VERDICT, VERDICTS
+from mags_kit.records import Looked
 
 CALLING = CALL[0].strip("<>")
+# Qwen3.5's form of a call
 XML = re.compile(
-    rf"\s*<function={TOOL}>\s*<parameter=regions>(.*)</parameter>\s*</function>\s*", re.DOTALL
-)  # Qwen3.5's
+    rf"<function={TOOL}>\s*<parameter=regions>((?:(?!<parameter=).)*)</parameter>(.*)</function>", re.DOTALL
+)
+FENCE = re.compile(r"```\w*\s(.*)```", re.DOTALL)
 TAG = re.compile(f"<(/?)({'|'.join((*TAGS, CALLING))})>")
 BRACKETS = 200  # in a call, at most: 64 boxes and more; Python's JSON reader raises where they nest a thousand deep
 
@@ -36,6 +39,7 @@ class Reply:
     answer: str | None
     called: bool  # a tool call was opened, readable or not
     call: dict | None  # its arguments, `{"regions": …}`, where it can be read
+    form: str = Looked.OK  # as it was asked for, or one of `records.FORMS`
 
 
 def parse_reply(text: str) -> Reply:
@@ -45,7 +49,7 @@ def parse_reply(text: str) -> Reply:
     called = any(part.tag == CALLING for part in found)
     verdict = last.get(VERDICT, "").lower().strip(". ")
     verdict = verdict if verdict in VERDICTS else None
-    return Reply(last.get(DRAFT), verdict, last.get(ANSWER), called, _arguments(last.get(CALLING, "")))
+    return Reply(last.get(DRAFT), verdict, last.get(ANSWER), called, *_arguments(last.get(CALLING, "")))
 
 
 def parts(text: str) -> list[Part]:
@@ -89,15 +93,35 @@ def _closing(tags: list[re.Match], at: int, last: dict[str, int]) -> int | None:
     return last[name]
 
 
-def _arguments(call: str) -> dict | None:
-    """The arguments of a tool call, if it is one of the tool with the arguments that it takes: else nothing."""
-    if written := XML.fullmatch(call):
-        return {"regions": _json(written[1])}
-    match _json(call):
-        case {"name": name, "arguments": {"regions": regions, **others}} if name == TOOL and not others:
-            inner = _json(regions) if isinstance(regions, str) else None  # a list as text, which some models write
-            return {"regions": inner if isinstance(inner, list) else regions}
-    return None
+def _arguments(call: str) -> tuple[dict | None, str]:
+    """The arguments of a tool call, if it is one of the tool and means regions, else nothing; and its form."""
+    fence = FENCE.fullmatch(call)
+    inner = fence[1].strip() if fence else call
+    form = Looked.WRAPPED if fence else Looked.OK
+    if written := XML.fullmatch(inner):
+        return {"regions": _json(written[1])}, Looked.WRAPPED if written[2].strip() else form
+    match _json(inner):
+        case {"name": name, "arguments": arguments} if name == TOOL:
+            if isinstance(arguments, str):
+                arguments, form = _json(arguments), Looked.AS_TEXT
+            regions, others = _regions(arguments)
+            if regions is None:
+                return None, Looked.OK
+            listed = _json(regions["regions"]) if isinstance(regions["regions"], str) else None
+            if isinstance(listed, list):
+                regions, form = {"regions": listed}, Looked.AS_TEXT
+            return regions, Looked.WRAPPED if others else form
+    return None, Looked.OK
+
+
+def _regions(arguments) -> tuple[dict | None, bool]:
+    """The regions among the arguments, and whether there are arguments that the tool does not take."""
+    match arguments:
+        case {"regions": regions, **others}:
+            return {"regions": regions}, bool(others)
+        case {"bbox_2d": _}:
+            return {"regions": [arguments]}, False
+    return None, False
 
 
 def _json(text: str):
