@@ -18,6 +18,7 @@ BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to what a view holds
 CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
 SELECTIONS = ("even", "hardest", "varied")
+SPARSE = "{}, sparse"  # a curriculum on the hardest samples, in so few steps that each is met but twice
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of all rewards that there are
@@ -57,10 +58,7 @@ class Config:
     test: int = 300  # questions that the result is measured on
     # curriculum RL
     selection: str = "even"  # which of the pool: spread over solve rates; or the `hardest`, or the most `varied`
-    curriculum: str = (
-        "easy_first"  # order over the stages; `shuffled`, `hard_first`, `learnable` (by what is solved now
-    )
-    # and then), `bandwidth` (by a first view that shrinks)
+    curriculum: str = "easy_first"  # order over the stages, or what else changes, see method.curriculum
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
@@ -88,6 +86,10 @@ class Config:
     # what the reference results and the ablations repeat
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
+    orders: tuple[str, ...] = (
+        *CURRICULA,
+        *map(SPARSE.format, CURRICULA),
+    )  # curricula in two regimes, see runs.variants
     # the embedded base model, trained from nothing by notebook 00
     base_steps: tuple[int, ...] = (900, 400, 450, 600, 500)  # steps of its phases, see tiny.lessons.PHASES
     # evaluation
@@ -184,7 +186,8 @@ _PAPER = Config(
 )  # fmt: skip
 _SMOKE = Config(
     pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
-    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), base_steps=(2, 2, 2, 2, 2),
+    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,),
+    orders=("learnable", "shuffled, sparse"), base_steps=(2, 2, 2, 2, 2),
 )  # fmt: skip
 PROFILES = {
     "smoke": _SMOKE,
@@ -212,7 +215,7 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise ValueError(f"setting {name!r} is unknown; {hint}")
-        changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
+        changes[name] = dials.typed(name, value, getattr(PROFILES[profile], name))
     return replace(PROFILES[profile], **changes)
 
 
@@ -225,26 +228,3 @@ def parse_settings(text: str) -> dict:
     if not isinstance(settings, dict):
         raise ValueError(f"SET={text!r}; expected a mapping like '{{seed: 1, test: 90}}'")
     return settings
-
-
-def _typed(name, value, default):
-    """The value in the type of the default, or an error that names both."""
-    if name in SIZES:
-        if value != AUTO and type(value) is not int:
-            raise ValueError(f"{name}={value!r} is {type(value).__name__}; expected int or {AUTO!r}, as {default!r}")
-        return value
-    if isinstance(default, tuple):
-        values = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(_typed(name, v, default[0]) for v in values)
-    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-4 as text
-        except ValueError:
-            pass
-    if type(value) is not type(default):
-        raise ValueError(
-            f"{name}={value!r} is {type(value).__name__}; expected {type(default).__name__}, as {default!r}"
-        )
-    if isinstance(default, dict):
-        return {**default, **value}
-    return value

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mags_kit import steps
-from mags_kit.config import BENCHMARKS, PROFILES, load_config
+from mags_kit.config import BENCHMARKS, PROFILES, SPARSE, load_config
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.look import Agent
@@ -137,14 +137,16 @@ def after_each_variant(run: Run) -> dict[str, list[Trajectory]]:
 
 
 def ablations(run: Run, trajectories: dict[str, list]) -> dict[str, dict]:
-    """`ablations.json`: each variant's accuracy by seed, and what it differs from the first, all seeds together."""
-    reference = next(iter(trajectories.values()))
+    """`ablations.json`: each variant's accuracy by seed, and what it differs from the first of its regime, all seeds
+    together, with `two-way` intervals for other questions and other seeds."""
+    sparse = [variant for variant in trajectories if variant.endswith(SPARSE.format(""))]
+    first = {variant: sparse[0] if variant in sparse else next(iter(trajectories)) for variant in trajectories}
     return {
         variant: {
             "accuracy": {
                 f"seed {seed}": accuracy(one)["accuracy"] for seed, one in zip(seeds(run.config), each, strict=True)
             },
-            "less the curriculum": seeds_difference(each, reference),
+            "less the curriculum": _over_seeds(each, trajectories[first[variant]]),
         }
         for variant, each in trajectories.items()
     }

@@ -197,7 +197,7 @@ def test_other_versions_are_said_and_make_nothing_stale(run):
 
 def test_every_setting_matters_to_a_step_or_to_none_on_purpose():
     named = {*steps.DATA, *steps.POOL, *steps.CURATED, *steps.TRAINING, *steps.ANSWERS, *steps.DRAWN, *steps.BASE}
-    assert {f.name for f in fields(Config)} - named == {"other_seeds", "sizes", "grid", "tracker"}
+    assert {f.name for f in fields(Config)} - named == {"other_seeds", "sizes", "orders", "grid", "tracker"}
 
 
 def test_answers_that_rest_on_others_are_stale_with_them(tmp_path):
