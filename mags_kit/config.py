@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from mags_kit import dials
-from mags_kit.dials import AUTO, SIZES
+from mags_kit.dials import AUTO
 
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
