@@ -58,7 +58,8 @@ class Lessons:
             return encode(self.processor, _pointings(rng, 64, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
             talks = [_reading(rng, *each) for each in _cards(rng, 40)]
-            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in _cards(rng, 16)]
+            first = [(scene, card) for scene, card in _cards(rng, 32) if readable(card) or rng.uniform() < 0.4]
+            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:16]]
             return encode(self.processor, talks + _pointings(rng, 32, 0.1))
         talks, learned = [], []
         while len(talks) < BATCH:
@@ -72,7 +73,8 @@ class Lessons:
                 else:
                     talks.append(self._question(rng, scene, card, view, loose=None if kind == 2 else False))
                     talks[-1] = talks[-1][:2] if kind == 0 else talks[-1]
-        return encode(self.processor, talks, learned)
+        talks += [_reading(rng, *each) for each in _cards(rng, 12)]  # or reading is forgotten over pointing
+        return encode(self.processor, talks, learned + ["all"] * 12)
 
     def _question(self, rng, scene, card, view, loose: bool | None) -> list[dict]:
         """Two rounds. `loose` says whether round 1 looks at a large window; None: as often as the phase does."""
