@@ -232,8 +232,8 @@ def main(arguments: list[str] | None = None) -> None:
             parsed.does(parsed)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
+    except (MemoryError, RuntimeError, ImportError) as error:  # a library that finds no room is one, too
+        if not isinstance(error, MemoryError) and not re.search("allocate|out of memory|map segment", str(error)):
             raise
         said = str(error).strip().splitlines() or [type(error).__name__]
         hint = "smaller batch_size, rollout_batch or micro_batch need less; the same command goes on from there"

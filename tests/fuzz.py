@@ -165,7 +165,7 @@ class Given:
             row[mask.bool()].tolist()
             for row, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True)
         ]
-        looks = [environment.look for environment in self.trainer.environments]
+        looks = [each.look for each in self.trainer.environments]
         return here, [environment.trajectory(*pair) for pair in zip(looks, ids, strict=True)]
 
 

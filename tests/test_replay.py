@@ -103,9 +103,10 @@ def test_the_figure_has_a_picture_a_step_and_the_rewards_below(widget):
 
 
 def test_the_gif_has_a_frame_a_step(widget, tmp_path):
+    before = plt.get_fignums()
     moving = Image.open(io.BytesIO(replay.gif(widget.looks["better"][:3], tmp_path, seconds=0.5)))
     assert moving.format == "GIF" and moving.n_frames == 3 and moving.info["duration"] == 500
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == before
 
 
 def test_nothing_to_replay_is_a_sentence(tmp_path):
