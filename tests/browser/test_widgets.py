@@ -236,5 +236,6 @@ def test_how_long_the_next_trajectory_and_a_new_view_take(opened):
             return performance.now() - start }""", before,
         ))  # fmt: skip
     TOLD[f"{page.place}, view of a new region"] = statistics.median(times[1:]) / 1000
+    PICTURES.mkdir(parents=True, exist_ok=True)
     PICTURES.joinpath("seconds.json").write_text(json.dumps(TOLD, indent=2))
     assert max(TOLD.values()) < 5
