@@ -38,5 +38,7 @@ import os
 # By default trl and datasets report each run (model, GPU, data sets) to the hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+# Texts here are short; and where memory or processes are limited, tokenizers' threads end Python by a panic.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # On a CPU bitsandbytes says at its import that an optional package is missing, which nobody here has to act on.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
