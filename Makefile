@@ -105,7 +105,7 @@ test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
 
 KILLS   ?= 30
-chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (half an hour)
+chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (an hour and more)
 	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
 
 fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (half an hour on one core)

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from mags_kit import dials
-from mags_kit.dials import AUTO
+from mags_kit.dials import AUTO, SIZES
 
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
@@ -80,15 +81,14 @@ class Config:
     vllm_enable_sleep_mode: bool = False  # where vLLM and an update do not fit side by side; waking takes seconds
     rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
     validate_every: int = 10  # steps between two looks at the validation set
-    keep_rollouts: int = 10  # of the training samples every so-manieth has its rollouts stored, to be replayed; 0: none
+    keep_rollouts: int = 10  # every tenth training sample has its rollouts stored, to be replayed; 1: all, 0: none
     # what the reference results and the ablations repeat
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     # the embedded base model, trained from nothing by notebook 00
     base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 240)  # steps of its phases, see tiny.lessons.PHASES
-    # evaluation
+    # evaluation, and all
     grid: str = "short"  # ways to answer that are measured: four, or `full` (see report.conditions)
-    # all
     batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
     seed: int = 0
@@ -217,7 +217,7 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise ValueError(f"setting {name!r} is unknown; {hint}")
-        changes[name] = dials.typed(name, value, getattr(PROFILES[profile], name))
+        changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
     return replace(PROFILES[profile], **changes)
 
 
@@ -230,3 +230,21 @@ def parse_settings(text: str) -> dict:
     if not isinstance(settings, dict):
         raise ValueError(f"SET={text!r}; expected a mapping like '{{seed: 1, test: 90}}'")
     return settings
+
+
+def _typed(name, value, default):
+    """The value in the type of the default, or an error that names both."""
+    kind = f"int or {AUTO!r}" if name in SIZES else type(default).__name__
+    wrong = ValueError(f"{name}={value!r} is {type(value).__name__}; expected {kind}, as {default!r}")
+    if name in SIZES and value != AUTO and type(value) is not int:
+        raise wrong
+    if name in SIZES:
+        return value
+    if isinstance(default, tuple):
+        return tuple(_typed(name, v, default[0]) for v in (value if isinstance(value, (list, tuple)) else [value]))
+    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return float(value)  # YAML reads 1e-4 as text
+    if type(value) is not type(default):
+        raise wrong
+    return {**default, **value} if isinstance(default, dict) else value

@@ -65,26 +65,3 @@ def _check_step(config) -> None:
         )
     if micro < 1 or sampled % micro:
         raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
-
-
-def typed(name, value, default):
-    """The value in the type of the default, or an error that names both."""
-    if name in SIZES:
-        if value != AUTO and type(value) is not int:
-            raise ValueError(f"{name}={value!r} is {type(value).__name__}; expected int or {AUTO!r}, as {default!r}")
-        return value
-    if isinstance(default, tuple):
-        values = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(typed(name, v, default[0]) for v in values)
-    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-4 as text
-        except ValueError:
-            pass
-    if type(value) is not type(default):
-        raise ValueError(
-            f"{name}={value!r} is {type(value).__name__}; expected {type(default).__name__}, as {default!r}"
-        )
-    if isinstance(default, dict):
-        return {**default, **value}
-    return value

@@ -96,6 +96,11 @@ class Region:
     outcome: str  # one of `Looked`
 
     @property
+    def said(self) -> str:
+        """The outcome, to be read."""
+        return self.outcome.replace("_", " ")
+
+    @property
     def usable(self) -> bool:
         return self.outcome in USABLE
 

@@ -24,7 +24,7 @@ class Seen:
 
     def __str__(self) -> str:
         t = self.trajectory
-        regions = [f"{', '.join(map(str, r.box))} ({r.outcome.replace('_', ' ')})" for r in t.regions]
+        regions = [f"{', '.join(map(str, r.box))} ({r.said})" for r in t.regions]
         rows = {
             "draft": t.draft, "regions": "; ".join(regions) or f"none: no call of {TOOL}",
             "verdict": words(t) or None, "answer": t.answer, "figure": self.figure,

@@ -31,7 +31,7 @@ def group(name, answers):
 @pytest.mark.parametrize(
     "every, ids", [(0, [set(), set()]), (2, [{"s0", "s2"}, {"s0", "s2", "s4"}]), (9, [{"s0"}] * 2)]
 )
-def test_every_so_manieth_sample_is_kept_the_same_in_each_stage(tmp_path, every, ids):
+def test_every_nth_sample_is_kept_the_same_in_each_stage(tmp_path, every, ids):
     made = [kept(tmp_path, number, every) for number in (0, 1)]
     assert [one.samples for one in made] == ids
     made[1].add(0, group("s0", ["3", "1"]))

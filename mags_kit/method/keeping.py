@@ -10,7 +10,7 @@ from mags_kit.runs import Run
 
 
 class Kept:
-    """The rollouts of every so-manieth sample of a stage (`keep_rollouts`), whole groups, in `rollouts.jsonl`.
+    """The rollouts of every n-th sample of a stage (n: `keep_rollouts`), whole groups, in `rollouts.jsonl`.
 
     A later stage begins with the samples of the one before it, so the same samples are kept in both.
     """

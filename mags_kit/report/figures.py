@@ -206,7 +206,7 @@ def draw_regions(axis, image, t: Trajectory) -> None:
         x, y = min(max(region.box[0], 0), image.width), min(max(region.box[1], 0), image.height)  # stay on the image
         side = "top" if y < image.height / 8 else "bottom"
         patch = {"facecolor": colour(i), "edgecolor": "none", "pad": 1.5}
-        text = str(i + 1) if region.outcome == Looked.OK else f"{i + 1} {region.outcome.replace('_', ' ')}"
+        text = str(i + 1) if region.outcome == Looked.OK else f"{i + 1} {region.said}"
         inside = {"xytext": (1.5, -2.5 if side == "top" else 0), "textcoords": "offset points"}  # of the image's edge
         axis.annotate(text, (x, y), **inside, color="white", fontsize=8, bbox=patch, va=side, clip_on=True)
     for box in t.sample.boxes:

@@ -97,7 +97,7 @@ def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Bo
         box = [min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])]
         _frame(pen, box, "white", 2 * line)
         _frame(pen, box, colour(i), line, 0 if region.usable else 4 * line)
-        text = f" {i + 1} " if region.usable else f" {i + 1} {region.outcome.replace('_', ' ')} "
+        text = f" {i + 1} " if region.usable else f" {i + 1} {region.said} "
         wide = pen.textlength(text, font=font)
         x, y = max(0, min(box[0], small.width - wide)), min(max(0, box[1] - high), small.height - high)
         pen.rectangle((x, y, x + wide, y + high), fill=colour(i))
