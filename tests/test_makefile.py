@@ -1,5 +1,6 @@
 """The Makefile where paths are unusual. Nothing is built: `make -n` says what would be done."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,8 +20,11 @@ def make(tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
 
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # of the `make test` that may have started this
+    env = {name: value for name, value in os.environ.items() if name not in outer}
+
     def run(*arguments):
-        return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True)
+        return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, env=env)
 
     return run
 
