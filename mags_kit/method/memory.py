@@ -11,6 +11,7 @@ from functools import lru_cache
 from mags_kit import compat
 from mags_kit.config import OPTIMIZERS, Config
 from mags_kit.method.families import Family, family_of
+from mags_kit.method.features import ROOM
 from mags_kit.method.networks import PACKAGED
 from mags_kit.method.policy import check_stored, model_path, not_a_model
 
@@ -57,9 +58,8 @@ def _qwen3_5(*sizes: int, tower: dict, values: int, tied: bool = True) -> dict:
 
 
 # From huggingface.co/NAME/blob/main/config.json, so that a plan needs no network; those of Qwen3-VL and Qwen3.5 by
-# copies of it in public code (kohya-ss/musubi-tuner, NVIDIA/TensorRT-LLM, THUDM/slime and others), which agree. They
-# give the model cards' numbers of parameters: Qwen3.5's with the layer that predicts a second token, which
-# transformers leaves out (the weights of 9B to the byte: 19,306,216,416).
+# copies in public code (kohya-ss/musubi-tuner, NVIDIA/TensorRT-LLM, THUDM/slime and others), which agree. They give the
+# model cards' numbers of parameters, Qwen3.5's less a layer that transformers leaves out (9B: 19,306,216,416 bytes).
 PUBLISHED = {
     "Qwen/Qwen2.5-VL-3B-Instruct": _qwen2_5_vl(2048, 11008, 36, 16, 2, tied=True),
     "Qwen/Qwen2.5-VL-7B-Instruct": _qwen2_5_vl(3584, 18944, 28, 28, 4, tied=False),
@@ -217,13 +217,19 @@ def _images(config: Config, shape: Shape, patches: int) -> int:
     return config.step_batches[0] * patches * 3 * vision.temporal_patch_size * vision.patch_size**2 * 4
 
 
+def _features(config: Config, vision, patches: int) -> float:
+    """What `features` keeps of the images of a step, in half precision."""
+    numbers = vision.out_hidden_size * (1 + len(getattr(vision, "deepstack_visual_indexes", None) or ()))
+    return min(ROOM, config.step_batches[0] * patches / vision.spatial_merge_size**2 * numbers * 2)
+
+
 def by_part(config: Config, shape: Shape) -> dict[str, dict[str, float]]:
     """GPU bytes: what stands through training, and what each of its phases adds at its peak."""
     sizes = lengths(config, shape)
     # 64 channels in float32 at four times the side, three of them at once; the compact network enlarges last
     enlarging = config.view_pixels * (16 if PACKAGED.get(config.magnifier, (0, 0, 1))[2] else 1) * 64 * 4 * 3
     return {
-        "standing": standing(config, shape),
+        "standing": standing(config, shape) | {"features": _features(config, shape.model.vision_config, sizes[2])},
         "sampling": sampling(config, shape, *sizes),
         "update": update(config, shape, *sizes),
         "enlarging": {"network": enlarging if config.magnifier not in ("bicubic", "none") else 0},
