@@ -23,7 +23,7 @@ an hour: how a sample goes through it is `experiments`' three steps, `measure_po
               inspector, replay, progress, playground, handling    trajectories, training again, your own hand
               rescore, compare, claims    a stored run scored anew; two runs; what the README claims
     hardware/ plan, measure, random_model    what a run needs beside what is here, and what it took
-    experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
+    experiments, pipeline, commands, __main__   a run's parts, seeds and variants; the notebooks; the command line
     holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done
     single, serve                     one look from the shell; the widgets as a page
     status, chaos                     all of that, step by step; a run that is killed, and one that is not

@@ -27,7 +27,7 @@ ORDER = """
     report.inspector report.replay report.progress report.playground report.handling
     report.judge report.page report.export report.rescore report.compare report.claims
     hardware.plan hardware.random_model hardware.measure
-    single serve experiments status pipeline chaos pipes __main__
+    single serve experiments status pipeline chaos pipes commands __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}
