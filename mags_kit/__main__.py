@@ -101,6 +101,19 @@ def measure(arguments) -> None:
     print(json.dumps(measure.measure(arguments.profile, arguments.set, arguments.tiny, arguments.quick), indent=2))
 
 
+def run_bench(arguments) -> None:
+    from mags_kit.hardware import bench
+
+    of = reopen(arguments.of) if arguments.of else bench.earlier()
+    opened = begin(arguments.profile, arguments.name or "bench", parse_settings(arguments.set), "`mags_kit bench`")
+    result = bench.bench(opened, of, arguments.repeats, arguments.quick)
+    print(bench.table(result))
+    holder.leave(opened.path)
+    print(opened.path / "bench.json")
+    if result["differ"]:
+        raise SystemExit(f"mags_kit: {result['differ']}")
+
+
 def give(arguments) -> None:
     """`merge` and `publish`: what a run has to give away."""
     from mags_kit.report import export
@@ -163,7 +176,7 @@ def _functions() -> dict:
     """Command -> what does it."""
     return {
         "run": run, "curate": parts, "train": parts, "evaluate": evaluate, "status": show_status, "plan": plan,
-        "measure": measure, "merge": give, "publish": give, "chaos": make_chaos, "look": look,
+        "measure": measure, "bench": run_bench, "merge": give, "publish": give, "chaos": make_chaos, "look": look,
         "inspect": inspect, "rescore": hold, "check": hold, "compare": compare, "try": try_settings,
     }  # fmt: skip
 

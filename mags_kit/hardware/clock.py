@@ -17,7 +17,7 @@ class Row:
     """One line of the benchmark: a number for each repeat, in `unit`.
 
     `floor` are the seconds that the matrix products of one repeat need alone, `ratio` is how many times as long the
-    median repeat took; None where there are no products, or nothing was timed.
+    median repeat took; None where there are no products, or nothing was timed. `size` is that of a series.
     """
 
     part: str
@@ -27,6 +27,7 @@ class Row:
     floor: float | None = None
     ratio: float | None = None
     note: str = ""
+    size: float | None = None
 
     @classmethod
     def timed(cls, part: str, name: str, seconds: list[float], unit: str = "s", count: float = 1, floor=None, note=""):
@@ -45,7 +46,7 @@ class Row:
         return {
             "part": self.part, "name": self.name, "unit": self.unit,
             **dict(zip(("q1", "median", "q3"), spread, strict=True)), "values": list(self.values),
-            "floor seconds": self.floor, "times the floor": self.ratio, "note": self.note,
+            "floor seconds": self.floor, "times the floor": self.ratio, "note": self.note, "size": self.size,
         }  # fmt: skip
 
 

@@ -37,7 +37,9 @@ LARGE = {
         "num_position_embeddings": 256, "deepstack_visual_indexes": [3],
     },
 }  # fmt: skip
-LARGE_BATCHES = (1, 8)
+LARGE_BATCHES = (1, 4)
+LARGE_TOKENS = 32  # sampled in its round 1
+LARGE_REPEATS = 3  # at most: a rollout by it takes seconds
 LARGE_SETTINGS = {"prompt_style": "full", "round_tokens": 64, "max_regions": 1, "magnifier": "bicubic"}
 
 
@@ -170,8 +172,9 @@ def large_rows(ground: Ground) -> Iterator[Row]:
     config = replace(ground.run.config, model=str(path), **LARGE_SETTINGS)
     run = Run(ground.run.path.parent / "large", config, parent=ground.run)
     policy = training.load_policy(config, trainable=True)
-    full_replies(policy, config)
+    full_replies(policy, config, LARGE_TOKENS)
     size = memory.shape_of(config.model).parameters / 1e6
     made, counts = tasks(ground, run, policy, LARGE_BATCHES, LARGE_BATCHES[-1])
+    ground = replace(ground, repeats=min(ground.repeats, LARGE_REPEATS))
     timed, _ = ground.timed(f"{PART}, {size:.0f} million parameters", made, counts, "rollouts/s")
     yield from (replace(row, note="random weights, full replies") for row in timed)
