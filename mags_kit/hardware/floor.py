@@ -79,7 +79,8 @@ class Products:
         rows = inputs[0].numel() // layer.in_features
         missing = 2 * rows * layer.in_features * layer.out_features - (self.total - self.open.pop())
         if missing > 0:
-            self.flops[(1, rows, layer.in_features, layer.out_features, str(inputs[0].dtype))] += missing
+            number = str(layer.compute_dtype or inputs[0].dtype)
+            self.flops[(1, rows, layer.in_features, layer.out_features, number)] += missing
 
 
 def _shape(operation: str, arguments: tuple, flops: int) -> Shape:
@@ -89,7 +90,7 @@ def _shape(operation: str, arguments: tuple, flops: int) -> Shape:
     tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
     later = operation.endswith("backward") or operation in ("addmm", "baddbmm")  # another tensor comes before the two
     left, right = tensors[1:3] if later else tensors[:2]
-    number = str(right.dtype)
+    number = str(right.dtype if right.is_floating_point() else torch.float32)
     if "attention" in operation:  # queries by keys, and what that gives by values, which is as large
         return left.shape[:2].numel(), left.shape[2], left.shape[3], right.shape[2], number
     if "convolution" in operation:

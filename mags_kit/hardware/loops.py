@@ -25,7 +25,7 @@ PART = "rollouts"
 BATCHES = (1, 4, 16, 48, 64)
 LEAST = 16  # rollouts that are timed together, at least
 NAMES = ("batch {}", "TRL's loop, batch {}", "one call a sample")  # of the rows; the first is the kit's
-# A Qwen3-VL of about 100 million parameters, 77 in the text's layers, 29 in the tower and what joins them.
+# A Qwen3-VL of about 100 million parameters, 76 in the text's layers, 22 in the tower and what joins them.
 LARGE = {
     "text_config": {
         "vocab_size": 1024, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12,

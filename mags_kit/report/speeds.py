@@ -19,7 +19,12 @@ def show_speeds(rows: list[dict], title: str):
     views = [row for row in rows if row["unit"] == "views/s"]
     tall = max(len(rollouts) + len(views), len(parts) + 14)
     figure, axes = plt.subplots(2, 2, figsize=(14, 0.28 * tall + 3), layout="constrained")
-    _bars(axes[0, 0], rollouts, "two-round rollouts a second", lambda row: ORANGE if "," in row["name"] else BLUE)
+    _bars(
+        axes[0, 0],
+        rollouts,
+        "two-round rollouts a second",
+        lambda row: BLUE if row["name"].startswith("batch") else ORANGE,
+    )
     axes[0, 0].set_title("rollouts: the kit (blue), others (orange)")
     _bars(axes[0, 1], parts, "seconds", lambda row: GREY if "no model" in row["note"] else BLUE)
     axes[0, 1].set_title("a training step: a model's compute (blue), the rest (grey)")
