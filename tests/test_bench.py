@@ -132,6 +132,19 @@ def test_three_ways_make_the_same_trajectories(ground):
     assert all(row.unit == "rollouts/s" and row.values[0] > 0 and row.ratio > 0.5 for row in timed)
 
 
+@pytest.mark.slow
+def test_a_model_of_random_weights_is_measured_with_replies_that_are_given(ground, monkeypatch):
+    text = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
+    text |= {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 2, 2]}
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
+    vision |= {"num_position_embeddings": 256, "deepstack_visual_indexes": [0]}
+    monkeypatch.setattr(loops, "LARGE", {"text_config": text, "vision_config": vision})
+    rows = [*loops.large_rows(ground)]
+    assert [row.name for row in rows][-1] == "one call a sample" and len(rows) == 5
+    assert {row.part for row in rows} == {"rollouts, 0 million parameters"} and all(row.ratio > 0.5 for row in rows)
+
+
 def test_trajectories_that_differ_are_a_sentence():
     wrong = Row("rollouts", "same trajectories in batches as one by one", "", (False,), note="7 of 8").told()
     said = "same trajectories in batches as one by one: only 7 of 8"

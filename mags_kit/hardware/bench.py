@@ -46,7 +46,7 @@ def bench(run: Run, of: Run | None, repeats: int, quick: bool = False) -> dict:
     """Measure all parts with the settings of `run`, and what `of` has stored; the result is also `bench.json`."""
     if repeats < 1:
         raise ValueError(f"--repeats {repeats}: expected at least 1")
-    begun = time.perf_counter()
+    begun, rows, peaks = time.perf_counter(), [], []
     result = {"made with": environment(), "quick": quick, "repeats": repeats, "load": [_load()], "rows": []}
     with tempfile.TemporaryDirectory() as folder:
         changes = asdict(run.config) | SIZES | {"pool": FEW if quick else POOL}
@@ -56,9 +56,9 @@ def bench(run: Run, of: Run | None, repeats: int, quick: bool = False) -> dict:
         ground = Ground(work, repeats, quick)
         for name in [part for part in PARTS if not (quick and part in LONG)]:
             clock.forget_peak()
-            rows = [*PARTS[name](ground)]
-            rows.append(Row("memory", f"at the peak of: {name}", "GB", (clock.peak() / GB,)))
-            result["rows"] += [row.told() for row in rows]
+            rows += [row.told() for row in PARTS[name](ground)]
+            peaks.append(Row("memory", f"at the peak of: {name}", "GB", (clock.peak() / GB,)).told())
+            result["rows"] = rows + peaks
             write_json(run.path / "bench.json", result)  # for whoever waits no longer
         holder.leave(work.path)
     result["rows"] += [row.told() for row in starting.stored_rows(of)] if of else []
@@ -105,7 +105,7 @@ def table(result: dict) -> str:
         if row["part"] != part:
             part = row["part"]
             lines += ["", part]
-        lines.append(f"  {row['name']:<58}{_told(row):<38}{row['note']}".rstrip())
+        lines.append(f"  {row['name']:<58}{_told(row):<50}{row['note']}".rstrip())
     busy = ", ".join("?" if load is None else f"{load:.1f}" for load in result["load"])
     lines += ["", f"{result['made with']['device']}; load before and after: {busy}; {result['seconds']:.0f} s in all"]
     return "\n".join(lines).strip()

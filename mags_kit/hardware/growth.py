@@ -65,9 +65,10 @@ def _choosing(ground: Ground) -> dict[int, Callable]:
 
 
 def _rollouts(ground: Ground, regions: int = 1, **settings) -> Callable:
-    """Rollouts at once, whose calls ask for so many regions of 64 x 64 pixels, under changed settings."""
+    """Rollouts at once, whose calls ask for so many regions under changed settings: of 32 x 32 pixels, so that each is
+    enlarged by the network."""
     agent, samples = Agent.of(_changed(ground, **settings), ground.policy), ground.samples[:ROLLOUTS]
-    boxes = [(16 * i, 64 * i, 16 * i + 64, 64 * i + 64) for i in range(regions)]
+    boxes = [(16 * i, 64 * i, 16 * i + 32, 64 * i + 32) for i in range(regions)]
     return partial(rollout, agent, samples, regions=[boxes] * len(samples), progress=False)
 
 

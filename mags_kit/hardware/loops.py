@@ -141,10 +141,8 @@ def tasks(ground: Ground, run: Run, policy: Policy, batches: tuple, least: int) 
         ours = partial(rollout, sized, samples[:count], condition="training", progress=False)
         made |= {kit.format(batch): ours, theirs.format(batch): partial(trl, count, batch)}
         counts |= {kit.format(batch): count, theirs.format(batch): count}
-    made[plainly], counts[plainly] = (
-        partial(plain, agent, samples[: min(least, len(samples))]),
-        min(least, len(samples)),
-    )
+    few = samples[:least]
+    made[plainly], counts[plainly] = partial(plain, agent, few), len(few)
     return made, counts
 
 
@@ -158,8 +156,8 @@ def rows(ground: Ground) -> Iterator[Row]:
     one = replace(agent, config=replace(agent.config, batch_size=1))
     alone = rollout(one, ground.samples[: max(counts.values())], condition="training", progress=False)
     for kind, name in zip(NAMES, ("in batches", "in TRL's loop", "in the plain loop"), strict=True):
-        batched = [given[n] for n in given if n in {kind.format(batch) for batch in batches}]
-        pairs = [pair for each in batched for pair in zip(each, alone, strict=False)]
+        names = {kind.format(batch) for batch in batches} - {NAMES[0].format(1)}  # which is one by one itself
+        pairs = [pair for each in names for pair in zip(given[each], alone, strict=False)]
         same = sum(a == b for a, b in pairs)
         note = f"{same} of {len(pairs)}, greedy, in {precision()}"
         yield Row(PART, f"same trajectories {name} as one by one", "", (same == len(pairs),), note=note)
