@@ -149,7 +149,7 @@ def test_trajectories_that_differ_are_a_sentence():
     wrong = Row("rollouts", "same trajectories in batches as one by one", "", (False,), note="7 of 8").told()
     said = "same trajectories in batches as one by one: only 7 of 8"
     assert bench.differ([wrong]) == ("" if torch.cuda.is_available() else said)
-    assert bench.differ([wrong | {"values": [True]}]) == ""
+    assert bench.differ([wrong | {"values": [True]}, wrong | {"values": [0.0]}]) == ""
 
 
 @pytest.mark.slow
