@@ -40,7 +40,13 @@ LARGE = {
 LARGE_BATCHES = (1, 4)
 LARGE_TOKENS = 32  # sampled in its round 1
 LARGE_REPEATS = 3  # at most: a rollout by it takes seconds
-LARGE_SETTINGS = {"prompt_style": "full", "round_tokens": 64, "max_regions": 1, "magnifier": "bicubic"}
+LARGE_SETTINGS = {
+    "four_bit": False,
+    "prompt_style": "full",
+    "round_tokens": 64,
+    "max_regions": 1,
+    "magnifier": "bicubic",
+}
 
 
 class Stop(Exception):
@@ -175,4 +181,4 @@ def large_rows(ground: Ground) -> Iterator[Row]:
     made, counts = tasks(ground, run, policy, LARGE_BATCHES, LARGE_BATCHES[-1])
     ground = replace(ground, repeats=min(ground.repeats, LARGE_REPEATS))
     timed, _ = ground.timed(f"{PART}, {size:.0f} million parameters", made, counts, "rollouts/s")
-    yield from (replace(row, note="random weights, full replies") for row in timed)
+    yield from (replace(row, note="random weights in full precision, full replies") for row in timed)
