@@ -21,7 +21,7 @@ $(error VENV=$(VENV): make can't build in a folder with a space in its name; nam
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure merge look inspect rescore compare check test test-browser chaos fuzz lab lock check-lock clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure bench merge look inspect rescore compare check test test-browser chaos fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what 
 measure: PROFILE = paper
 measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, beside the plan, on random weights: results/gpu/
 	@$(PY) -m mags_kit measure --quick --profile "$(PROFILE)" --set '$(SET)'
+
+bench: $(READY) ## where people wait: rollouts, a training step, views, starting, growth, beside what others do (docs/speed.md)
+	@$(PY) -m mags_kit bench --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)'
 
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
 	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"

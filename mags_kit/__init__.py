@@ -19,11 +19,13 @@ an hour: how a sample goes through it is `experiments`' three steps, `measure_po
     tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
     report/   statistics, conditions, evidence, evaluation, findings    ways to answer, measured; what they say
-              tables, browser, painting, figures, charts, judge, page, export    what came out, for readers
+              tables, browser, painting, figures, charts, speeds, judge, page, export    what came out, for readers
               inspector, replay, progress, playground, handling    trajectories, training again, your own hand
               rescore, compare, claims    a stored run scored anew; two runs; what the README claims
-    hardware/ plan, measure, random_model    what a run needs beside what is here, and what it took
-    experiments, pipeline, __main__   a run's parts, seeds and variants; the notebooks; the command line
+    hardware/ plan, measure, random_model, forcing    what a run needs beside what is here, and what it took
+              bench, clock, ground, floor    where people wait: rows timed side by side, and what products alone take
+              loops, stepping, enlarging, starting, growth    its parts
+    experiments, pipeline, commands, __main__   a run's parts, seeds and variants; the notebooks; the command line
     holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done
     single, serve                     one look from the shell; the widgets as a page
     status, chaos                     all of that, step by step; a run that is killed, and one that is not

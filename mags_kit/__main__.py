@@ -1,13 +1,12 @@
 """The one command line of the kit: `python -m mags_kit COMMAND`, which the Makefile calls."""
 
-import argparse
 import errno
 import json
 import re
 import sys
 
-from mags_kit import holder, status
-from mags_kit.config import PROFILES, check_own, load_config, parse_settings
+from mags_kit import commands, holder, status
+from mags_kit.config import check_own, load_config, parse_settings
 from mags_kit.pipeline import JOBS, begin, reproduce
 from mags_kit.pipes import quiet_when_unread
 from mags_kit.runs import Run, open_run, reopen, run_folder
@@ -15,13 +14,6 @@ from mags_kit.runs import Run, open_run, reopen, run_folder
 # What stops a write, and what helps; the same command goes on from there.
 FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
 CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR), "allow writing there")
-
-
-class Parser(argparse.ArgumentParser):
-    """One whose errors are one sentence."""
-
-    def error(self, message: str):
-        raise SystemExit(f"mags_kit: {message}; see `{self.prog} --help`")
 
 
 def run(arguments) -> None:
@@ -109,6 +101,19 @@ def measure(arguments) -> None:
     print(json.dumps(measure.measure(arguments.profile, arguments.set, arguments.tiny, arguments.quick), indent=2))
 
 
+def run_bench(arguments) -> None:
+    from mags_kit.hardware import bench
+
+    of = reopen(arguments.of) if arguments.of else bench.earlier()
+    opened = begin(arguments.profile, arguments.name or "bench", parse_settings(arguments.set), "`mags_kit bench`")
+    result = bench.bench(opened, of, arguments.repeats, arguments.quick)
+    print(bench.table(result))
+    holder.leave(opened.path)
+    print(opened.path / "bench.json")
+    if result["differ"]:
+        raise SystemExit(f"mags_kit: {result['differ']}")
+
+
 def give(arguments) -> None:
     """`merge` and `publish`: what a run has to give away."""
     from mags_kit.report import export
@@ -167,69 +172,20 @@ def try_settings(arguments) -> None:
     print(pd.DataFrame({"all": total} | result["families"]).T.round(3).to_string())
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="python -m mags_kit", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-
-    def command(name: str, does, text: str, *options: str) -> Parser:
-        added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(does=does)
-        if "profile" in options:
-            added.add_argument("--profile", default="cpu", help=f"one of {', '.join(PROFILES)}")
-        if "name" in options:
-            added.add_argument("--name", default="", help="run folder under runs/; by default the profile's name")
-        if "set" in options:
-            added.add_argument("--set", default="", help="settings as YAML, e.g. '{seed: 1}'")
-        return added
-
-    added = command("run", run, "the notebooks into a run folder, and a report", "profile", "name", "set")
-    added.add_argument("--own", default="", help="a JSONL of image, question, answer that takes the test set's place")
-    added.add_argument("--job", default="reproduce", choices=JOBS, help="which notebooks")
-    for name, text in {
-        "curate": "measure the candidates of a run and choose its training samples",
-        "train": "train a run on its chosen samples",
-        "evaluate": "answer a run's test set before and after RL; or, with --own or --bench, measure a model alone",
-    }.items():
-        text += "; without notebooks, also in several processes by `accelerate launch`"
-        added = command(name, evaluate if name == "evaluate" else parts, text, "profile", "name", "set")
-        added.add_argument("more", nargs="*", metavar="PART", help="go on with train, evaluate")
-    added.add_argument("--own", default="", help="a JSONL of image, question, answer: measure a model on it, alone")
-    added.add_argument("--bench", default="", help="the same on benchmarks: some of vsr,tallyqa,gqa")
-    added.add_argument("--model", default="", help="the model to measure alone; by default the embedded one")
-    added.add_argument("--adapter", default="", help="folder of a PEFT adapter that it gets, e.g. runs/X/training/best")
-    added.add_argument("--questions", type=int, default=0, help="how many questions; by default all")
-    added.set_defaults(profile="")  # what is measured alone has its model's
-    command("status", show_status, "each step of a run: done, stale and why, or missing", "name")
-    command("plan", plan, "what a run will need beside what is here; starts nothing", "profile", "set")
-    added = command("measure", measure, "memory and time of a training step, on random weights", "profile", "set")
-    added.add_argument("--tiny", action="store_true", help="a tiny shape: the code path alone, on a CPU too")
-    added.add_argument("--quick", action="store_true", help="a step of two groups, few of whose tokens are sampled")
-    command("merge", give, "the best adapter of a run merged into its base, and model cards", "name")
-    command("publish", give, "copy what the README shows of a run into results/", "name")
-    added = command("chaos", make_chaos, "kill a small run at random, and compare it with one that was not", "name")
-    added.add_argument("--kills", type=int, default=30, help="how often")
-    added.add_argument("--short", action="store_true", help="the shortest run, without notebooks")
-    added.add_argument("--processes", type=int, default=1, help="more than one: --short, by `accelerate launch`")
-    added = command("look", look, "two rounds on one image, printed and drawn", "set")
-    added.add_argument("--image", required=True, help="the file of a picture")
-    added.add_argument("--question", required=True, help="what to ask of it")
-    added.add_argument("--model", default="embedded", help="`embedded`, a folder, or a hub id of a Qwen-VL")
-    added.add_argument("--adapter", default="", help="a PEFT folder, e.g. runs/cpu/training/best")
-    added = command("inspect", inspect, "a run's inspector and playground as a page, on this machine alone", "name")
-    added.add_argument("--port", type=int, default=0, help="by default one that is free")
-    command("rescore", hold, "score a run's stored trajectories anew, without a model, and say what differs", "name")
-    added = command("compare", compare, "two runs, question by question: what differs, and how surely")
-    added.add_argument("names", nargs=2, metavar="NAME", help="a run folder under runs/")
-    command("check", hold, "hold a run against results/claims.yaml; status 1: falls short, 2: not measured", "name")
-    command("try", try_settings, "train `reference` with other settings, measure on scenes that nothing uses", "set")
-    return parser
+def _functions() -> dict:
+    """Command -> what does it."""
+    return {
+        "run": run, "curate": parts, "train": parts, "evaluate": evaluate, "status": show_status, "plan": plan,
+        "measure": measure, "bench": run_bench, "merge": give, "publish": give, "chaos": make_chaos, "look": look,
+        "inspect": inspect, "rescore": hold, "check": hold, "compare": compare, "try": try_settings,
+    }  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parsed = _parser().parse_args(arguments)
+    parsed = commands.parser(__doc__.splitlines()[0]).parse_args(arguments)
     try:
         with quiet_when_unread():
-            parsed.does(parsed)
+            _functions()[parsed.command](parsed)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
     except (MemoryError, RuntimeError, ImportError) as error:  # a library that finds no room is one, too

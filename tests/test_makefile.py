@@ -29,7 +29,7 @@ def make(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("target", ["env", "reproduce", "smoke", "status", "chaos", "clean"])
+@pytest.mark.parametrize("target", ["env", "reproduce", "smoke", "status", "bench", "chaos", "clean"])
 def test_every_path_of_a_recipe_is_relative_so_the_folder_may_have_any_name(make, target):
     done = make("-n", target)
     assert done.returncode == 0 and done.stdout and "ü" not in done.stdout

@@ -23,11 +23,13 @@ ORDER = """
     tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.highres data.readers data.benchmarks data.sets
     report.statistics report.conditions report.evidence report.evaluation report.findings report.tables
-    report.browser report.painting report.figures report.charts
+    report.browser report.painting report.figures report.charts report.speeds
     report.inspector report.replay report.progress report.playground report.handling
     report.judge report.page report.export report.rescore report.compare report.claims
-    hardware.plan hardware.random_model hardware.measure
-    single serve experiments status pipeline chaos pipes __main__
+    hardware.plan hardware.random_model hardware.forcing hardware.measure
+    hardware.clock hardware.floor hardware.ground hardware.loops hardware.stepping hardware.enlarging
+    hardware.starting hardware.growth hardware.bench
+    single serve experiments status pipeline chaos pipes commands __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}

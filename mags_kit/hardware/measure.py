@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from mags_kit.config import Config, load_config, parse_settings
+from mags_kit.config import load_config, parse_settings
 from mags_kit.data import sets
 from mags_kit.hardware import plan
+from mags_kit.hardware.forcing import full_replies
 from mags_kit.hardware.random_model import save_random
 from mags_kit.images import open_image
-from mags_kit.method import fit, memory, protocol, training
+from mags_kit.method import fit, memory, training
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.magnifier import Magnifier
@@ -62,7 +63,6 @@ class Measurement:
     def __init__(self, run: Run, quick: bool):
         self.run, self.quick, self.seconds = replace(run, config=fit.fitted(run.config)), quick, {}
         self.turns: list[tuple[int, float]] = []  # (tokens sampled in all rows, seconds) of each turn
-        self.first = SHORT if quick else run.config.round_tokens  # tokens sampled in round 1
 
     def result(self) -> dict:
         import torch
@@ -73,7 +73,7 @@ class Measurement:
         with self.timed("load"):
             policy = load_policy(config, trainable=True)
         loaded = torch.cuda.memory_allocated() if gpu else 0
-        self._full_replies(policy, config)
+        full_replies(policy, config, SHORT if self.quick else 0, lambda *turn: self.turns.append(turn))
         phases = self._step(policy)
         save_adapter(policy, self.run.best)
         result = {
@@ -129,37 +129,13 @@ class Measurement:
 
     def _resume(self) -> None:
         """A second step from the first one's checkpoint, by a policy loaded anew; its replies are short."""
-        self.first = SHORT
         policy = load_policy(self.run.config, trainable=True)
-        self._full_replies(policy, replace(self.run.config, round_tokens=SHORT), note=False)
+        full_replies(policy, replace(self.run.config, round_tokens=SHORT))
         trainer = training.build_trainer(self.run, policy, self._stage(2), 0, [])
         with self.timed("resume and a short step"):
             trainer.train(resume_from_checkpoint=str(self.run.stage("measure") / "checkpoint-1"))
         if trainer.state.global_step != 2:
             raise RuntimeError(f"resumed training ended at step {trainer.state.global_step}; expected 2")
-
-    def _full_replies(self, policy: Policy, config: Config, note: bool = True) -> None:
-        """Make each reply a full one, the first with a call for all regions; note (tokens, seconds) of each turn."""
-        import torch
-
-        sample, tokenizer = policy.model.generate, policy.processor.tokenizer
-        boxes = [(8 * i, 8, 8 * i + 96, 104) for i in range(config.max_regions)]
-        call = [*tokenizer.encode(protocol.tool_call_text(boxes, policy.family.xml)), tokenizer.eos_token_id]
-        reply = (tokenizer.encode(" the") * config.round_tokens)[: max(0, config.round_tokens - len(call))] + call
-
-        def generate(input_ids, generation_config, **rest):
-            opening = "<tool_response>" not in tokenizer.decode(input_ids[0])
-            length = self.first if opening else config.round_tokens
-            generation_config.max_new_tokens = generation_config.min_new_tokens = length
-            start = time.perf_counter()
-            out = sample(input_ids=input_ids, generation_config=generation_config, **rest)
-            if note:
-                self.turns.append((out[:, input_ids.shape[1] :].numel(), time.perf_counter() - start))
-            if opening:
-                out = torch.cat([input_ids, torch.tensor([reply] * len(out), device=out.device)], 1)
-            return out
-
-        policy.model.generate = generate
 
     def _enlarging(self, policy: Policy) -> float:
         """Milliseconds to cut out and enlarge one region of 96 x 96 pixels, the mean of five after one to warm up."""
