@@ -20,11 +20,16 @@ class Ground:
     repeats: int
     quick: bool = False
     rates: Rates = field(default_factory=Rates)
+    policies: list[Policy] = field(default_factory=list)  # whose features are thrown away, too
 
     @cached_property
     def policy(self) -> Policy:
         """With an adapter, as in training."""
-        return load_policy(self.run.config, trainable=True)
+        return self.load(self.run)
+
+    def load(self, run: Run) -> Policy:
+        self.policies.append(load_policy(run.config, trainable=True))
+        return self.policies[-1]
 
     @cached_property
     def samples(self) -> list[Sample]:
@@ -34,13 +39,15 @@ class Ground:
         """All sizes, or the first two."""
         return sizes[:2] if self.quick else sizes
 
-    def forget_views(self) -> None:
-        """So that what is timed enlarges every region."""
+    def forget(self) -> None:
+        """So that what is timed enlarges every region, and sees every image."""
         shutil.rmtree(self.run.views, ignore_errors=True)
+        for policy in self.policies:
+            policy.tower.forward.forget()
 
     def counted(self, task: Callable) -> tuple[object, float]:
         """What a task gives, and the seconds that its matrix products need alone."""
-        self.forget_views()
+        self.forget()
         with Products() as products:
             given = task()
         return given, self.rates.seconds(products)
@@ -48,7 +55,7 @@ class Ground:
     def timed(
         self, part: str, tasks: dict[str, Callable], counts: dict[str, int], unit: str = "s", fresh: bool = True
     ) -> tuple[list[Row], dict]:
-        """A row a task, each of which does `counts` things at once, and what each gave; `fresh`: without stored views.
+        """A row a task, each of which does `counts` things at once, and what each gave; `fresh`: with nothing stored.
 
         Each task runs once before, to warm up and to have its products counted.
         """
@@ -56,7 +63,7 @@ class Ground:
         for name, task in tasks.items():
             say(f"{part}: {name}, products counted")
             given[name], floors[name] = self.counted(task)
-        before = self.forget_views if fresh else (lambda: None)
+        before = self.forget if fresh else (lambda: None)
         seconds = side_by_side(tasks, self.repeats, lambda text: say(f"{part}: {text}"), before)
         row = partial(Row.timed, part, unit=unit)
         return [row(n, s, count=counts[n], floor=floors[n] or None) for n, s in seconds.items()], given

@@ -18,7 +18,6 @@ from mags_kit.hardware.ground import Ground
 from mags_kit.hardware.stepping import steps
 from mags_kit.method import curriculum
 from mags_kit.method.look import Agent, Look
-from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample
 
@@ -91,7 +90,7 @@ def _lengths(ground: Ground) -> dict[int, Callable]:
     tasks = {}
     for size in ground.some((40, 80, 160, 320)):
         run = _changed(ground, round_tokens=size)
-        policy = load_policy(run.config)
+        policy = ground.load(run)
         full_replies(policy, run.config)
         agent = Agent.of(run, policy)
         tasks[size] = partial(rollout, agent, ground.samples[:ROLLOUTS], progress=False)

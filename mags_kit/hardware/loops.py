@@ -83,8 +83,14 @@ class TrlLoop:
 
 
 def plain(agent: Agent, samples: list[Sample]) -> list[Trajectory]:
-    """A trajectory a sample, one after the other, nothing of one known to another."""
-    return [_one(agent, sample) for sample in samples]
+    """A trajectory a sample, one after the other, nothing of one known to another, nor of its round 1 to round 2."""
+    tower = agent.policy.tower
+    features = tower.forward
+    tower.forward = features.forward
+    try:
+        return [_one(agent, sample) for sample in samples]
+    finally:
+        tower.forward = features
 
 
 def _one(agent: Agent, sample: Sample) -> Trajectory:
@@ -175,7 +181,7 @@ def large_rows(ground: Ground) -> Iterator[Row]:
     save_random("qwen3_vl", path, shard="1GB", shape=LARGE)
     config = replace(ground.run.config, model=str(path), **LARGE_SETTINGS)
     run = Run(ground.run.path.parent / "large", config, parent=ground.run)
-    policy = training.load_policy(config, trainable=True)
+    policy = ground.load(run)
     full_replies(policy, config, LARGE_TOKENS)
     size = memory.shape_of(config.model).parameters / 1e6
     made, counts = tasks(ground, run, policy, LARGE_BATCHES, LARGE_BATCHES[-1])

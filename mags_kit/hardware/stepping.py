@@ -89,7 +89,7 @@ def steps(
 ) -> tuple[list[dict[str, float]], float]:
     """Seconds by part of `count` optimisation steps, after one to warm up; with `rates`, the floor under that one.
 
-    No view is in the cache when a step begins, and none is validated.
+    No view and no image's features are stored when a step begins, and none is validated.
     """
     from transformers import TrainerCallback
 
@@ -101,6 +101,7 @@ def steps(
     class Watch(TrainerCallback):
         def on_step_begin(self, *_, **__):
             shutil.rmtree(run.views, ignore_errors=True)
+            policy.tower.forward.forget()
             parts.seconds.clear()
             if rates and not done:
                 products.__enter__()

@@ -9,40 +9,52 @@ from collections import OrderedDict
 ROOM = 256 * 2**20  # bytes of features that are kept, the last ones used
 
 
-def remember(tower, room: int = ROOM) -> None:
-    """Let a frozen vision tower of transformers keep what it makes of an image, up to `room` bytes; no gradients.
+class Features:
+    """The forward pass of a frozen vision tower of transformers, which keeps what it makes of an image; no gradients.
 
     Each image goes through the tower alone, so that its features are the same to the last bit, kept or not.
     """
-    import torch
-    import xxhash
 
-    forward, kept, held = tower.forward, OrderedDict(), 0
+    def __init__(self, forward, room: int = ROOM):
+        self.forward, self.room = forward, room
+        self.forget()
 
-    def size(entry: tuple) -> int:
-        return sum(part.nbytes for part in entry[1])
+    def forget(self) -> None:
+        self.kept, self.held = OrderedDict(), 0  # an image -> (the tower's kind of output, its parts); bytes
 
-    def made(pixels, grid, options) -> tuple:
-        """The tower's kind of output, and its parts for one image: pooled, and one for each level of deepstack."""
-        nonlocal held
-        content = pixels.detach().contiguous().view(torch.uint8).cpu().numpy()
-        key = xxhash.xxh3_128_digest(content), pixels.dtype, *grid.tolist()
-        if key not in kept:
-            with torch.no_grad():
-                out = forward(pixels, grid_thw=grid[None], **options)
-            kept[key] = type(out), [out.pooler_output, *(getattr(out, "deepstack_features", None) or ())]
-            held += size(kept[key])
-            while held > room and len(kept) > 1:
-                held -= size(kept.popitem(last=False)[1])
-        kept.move_to_end(key)
-        return kept[key]
+    def __call__(self, hidden_states, grid_thw, **options):
+        import torch
 
-    def remembered(hidden_states, grid_thw, **options):
         if any(isinstance(option, torch.Tensor) for option in options.values()):
-            return forward(hidden_states, grid_thw=grid_thw, **options)  # something of all images at once
+            return self.forward(hidden_states, grid_thw=grid_thw, **options)  # something of all images at once
         images = hidden_states.split(grid_thw.prod(-1).tolist())
-        kinds, parts = zip(*(made(*each, options) for each in zip(images, grid_thw, strict=True)), strict=True)
+        kinds, parts = zip(*(self._made(*each, options) for each in zip(images, grid_thw, strict=True)), strict=True)
         pooled, *deep = map(torch.cat, zip(*parts, strict=True))
         return kinds[0](pooler_output=pooled, **({"deepstack_features": deep} if deep else {}))
 
-    tower.forward = remembered
+    def _made(self, pixels, grid, options) -> tuple:
+        """For one image: what is pooled, and one for each level of deepstack, `(tokens, hidden)` each."""
+        import torch
+        import xxhash
+
+        content = pixels.detach().contiguous().view(torch.uint8).cpu().numpy()
+        key = xxhash.xxh3_128_digest(content), pixels.dtype, *grid.tolist()
+        if key not in self.kept:
+            with torch.no_grad():
+                out = self.forward(pixels, grid_thw=grid[None], **options)
+            self.kept[key] = type(out), [out.pooler_output, *(getattr(out, "deepstack_features", None) or ())]
+            self.held += _bytes(self.kept[key])
+            while self.held > self.room and len(self.kept) > 1:
+                self.held -= _bytes(self.kept.popitem(last=False)[1])
+        self.kept.move_to_end(key)
+        return self.kept[key]
+
+
+def _bytes(entry: tuple) -> int:
+    return sum(part.nbytes for part in entry[1])
+
+
+def remember(tower, room: int = ROOM) -> Features:
+    """Let a frozen vision tower keep features, up to `room` bytes."""
+    tower.forward = Features(tower.forward, room)
+    return tower.forward

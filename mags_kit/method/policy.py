@@ -37,6 +37,11 @@ class Policy:
         return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
 
     @property
+    def tower(self):
+        """The vision tower, whose forward pass is `features.Features`."""
+        return getattr(self.model, "get_base_model", lambda: self.model)().model.visual
+
+    @property
     def box_step(self) -> int:
         """Boxes are written in multiples of this; the embedded model's vocabulary has no other numbers."""
         return getattr(self.model.config, "box_step", 1)
