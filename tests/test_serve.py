@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import ipywidgets
@@ -50,7 +51,9 @@ def test_a_page_is_served_on_this_machine_alone_and_ends_with_all_that_it_began(
     pytest.importorskip("voila")
     environment = os.environ | {"MAGS_RUNS": str(smoke_run.path.parent.absolute()), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "mags_kit", "inspect", "--name", "smoke"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as server:
+    options = {"stdout": subprocess.PIPE, "text": True, "env": environment, "cwd": ROOT}
+    heard = partial(signal.signal, stop, signal.SIG_DFL)  # tests that run in the background have Ctrl-C ignored
+    with subprocess.Popen(command, preexec_fn=heard, **options) as server:
         try:
             told = server.stdout.readline()
             url, port = re.match(
