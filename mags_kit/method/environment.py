@@ -6,7 +6,7 @@ from mags_kit.method import processes, protocol, rewards
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.measures import behaviour, mixed_groups, right
 from mags_kit.method.replies import message, text_of
-from mags_kit.method.rollout import suffix_ids
+from mags_kit.method.rollout import alike, suffix_ids
 from mags_kit.records import Sample, Trajectory
 
 
@@ -88,9 +88,17 @@ def trainer_class():
             super().__init__(*args, **options)
             tokenizer = self.processing_class.tokenizer
             tokenizer.parse_response = lambda ids, **_: message(text_of(tokenizer, ids))
+            self.suffixes = {}
 
         def create_model_card(self, *_, **__):
             """TRL's stub says less than the run's own card, and less than the truth: "fine-tuned version of None"."""
+
+        def _get_tool_suffix_ids(self, tool_messages):
+            """TRL's, computed once for tool messages that are alike: most views are of one size."""
+            key = tuple((message["name"], alike(message["content"])) for message in tool_messages)
+            if key not in self.suffixes:
+                self.suffixes[key] = super()._get_tool_suffix_ids(tool_messages)
+            return self.suffixes[key]
 
         def _generate_single_turn(self, *args, **options):
             """A reply without a token, as an engine that is cut off gives it, gets an end mark: TRL reads its last."""

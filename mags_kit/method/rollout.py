@@ -64,17 +64,22 @@ def _asked(policy: Policy, looks: list[Look]) -> tuple[list[list[int]], list[lis
     """The prompts of round 1 as token ids, and the images of each."""
     contents = [look.prompt() for look in looks]
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
-    alike = {}  # of a group, of views of one size: token ids see no more of an image than that
-    return [_once(alike, prompt_ids, policy, content) for content in contents], images
+    known = {}
+    return [_once(known, prompt_ids, policy, content) for content in contents], images
 
 
 def _once(known: dict, made, policy: Policy, content: list[dict] | str) -> list[int]:
-    """`made(policy, content)`, computed once for contents whose texts and sizes of images are the same."""
-    parts = content if isinstance(content, list) else [{"text": content}]
-    key = tuple(part["image"].size if "image" in part else part["text"] for part in parts)
+    """`made(policy, content)`, computed once for contents that are `alike`."""
+    key = alike(content)
     if key not in known:
         known[key] = made(policy, content)
     return known[key]
+
+
+def alike(content: list[dict] | str) -> tuple:
+    """What token ids depend on: the texts of a message's content, and of its images the sizes."""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return tuple(part["image"].size if "image" in part else part["text"] for part in parts)
 
 
 def _replies(
@@ -87,13 +92,13 @@ def _replies(
     if forced:
         firsts = [force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
     replies = [[ids] for ids in firsts]
-    going, alike = [], {}  # (index, prompt of round 2, its images)
+    going, known = [], {}  # (index, prompt of round 2, its images)
     for i, look in enumerate(looks if looks[0].rounds == 2 else []):
         result = answered(policy, look, firsts[i])
         if result is None:
             continue
         views = [part["image"] for part in result] if isinstance(result, list) else []
-        between = _once(alike, lambda policy, result: suffix_ids(policy, [result]), policy, result)
+        between = _once(known, lambda policy, result: suffix_ids(policy, [result]), policy, result)
         going.append((i, prompts[i] + firsts[i] + between, images[i] + views))
     if going:
         index, seconds, shown = zip(*going, strict=True)
@@ -107,12 +112,17 @@ def _record(look: Look, replies: list[list[int]], condition: str) -> Trajectory:
 
 
 def prompt_ids(policy: Policy, content: list[dict]) -> list[int]:
-    """Token ids of the conversation before the first reply, image tokens expanded."""
-    messages = [{"role": "user", "content": content}]
-    ids = policy.processor.apply_chat_template(
-        [messages], tools=TOOLS, add_generation_prompt=True, tokenize=True, return_dict=True
-    )["input_ids"]
-    return list(ids[0])
+    """Token ids of the conversation before the first reply, image tokens expanded: by the images' sizes alone, since
+    what the processor makes of their pixels is wanted for all together, later."""
+    processor, messages = policy.processor, [{"role": "user", "content": content}]
+    text = processor.apply_chat_template(messages, tools=TOOLS, add_generation_prompt=True, tokenize=False)
+    images, sizes = processor.image_processor, (part["image"].size for part in content if part["type"] == "image")
+    ids = []
+    for token in processor.tokenizer(text, add_special_tokens=False)["input_ids"]:
+        width, height = next(sizes) if token == processor.image_token_id else (0, 0)
+        patches = images.get_number_of_image_patches(height, width, {}) if width else images.merge_size**2
+        ids += [token] * (patches // images.merge_size**2)
+    return ids
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
