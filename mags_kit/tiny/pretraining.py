@@ -1,8 +1,8 @@
 """Training the embedded tiny VLM from scratch, on procedural scenes.
 
-It plays the part that Qwen2.5-VL-Instruct plays in the paper. Six phases, see `lessons.PHASES`: the vision tower learns
-with throw-away heads what each image token shows, and is frozen; the language model learns to point, then to read
-close-ups, then to answer in one round and in two, in three phases.
+It plays the part that Qwen2.5-VL-Instruct plays in the paper. Five phases, see `lessons.PHASES`: the vision tower
+learns with throw-away heads what each image token shows, and is frozen; the language model learns to point, then to
+read close-ups, then to answer in one round and in two, in two phases.
 """
 
 import io
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mags_kit.method.protocol import ANSWER, THINK
+from mags_kit.method.protocol import ANSWER, DRAFT, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.runs import mend_modes
 from mags_kit.tiny import vision
 from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
 
-CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's first number, a rationale's first word, the verdict
+CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's corner, a rationale's first word, the verdict
 
 
 def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
@@ -85,23 +85,26 @@ def words_loss(model, tokenizer, batch):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
-    two words, and without the weight that was not learned. So do a box's first number, from which the others follow,
-    the rationale's first word, which says how it will look, and the verdict on the draft.
+    two words, and without the weight that was not learned. So do a box's first two numbers, from which the others
+    follow, the rationale's first word, which says how it will look, and the verdict on the draft.
     """
     import torch
 
     labels = batch.pop("labels")[:, 1:]
     logits = model(**batch).logits[:, :-1]
-    end, *leads = tokenizer.convert_tokens_to_ids([f"</{ANSWER}>", " shows", f"<{THINK}>", " was"])
+    draft = tokenizer.convert_tokens_to_ids(f"</{DRAFT}>")
+    end, *leads = tokenizer.convert_tokens_to_ids([f"</{ANSWER}>", " shows", f"<{THINK}>", f"<{VERDICT}>"])
     answer, (shown, how, verdict) = (labels == end).roll(-1, 1), ((labels == lead).roll(1, 1) for lead in leads)
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
-    left = (number & ~number.roll(1, 1)).roll(-1, 1)  # a box's first number
-    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how | verdict)
+    top = number & ~number.roll(1, 1)  # a box's second number
+    left = top.roll(-1, 1)
+    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | top | how | verdict)
     hits = logits.argmax(-1) == labels
-    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "verdict": verdict}
+    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "top edge": top}
+    kinds |= {"draft": (labels == draft).roll(-1, 1), "verdict": verdict}
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores
 
