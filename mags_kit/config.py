@@ -24,10 +24,9 @@ SPARSE = "{}, sparse"  # a curriculum on the hardest samples, in so few steps th
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of all rewards that there are
 CHOICES = {
-    "curriculum": CURRICULA, "selection": SELECTIONS, "prompt_style": ("compact", "full"), "grid": ("short", "full"),
-    "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
-    "vsr": ("random", "zeroshot"), "optimizer": tuple(OPTIMIZERS),
-    "tracker": ("", "none", "tensorboard", "wandb", "trackio"), **dials.ALLOWED,
+    "curriculum": CURRICULA, "selection": SELECTIONS, "optimizer": tuple(OPTIMIZERS), "grid": ("short", "full"),
+    "prompt_style": ("compact", "full"), "data": ("scenes", "benchmarks"), "vsr": ("random", "zeroshot"), **dials.ALLOWED,
+    "test_sets": ("grit", "full", "highres", "highres-8k"), "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
 }  # fmt: skip
 
 
