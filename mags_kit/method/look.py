@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
+
+from PIL import Image
 
 from mags_kit.config import Config
 from mags_kit.images import open_image
@@ -31,17 +34,50 @@ class Agent:
         return cls(policy, magnifier, config, run.data)
 
 
+@dataclass(eq=False)
+class Seen:
+    """An image in RGB, and what the policy is first shown of it; both are never changed."""
+
+    image: Image.Image
+    first_view: Image.Image
+
+
+_SEEN: WeakValueDictionary = WeakValueDictionary()
+
+
+def seen(agent: Agent, path: Path) -> Seen:
+    """An image, decoded once for all looks at it that there are at a time, as those of a group."""
+    policy, pixels = agent.policy, agent.config.first_view_pixels
+    try:
+        stored = path.stat()
+    except OSError:
+        stored = None  # what is wrong, `open_image` says
+    key = (path, stored and (stored.st_mtime_ns, stored.st_size), pixels, policy.factor, policy.limits)
+    found = _SEEN.get(key)
+    if found is None:
+        image = open_image(path)
+        found = _SEEN[key] = Seen(image, policy.first_view(image, pixels))
+    return found
+
+
 class Look:
     """The state of one look: `prompt` begins it, `magnify` is its tool, `trajectory` ends it."""
 
     def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
         self.agent, self.sample, self.rounds = agent, sample, rounds
         with blame(sample, "reading its image"):
-            self.image = open_image(agent.folder / sample.image)
-            self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
+            self.seen = seen(agent, agent.folder / sample.image)
         self.regions, self.views = [], []
         self.called, self.shown = False, None  # and what the tool answered
         self.bug = None  # an error inside the tool, ours or the disk's
+
+    @property
+    def image(self) -> Image.Image:
+        return self.seen.image
+
+    @property
+    def first_view(self) -> Image.Image:
+        return self.seen.first_view
 
     def prompt(self) -> list[dict]:
         """The content of the first user message."""

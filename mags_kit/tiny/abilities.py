@@ -29,6 +29,14 @@ def abilities(agent: Agent, samples: list[Sample]) -> dict[str, list[Trajectory]
     return trajectories
 
 
+def choices(agent: Agent, samples: list[Sample], seed: int) -> dict[str, dict[str, float]]:
+    """`by_choice` of the two rounds that are sampled as in training."""
+    import torch
+
+    torch.manual_seed(seed)
+    return by_choice(rollout(agent, samples, temperature=agent.config.temperature, condition="sampled"))
+
+
 def by_choice(trajectories: list[Trajectory]) -> dict[str, dict[str, float]]:
     """For the rationale's first word, `Point` or `Look`: how often, how much of the target its regions cover on
     average, and the share of right answers. Of sampled two-round trajectories this tells what RL can find."""
