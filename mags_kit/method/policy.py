@@ -13,6 +13,7 @@ from mags_kit.config import Config, model_path
 from mags_kit.method import processes, protocol
 from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
+from mags_kit.method.features import remember
 
 
 @dataclass
@@ -147,6 +148,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     model.generation_config = transformers.GenerationConfig(**ends)
     _give_template(processor, family, config.thinking)
     limits = _take_as_they_are(processor.image_processor)
+    remember(model.model.visual)
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
     return Policy(model.eval(), processor, family, config.prompt_style, limits)

@@ -64,7 +64,17 @@ def _asked(policy: Policy, looks: list[Look]) -> tuple[list[list[int]], list[lis
     """The prompts of round 1 as token ids, and the images of each."""
     contents = [look.prompt() for look in looks]
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
-    return [prompt_ids(policy, content) for content in contents], images
+    alike = {}  # of a group, of views of one size: token ids see no more of an image than that
+    return [_once(alike, prompt_ids, policy, content) for content in contents], images
+
+
+def _once(known: dict, made, policy: Policy, content: list[dict] | str) -> list[int]:
+    """`made(policy, content)`, computed once for contents whose texts and sizes of images are the same."""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    key = tuple(part["image"].size if "image" in part else part["text"] for part in parts)
+    if key not in known:
+        known[key] = made(policy, content)
+    return known[key]
 
 
 def _replies(
@@ -77,13 +87,14 @@ def _replies(
     if forced:
         firsts = [force(policy, *each) for each in zip(looks, firsts, forced, strict=True)]
     replies = [[ids] for ids in firsts]
-    going = []  # (index, prompt of round 2, its images)
+    going, alike = [], {}  # (index, prompt of round 2, its images)
     for i, look in enumerate(looks if looks[0].rounds == 2 else []):
         result = answered(policy, look, firsts[i])
         if result is None:
             continue
         views = [part["image"] for part in result] if isinstance(result, list) else []
-        going.append((i, prompts[i] + firsts[i] + suffix_ids(policy, [result]), images[i] + views))
+        between = _once(alike, lambda policy, result: suffix_ids(policy, [result]), policy, result)
+        going.append((i, prompts[i] + firsts[i] + between, images[i] + views))
     if going:
         index, seconds, shown = zip(*going, strict=True)
         for i, ids in zip(index, policy.generate(list(seconds), list(shown), tokens, temperature), strict=True):
