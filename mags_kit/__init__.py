@@ -9,7 +9,7 @@ an hour: how a sample goes through it is `experiments`' three steps, `measure_po
               replies                 reading what a policy wrote
               look                    one look in two rounds, and the agent that looks
               magnifier, networks     crop and enlarge; Real-ESRGAN's networks
-              policy, adapters, rollout    load and sample a model; its LoRA; samples -> trajectories, in batches
+              policy, adapters, features, rollout    load and sample a model; its LoRA; images seen once; trajectories
               wording, readings, scoring    texts made alike; what an answer says; right or wrong
               rewards, measures     what training pays; what is to be said of a trajectory
               curriculum, visits      which few samples, in which order, and how often

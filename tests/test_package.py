@@ -17,7 +17,7 @@ KIT = ROOT / "mags_kit"
 ORDER = """
     install dials config records images runs compat hub holder fingerprints steps
     method.processes method.protocol method.replies method.families method.networks method.magnifier method.adapters
-    method.policy method.memory method.fit method.look method.rollout
+    method.features method.policy method.memory method.fit method.look method.rollout
     method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.visits
     method.environment
     method.alarms method.validation method.keeping method.training
