@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mags_kit.method.features import remember
 from mags_kit.method.protocol import ANSWER, DRAFT, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.runs import mend_modes
@@ -18,6 +19,9 @@ from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
 
 CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's corner, a rationale's first word, the verdict
+# Share of `point` in which a box's second number weighs no more than other tokens. Else it is learned from the first
+# number, as the card that has this left edge, before it is learned which card is meant, which then is not learned.
+WHICH = 0.6
 
 
 def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
@@ -48,6 +52,8 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         language += [*model.lm_head.parameters()]
         trained = [*tower, *heads.parameters()] if phase == "see" else language
         model.model.visual.requires_grad_(phase == "see")  # gradients of words would spoil what it has learned
+        if phase != "see" and "forward" not in vars(model.model.visual):
+            remember(model.model.visual)  # questions share first views
         peak = PHASES[phase].peak
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=length + 1, pct_start=0.05)
@@ -61,7 +67,8 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
             if phase == "see":
                 loss, scores = vision.loss_and_scores(model, heads, batch)
             else:
-                loss, scores = words_loss(model, processor.tokenizer, batch)
+                which = phase == "point" and done[phase] < WHICH * length
+                loss, scores = words_loss(model, processor.tokenizer, batch, top_weight=0 if which else CHOICE_WEIGHT)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -81,7 +88,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     return log
 
 
-def words_loss(model, tokenizer, batch):
+def words_loss(model, tokenizer, batch, top_weight: int = CHOICE_WEIGHT):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
@@ -101,7 +108,7 @@ def words_loss(model, tokenizer, batch):
     )
     top = number & ~number.roll(1, 1)  # a box's second number
     left = top.roll(-1, 1)
-    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | top | how | verdict)
+    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how | verdict) + top_weight * top
     hits = logits.argmax(-1) == labels
     kinds = {"answer": answer, "first word shown": shown, "left edge": left, "top edge": top}
     kinds |= {"draft": (labels == draft).roll(-1, 1), "verdict": verdict}
