@@ -103,7 +103,7 @@ def test_labels_are_those_of_transformers_own_mask(processor):
 @pytest.mark.slow
 def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
     """Thirty steps of the first phase at its real size, interrupted after 12: it goes on from step 10, and learns."""
-    real, seen = vision.loss_and_scores, []
+    real, seen = pretraining.loss_and_scores, []
 
     def interrupted(*batch):
         loss, scores = real(*batch)
@@ -112,7 +112,7 @@ def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return loss, scores
 
-    monkeypatch.setattr(vision, "loss_and_scores", interrupted)
+    monkeypatch.setattr(pretraining, "loss_and_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pretraining.train(tmp_path, {"see": 30}, every=10)
     log = pretraining.train(tmp_path, {"see": 30}, every=10)

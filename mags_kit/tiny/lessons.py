@@ -57,9 +57,9 @@ class Lessons:
             # come back: with ever new ones, or few cards for longer, it did not learn in time which card is meant.
             return encode(self.processor, _pointings(rng, 64, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
-            talks = [_reading(rng, *each) for each in _cards(rng, 40)]
-            first = [(scene, card) for scene, card in _cards(rng, 32) if readable(card) or rng.uniform() < 0.4]
-            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:16]]
+            talks = [_reading(rng, *each) for each in _cards(rng, 36)]
+            first = [(scene, card) for scene, card in _cards(rng, 40) if readable(card) or rng.uniform() < 0.4]
+            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:20]]
             return encode(self.processor, talks + _pointings(rng, 32, 0.1))
         talks, learned = [], []
         while len(talks) < BATCH:

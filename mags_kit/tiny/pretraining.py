@@ -14,7 +14,7 @@ from mags_kit.method.features import remember
 from mags_kit.method.protocol import ANSWER, DRAFT, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.runs import mend_modes
-from mags_kit.tiny import vision
+from mags_kit.tiny.heads import build_heads, hasten, loss_and_scores, whiten
 from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
 
@@ -34,13 +34,12 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
 
     folder, device = Path(folder), "cuda" if torch.cuda.is_available() else "cpu"
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))  # the loader wants a core: on two, steps of `see` took 0.57 s, not 0.88
     processor = build_processor()
     model = build_model(processor, seed).to(device)
-    heads = vision.build_heads(model.config.text_config.hidden_size).to(device)
-    vision.hasten(model.model.visual)
+    heads = build_heads(model.config.text_config.hidden_size).to(device)
+    hasten(model.model.visual)
     if "see" in steps:
-        vision.whiten(model.model.visual, Lessons("see", 1, processor)[0]["pixel_values"])
+        whiten(model.model.visual, Lessons("see", 1, processor)[0]["pixel_values"])
     checkpoint, done, log = folder / "checkpoint.pt", {phase: 0 for phase in steps}, []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -48,6 +47,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         heads.load_state_dict(state["heads"])
         done, log = done | state["done"], state["log"]
     for phase, length in steps.items():
+        torch.set_num_threads(max(1, threads - 1) if phase == "see" else threads)  # the loader wants a core in `see`
         tower, language = [*model.model.visual.parameters()], [*model.model.language_model.parameters()]
         language += [*model.lm_head.parameters()]
         trained = [*tower, *heads.parameters()] if phase == "see" else language
@@ -65,7 +65,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         for batch in tqdm(loader, desc=phase, initial=done[phase], total=length, mininterval=5):
             batch = {k: v.to(device) for k, v in batch.items()}
             if phase == "see":
-                loss, scores = vision.loss_and_scores(model, heads, batch)
+                loss, scores = loss_and_scores(model, heads, batch)
             else:
                 which = phase == "point" and done[phase] < WHICH * length
                 loss, scores = words_loss(model, processor.tokenizer, batch, top_weight=0 if which else CHOICE_WEIGHT)
