@@ -191,7 +191,7 @@ _SMOKE = Config(
 PROFILES = {
     "smoke": _SMOKE,
     "cpu": Config(),
-    "reference": Config(pool=2000, validation=180, test=900, grid="full"),
+    "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4)),
     "paper": _PAPER,
     "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
     **{f"qwen3-vl-{size}b": replace(_PAPER, model=f"Qwen/Qwen3-VL-{size}B-Instruct") for size in (2, 4, 8)},

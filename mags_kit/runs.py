@@ -187,8 +187,8 @@ def variants(config: Config) -> dict[str, dict]:
     twice = 2 * amount / config.samples_per_step / max(1, sum(config.stage_steps))
     few = {"selection": "hardest", "stage_steps": tuple(max(1, round(twice * steps)) for steps in config.stage_steps)}
     rows = {f"{own}, {amount} samples": {}}
-    rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in CURRICULA if order in config.orders}
-    rows = {name: changes for name, changes in rows.items() if changes.get("curriculum") != own}
+    others = [order for order in CURRICULA if order in config.orders and order != own]
+    rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in others}
     sparse = {SPARSE.format(order): {"curriculum": order, **few} for order in CURRICULA}
     rows |= {name: changes for name, changes in sparse.items() if name in config.orders}
     return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
