@@ -50,6 +50,28 @@ def build_heads(width: int):
     return torch.nn.ModuleDict({name: torch.nn.Linear(width, sum(parts)) for name, parts in HEADS.items()})
 
 
+def name_words(model, heads, tokenizer) -> None:
+    """Start the words for what the heads tell apart as the directions by which they do, so that a name finds its token.
+
+    So do the tokens that a box begins with, as far as they are written: they are left edges. Else it takes the language
+    model hundreds of steps until it attends to the card that is meant, if it ever does.
+    """
+    import torch
+
+    colours, shapes, *_, symbols, _ = heads["card"].weight.detach().split(HEADS["card"])
+    lefts = heads["place"].weight.detach()[CELLS : CELLS + PLACES]
+    kinds = [(scenes.COLOURS, colours[1:]), (scenes.SHAPES, shapes), (scenes.SYMBOLS, symbols[1:])]
+    words, head = model.model.language_model.embed_tokens.weight, model.lm_head.weight
+    with torch.no_grad():
+        for names, rows in [*kinds, ([str(GRID * i) for i in range(PLACES)], lefts)]:
+            directions = torch.nn.functional.normalize(rows - rows.mean(0), dim=-1)
+            for name, direction in zip(names, directions, strict=True):
+                ids = [i for i in map(tokenizer.get_vocab().get, (name, f" {name}")) if i is not None]
+                head[ids] = direction
+                if rows is not lefts:  # numbers are points on a curve already
+                    words[ids] = direction * len(direction) ** 0.5  # of the size of the other words
+
+
 def loss_and_scores(model, heads, batch):
     """The loss of a `lesson` batch, and the share that the heads get right, by what they are asked."""
     import torch

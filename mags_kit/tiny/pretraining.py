@@ -14,7 +14,7 @@ from mags_kit.method.features import remember
 from mags_kit.method.protocol import ANSWER, DRAFT, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.runs import mend_modes
-from mags_kit.tiny.heads import build_heads, hasten, loss_and_scores, whiten
+from mags_kit.tiny.heads import build_heads, hasten, loss_and_scores, name_words, whiten
 from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
 
@@ -54,6 +54,8 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         model.model.visual.requires_grad_(phase == "see")  # gradients of words would spoil what it has learned
         if phase != "see" and "forward" not in vars(model.model.visual):
             remember(model.model.visual)  # questions share first views
+            if not any(done[later] for later in steps if later != "see"):
+                name_words(model, heads, processor.tokenizer)
         peak = PHASES[phase].peak
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=length + 1, pct_start=0.05)
