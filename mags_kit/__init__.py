@@ -16,7 +16,7 @@ an hour: how a sample goes through it is `experiments`' three steps, `measure_po
               environment, alarms, validation, keeping, training    TRL's GRPOTrainer, its guards, the best checkpoint,
                                       rollouts kept to be replayed
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
-    tiny/     drawing, scenes, vision, heads, lessons, model, pretraining, abilities    the small world and its base
+    tiny/     drawing, scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
     report/   statistics, conditions, evidence, evaluation, findings    ways to answer, measured; what they say
               tables, browser, painting, figures, charts, worth, judge, page, export    what came out, for readers

@@ -103,7 +103,7 @@ def test_labels_are_those_of_transformers_own_mask(processor):
 @pytest.mark.slow
 def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
     """Thirty steps of the first phase at its real size, interrupted after 12: it goes on from step 10, and learns."""
-    real, seen = pretraining.loss_and_scores, []
+    real, seen = vision.loss_and_scores, []
 
     def interrupted(*batch):
         loss, scores = real(*batch)
@@ -112,7 +112,7 @@ def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return loss, scores
 
-    monkeypatch.setattr(pretraining, "loss_and_scores", interrupted)
+    monkeypatch.setattr(vision, "loss_and_scores", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pretraining.train(tmp_path, {"see": 30}, every=10)
     log = pretraining.train(tmp_path, {"see": 30}, every=10)
@@ -121,22 +121,3 @@ def test_a_short_training_learns_and_resumes(tmp_path, monkeypatch):
     assert sorted(losses) == [20, 30] and losses[30] < losses[20] - 0.3
     assert (tmp_path / "model.safetensors").exists() and (tmp_path / "chat_template.jinja").exists()
     assert of_another_mode(tmp_path) == []
-
-
-@pytest.mark.parametrize("size", scenes.SIZES)
-def test_one_token_knows_all_of_a_card(size):
-    """In a first view only of a large one, close by of any; the white dot lies above the black one: the way is up."""
-    scene = next(s for s in map(_above, range(99)) if s.cards[0].size == size and " above " in s.cards[0].shown)
-    card = scene.cards[0]
-    shown = {True: (card.box, (128, 128)), False: (vision.WHOLE, (vision.VIEW, vision.VIEW))}
-    for near, (cut, pixels) in shown.items():
-        tokens = vision._card_targets(scene, cut, pixels)
-        [colour] = [i for i, name in enumerate(scenes.COLOURS, 1) if name == card.colour]
-        same = tokens[(tokens[:, 0] == colour) & (tokens[:, 1] == scenes.SHAPES.index(card.shape))]
-        [token], read = same, near or size == scenes.LARGE
-        assert token[5] == read and tuple(token[6:9]) == ((1, 1, 0) if read else (0, 0, 0))
-        assert (token[10] < -0.7) == read and tuple(token[11:] * vision.GRID) == vision.grid_box(card.box)
-
-
-def _above(seed):
-    return scenes.make_scene(seed, "train", scenes.RELATION, "yes", count=1)

@@ -21,7 +21,7 @@ ORDER = """
     method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.visits
     method.environment
     method.alarms method.validation method.keeping method.training
-    tiny.drawing tiny.scenes tiny.vision tiny.heads tiny.lessons tiny.model tiny.pretraining tiny.abilities
+    tiny.drawing tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.highres data.readers data.benchmarks data.sets
     report.statistics report.conditions report.evidence report.evaluation report.findings report.tables
     report.browser report.painting report.figures report.charts report.worth

@@ -20,6 +20,7 @@ class Phase:
 
     peak: float  # step size at its highest
     loose: float = 0.0  # share of the demonstrated regions that are a large window, not the right card
+    light: tuple[str, ...] = ("first word shown",)  # what decides, but weighs no more than other tokens
 
 
 PHASES = {
@@ -27,7 +28,7 @@ PHASES = {
     "point": Phase(3e-3),  # at cards
     "look": Phase(3e-3),  # read close-ups and what is large at first sight, and point
     "answer": Phase(2e-3, loose=0.6),  # in one round and in two
-    "settle": Phase(1.5e-3, loose=0.6),  # the same once more, for longer
+    "settle": Phase(1.5e-3, loose=0.6, light=()),  # the same once more, and to say at first sight what is large
 }
 KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
 BATCH = 44
@@ -57,9 +58,9 @@ class Lessons:
             # come back: with ever new ones, or few cards for longer, it did not learn in time which card is meant.
             return encode(self.processor, _pointings(rng, 64, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
-            talks = [_reading(rng, *each) for each in _cards(rng, 36)]
-            first = [(scene, card) for scene, card in _cards(rng, 40) if readable(card) or rng.uniform() < 0.4]
-            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:20]]
+            talks = [_reading(rng, *each) for each in _cards(rng, 40)]
+            first = [(scene, card) for scene, card in _cards(rng, 32) if readable(card) or rng.uniform() < 0.4]
+            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:16]]
             return encode(self.processor, talks + _pointings(rng, 32, 0.1))
         talks, learned = [], []
         while len(talks) < BATCH:

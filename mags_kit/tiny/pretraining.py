@@ -14,7 +14,7 @@ from mags_kit.method.features import remember
 from mags_kit.method.protocol import ANSWER, DRAFT, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.runs import mend_modes
-from mags_kit.tiny.heads import build_heads, hasten, loss_and_scores, name_words, whiten
+from mags_kit.tiny import vision
 from mags_kit.tiny.lessons import PHASES, Lessons
 from mags_kit.tiny.model import build_model, build_processor
 
@@ -37,10 +37,10 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     torch.set_num_threads(max(1, threads - 1))  # the loader wants a core: on two, steps of `see` took 0.57 s, not 0.88
     processor = build_processor()
     model = build_model(processor, seed).to(device)
-    heads = build_heads(model.config.text_config.hidden_size).to(device)
-    hasten(model.model.visual)
+    heads = vision.build_heads(model.config.text_config.hidden_size).to(device)
+    vision.hasten(model.model.visual)
     if "see" in steps:
-        whiten(model.model.visual, Lessons("see", 1, processor)[0]["pixel_values"])
+        vision.whiten(model.model.visual, Lessons("see", 1, processor)[0]["pixel_values"])
     checkpoint, done, log = folder / "checkpoint.pt", {phase: 0 for phase in steps}, []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -54,8 +54,6 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         model.model.visual.requires_grad_(phase == "see")  # gradients of words would spoil what it has learned
         if phase != "see" and "forward" not in vars(model.model.visual):
             remember(model.model.visual)  # questions share first views
-            if not any(done[later] for later in steps if later != "see"):
-                name_words(model, heads, processor.tokenizer)
         peak = PHASES[phase].peak
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=length + 1, pct_start=0.05)
@@ -67,10 +65,12 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         for batch in tqdm(loader, desc=phase, initial=done[phase], total=length, mininterval=5):
             batch = {k: v.to(device) for k, v in batch.items()}
             if phase == "see":
-                loss, scores = loss_and_scores(model, heads, batch)
+                loss, scores = vision.loss_and_scores(model, heads, batch)
             else:
-                which = phase == "point" and done[phase] < WHICH * length
-                loss, scores = words_loss(model, processor.tokenizer, batch, top_weight=0 if which else CHOICE_WEIGHT)
+                light = PHASES[phase].light
+                if phase == "point" and done[phase] < WHICH * length:
+                    light += ("top edge",)
+                loss, scores = words_loss(model, processor.tokenizer, batch, light)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -90,7 +90,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     return log
 
 
-def words_loss(model, tokenizer, batch, top_weight: int = CHOICE_WEIGHT):
+def words_loss(model, tokenizer, batch, light: tuple[str, ...] = ()):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
@@ -110,10 +110,11 @@ def words_loss(model, tokenizer, batch, top_weight: int = CHOICE_WEIGHT):
     )
     top = number & ~number.roll(1, 1)  # a box's second number
     left = top.roll(-1, 1)
-    weights = (labels >= 0) + CHOICE_WEIGHT * (answer | left | how | verdict) + top_weight * top
+    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "top edge": top, "verdict": verdict}
+    heavy = [kind for name, kind in kinds.items() if name not in light]
+    weights = (labels >= 0) + CHOICE_WEIGHT * torch.stack([how, *heavy]).any(0)
     hits = logits.argmax(-1) == labels
-    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "top edge": top}
-    kinds |= {"draft": (labels == draft).roll(-1, 1), "verdict": verdict}
+    kinds["draft"] = (labels == draft).roll(-1, 1)
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores
 
