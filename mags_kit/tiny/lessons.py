@@ -20,7 +20,7 @@ class Phase:
 
     peak: float  # step size at its highest
     loose: float = 0.0  # share of the demonstrated regions that are a large window, not the right card
-    light: tuple[str, ...] = ("first word shown",)  # what decides, but weighs no more than other tokens
+    light: tuple[str, ...] = ("first word shown", "draft", "read")  # what decides, but weighs no more than other tokens
 
 
 PHASES = {

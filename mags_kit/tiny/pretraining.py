@@ -95,27 +95,25 @@ def words_loss(model, tokenizer, batch, light: tuple[str, ...] = ()):
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
     two words, and without the weight that was not learned. So do a box's first two numbers, from which the others
-    follow, the rationale's first word, which says how it will look, and the verdict on the draft.
+    follow, the rationale's first word, which says how it will look, and the verdict on the draft; and, in the phases in
+    which they are not `light`, the first word for what is seen, the draft, and the answer that round 2 reads off.
     """
     import torch
 
     labels = batch.pop("labels")[:, 1:]
     logits = model(**batch).logits[:, :-1]
-    draft = tokenizer.convert_tokens_to_ids(f"</{DRAFT}>")
-    end, *leads = tokenizer.convert_tokens_to_ids([f"</{ANSWER}>", " shows", f"<{THINK}>", f"<{VERDICT}>"])
-    answer, (shown, how, verdict) = (labels == end).roll(-1, 1), ((labels == lead).roll(1, 1) for lead in leads)
+    names = {"first word shown": " shows", "read": ":", "how": f"<{THINK}>", "draft": f"<{DRAFT}>"}
+    names |= {"verdict": f"<{VERDICT}>", "answer": f"<{ANSWER}>"}
+    kinds = {name: (labels == tokenizer.convert_tokens_to_ids(lead)).roll(1, 1) for name, lead in names.items()}
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
     top = number & ~number.roll(1, 1)  # a box's second number
-    left = top.roll(-1, 1)
-    kinds = {"answer": answer, "first word shown": shown, "left edge": left, "top edge": top, "verdict": verdict}
-    heavy = [kind for name, kind in kinds.items() if name not in light]
-    weights = (labels >= 0) + CHOICE_WEIGHT * torch.stack([how, *heavy]).any(0)
-    hits = logits.argmax(-1) == labels
-    kinds["draft"] = (labels == draft).roll(-1, 1)
-    scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in kinds.items() if kind.any()}
+    kinds |= {"left edge": top.roll(-1, 1), "top edge": top}
+    weights = (labels >= 0) + CHOICE_WEIGHT * torch.stack([kinds[name] for name in kinds if name not in light]).any(0)
+    hits, asked = logits.argmax(-1) == labels, {name: kind & (labels >= 0) for name, kind in kinds.items()}
+    scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in asked.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores
 
 
