@@ -20,7 +20,6 @@ class Phase:
 
     peak: float  # step size at its highest
     loose: float = 0.0  # share of the demonstrated regions that are a large window, not the right card
-    light: tuple[str, ...] = ("first word shown", "draft", "read")  # what decides, but weighs no more than other tokens
 
 
 PHASES = {
@@ -28,7 +27,7 @@ PHASES = {
     "point": Phase(3e-3),  # at cards
     "look": Phase(3e-3),  # read close-ups and what is large at first sight, and point
     "answer": Phase(2e-3, loose=0.6),  # in one round and in two
-    "settle": Phase(1.5e-3, loose=0.6, light=()),  # the same once more, and to say at first sight what is large
+    "settle": Phase(1.5e-3, loose=0.6),  # the same once more, for longer
 }
 KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
 BATCH = 44

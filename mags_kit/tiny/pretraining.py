@@ -67,9 +67,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
             if phase == "see":
                 loss, scores = vision.loss_and_scores(model, heads, batch)
             else:
-                light = PHASES[phase].light
-                if phase == "point" and done[phase] < WHICH * length:
-                    light += ("top edge",)
+                light = ("top edge",) if phase == "point" and done[phase] < WHICH * length else ()
                 loss, scores = words_loss(model, processor.tokenizer, batch, light)
             optimizer.zero_grad()
             loss.backward()
@@ -95,8 +93,8 @@ def words_loss(model, tokenizer, batch, light: tuple[str, ...] = ()):
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
     two words, and without the weight that was not learned. So do a box's first two numbers, from which the others
-    follow, the rationale's first word, which says how it will look, and the verdict on the draft; and, in the phases in
-    which they are not `light`, the first word for what is seen, the draft, and the answer that round 2 reads off.
+    follow, the rationale's first word, which says how it will look, the first word for what is seen, the draft, the
+    answer that round 2 reads off, and the verdict on the draft. What is `light` weighs no more than other tokens.
     """
     import torch
 
