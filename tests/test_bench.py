@@ -132,7 +132,7 @@ def test_three_ways_make_the_same_trajectories(ground):
     assert all(row.unit == "rollouts/s" and row.values[0] > 0 and row.ratio > 0.5 for row in timed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_of_random_weights_is_measured_with_replies_that_are_given(ground, monkeypatch):
     text = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
     text |= {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
@@ -185,7 +185,7 @@ def test_views_are_timed_by_network_size_and_call(ground, monkeypatch):
     assert rows["bicubic, 32x32 px, one call a crop"].floor is None and rows["a view from the cache"].unit == "ms"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_growth_has_an_exponent_for_each_series(ground, monkeypatch):
     monkeypatch.setattr(growth, "MEGAPIXELS", (0.25, 1))
     rows = [*growth.rows(ground)]
