@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mags_kit.method.features import remember
+from mags_kit.method.features import Features, remember
+from mags_kit.method.policy import load_policy
 
 
 def patches(policy, *colours):
@@ -35,7 +36,7 @@ def test_features_are_the_same_to_the_last_bit_kept_or_not(policy, tower):
     remember(tower)
     first = tower.forward(pixels, grid_thw=grids, return_dict=True)
     assert tower.asked == [1, 1, 1]
-    again = tower.forward(pixels.flip(0).flip(0), grid_thw=grids)
+    again = tower.forward(pixels.clone(), grid_thw=grids)
     assert tower.asked == [1, 1, 1] and torch.equal(first.pooler_output, again.pooler_output)
     size = len(pixels) // 3
     alone = tower.forward(pixels[size : 2 * size], grid_thw=grids[1:2]).pooler_output
@@ -79,3 +80,10 @@ def test_what_is_said_of_all_images_at_once_is_left_to_the_tower(policy, tower):
     lengths = grids.prod(-1).cumsum(0).int()
     tower.forward(pixels, grid_thw=grids, cu_seqlens=torch.nn.functional.pad(lengths, (1, 0)), return_dict=True)
     assert tower.asked == [2]
+
+
+def test_a_tower_that_is_dealt_out_keeps_nothing(smoke_run, policy, monkeypatch):
+    """Under FSDP a process that misses an image would wait for the others, which have it, for ever."""
+    assert isinstance(policy.tower.forward, Features)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert not isinstance(load_policy(smoke_run.config).tower.forward, Features)

@@ -38,7 +38,7 @@ class Policy:
 
     @property
     def tower(self):
-        """The vision tower, whose forward pass is `features.Features`."""
+        """The vision tower, whose forward pass is `features.Features` but for FSDP."""
         return getattr(self.model, "get_base_model", lambda: self.model)().model.visual
 
     @property
@@ -153,7 +153,8 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     model.generation_config = transformers.GenerationConfig(**ends)
     _give_template(processor, family, config.thinking)
     limits = _take_as_they_are(processor.image_processor)
-    remember(model.model.visual)
+    if not _dealt_out():  # processes miss other images, and would wait for each other's parts of the tower
+        remember(model.model.visual)
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
     return Policy(model.eval(), processor, family, config.prompt_style, limits)
@@ -218,12 +219,17 @@ def precision() -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
+def _dealt_out() -> bool:
+    """Whether the weights are dealt out among processes, by FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
+
+
 def _load_model(path: str, source: dict, four_bit: bool):
     import torch
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
     gpu, dtype = torch.cuda.is_available(), getattr(torch, precision())
-    storage = dtype if os.environ.get("ACCELERATE_USE_FSDP") == "true" else torch.uint8  # FSDP deals out floats only
+    storage = dtype if _dealt_out() else torch.uint8  # FSDP deals out floats only
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=["model.visual", "lm_head"], bnb_4bit_quant_storage=storage,
