@@ -15,7 +15,7 @@ HERE = {"gpu": "A card", "memory": 25.4e9, "runs": 1e12, "models": 1e12}
 @pytest.mark.parametrize(
     "lacks, said",
     [
-        ({"gpu": None, "memory": 0}, "expected a GPU with 10 GB, came none; take PROFILE=cpu"),
+        ({"gpu": None, "memory": 0}, "expected a GPU with 11 GB, came none; take PROFILE=cpu"),
         ({"memory": 8e9}, "GB of GPU memory, came 8.0 GB (A card); lower round_tokens"),
         ({"models": 1e9}, "expected 8 GB of free disk for models, came 1 GB; set HF_HOME"),
         ({"runs": 1e9}, "of free disk for runs, came 1 GB; make room"),

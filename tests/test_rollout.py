@@ -1,13 +1,16 @@
 import errno
 import json
+import os
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from mags_kit.config import load_config
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
 from mags_kit.method import protocol, rewards
+from mags_kit.method import rollout as rollouts
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.rollout import rollout
@@ -141,3 +144,30 @@ def test_real_photos_through_two_rounds_with_real_super_resolution(policy, real_
     boxes = [[tuple(round(v) for v in row["bboxs_xyxy"][0])] for row in rows[:2]]
     forced = rollout(agent, samples[:2], regions=boxes, progress=False)
     assert all(len(t.replies) == 2 and t.views for t in forced) and list((tmp_path / "runs" / ".views").rglob("*.png"))
+
+
+def test_token_ids_by_sizes_are_the_processors_own(policy):
+    for size in ((64, 96), (192, 192)):
+        content = [{"type": "image", "image": Image.new("RGB", size)}, {"type": "text", "text": "How many dots?"}]
+        own = policy.processor.apply_chat_template(
+            [[{"role": "user", "content": content}]], tools=rollouts.TOOLS, add_generation_prompt=True, tokenize=True,
+            return_dict=True,
+        )["input_ids"][0]  # fmt: skip
+        assert rollouts.prompt_ids(policy, content) == list(own)
+
+
+def test_looks_at_a_time_share_an_image_that_is_read_anew_when_it_changed(smoke_run, policy, tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    agent = replace(Agent.of(smoke_run, policy, "bicubic"), folder=tmp_path)
+    sample = replace(read_samples(smoke_run.samples("test"))[0], image="a.png", boxes=())
+    one, two = Look(agent, sample), Look(agent, sample)
+    assert one.image is two.image and one.first_view is two.first_view
+    smaller = replace(agent, config=replace(agent.config, first_view_pixels=32 * 32))
+    assert Look(smaller, sample).first_view.size != one.first_view.size
+    Image.new("RGB", (64, 64), "blue").save(path)
+    os.utime(path, ns=(1, 1))
+    assert Look(agent, sample).image.getpixel((0, 0)) == (0, 0, 255) and one.image.getpixel((0, 0)) == (255, 0, 0)
+    path.unlink()
+    with pytest.raises(RuntimeError, match="reading its image failed with ValueError: .*no such image"):
+        Look(agent, sample)

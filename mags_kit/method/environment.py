@@ -6,7 +6,7 @@ from mags_kit.method import processes, protocol, rewards
 from mags_kit.method.look import Agent, Look
 from mags_kit.method.measures import behaviour, mixed_groups, right
 from mags_kit.method.replies import message, text_of
-from mags_kit.method.rollout import alike, suffix_ids
+from mags_kit.method.rollout import alike, image_tokens, suffix_ids
 from mags_kit.records import Sample, Trajectory
 
 
@@ -123,9 +123,7 @@ def check_views(look: Look, completion: list[dict], ids: list[int]) -> None:
             "max_completion_length is too small; lower max_regions or view_pixels"
         )
     processor = look.agent.policy.processor
-    images = processor.image_processor
-    patches = sum(images.get_number_of_image_patches(view.height, view.width, {}) for view in views)
-    wanted, there = patches // images.merge_size**2, ids.count(processor.image_token_id)
+    wanted, there = image_tokens(processor, views), ids.count(processor.image_token_id)
     if wanted != there:
         raise RuntimeError(
             f"sample {look.sample.id!r}: the views need {wanted} image tokens, the completion holds {there}: they are "

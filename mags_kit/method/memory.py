@@ -59,7 +59,7 @@ def _qwen3_5(*sizes: int, tower: dict, values: int, tied: bool = True) -> dict:
 
 # From huggingface.co/NAME/blob/main/config.json, so that a plan needs no network; those of Qwen3-VL and Qwen3.5 by
 # copies in public code (kohya-ss/musubi-tuner, NVIDIA/TensorRT-LLM, THUDM/slime and others), which agree. They give the
-# model cards' numbers of parameters, Qwen3.5's less a layer that transformers leaves out (9B: 19,306,216,416 bytes).
+# model cards' numbers of parameters, Qwen3.5's with a layer that transformers leaves out (9B: 19,306,216,416 bytes).
 PUBLISHED = {
     "Qwen/Qwen2.5-VL-3B-Instruct": _qwen2_5_vl(2048, 11008, 36, 16, 2, tied=True),
     "Qwen/Qwen2.5-VL-7B-Instruct": _qwen2_5_vl(3584, 18944, 28, 28, 4, tied=False),
@@ -217,19 +217,13 @@ def _images(config: Config, shape: Shape, patches: int) -> int:
     return config.step_batches[0] * patches * 3 * vision.temporal_patch_size * vision.patch_size**2 * 4
 
 
-def _features(config: Config, vision, patches: int) -> float:
-    """What `features` keeps of the images of a step, in half precision."""
-    numbers = vision.out_hidden_size * (1 + len(getattr(vision, "deepstack_visual_indexes", None) or ()))
-    return min(ROOM, config.step_batches[0] * patches / vision.spatial_merge_size**2 * numbers * 2)
-
-
 def by_part(config: Config, shape: Shape) -> dict[str, dict[str, float]]:
     """GPU bytes: what stands through training, and what each of its phases adds at its peak."""
     sizes = lengths(config, shape)
     # 64 channels in float32 at four times the side, three of them at once; the compact network enlarges last
     enlarging = config.view_pixels * (16 if PACKAGED.get(config.magnifier, (0, 0, 1))[2] else 1) * 64 * 4 * 3
     return {
-        "standing": standing(config, shape) | {"features": _features(config, shape.model.vision_config, sizes[2])},
+        "standing": standing(config, shape) | {"features": ROOM},  # it keeps them from step to step
         "sampling": sampling(config, shape, *sizes),
         "update": update(config, shape, *sizes),
         "enlarging": {"network": enlarging if config.magnifier not in ("bicubic", "none") else 0},
@@ -240,8 +234,9 @@ def answering(config: Config, shape: Shape, on_gpu: bool) -> float:
     """Bytes to answer questions without training: weights, sampling, the reserve; on a CPU in float32."""
     width = 2 if on_gpu else 4
     one = replace(config, samples_per_step=1, num_generations=2, rollout_batch=0, micro_batch=0)  # no step is sampled
-    weights = {name: size for name, size in standing(one, shape, width).items() if name.startswith("weights")}
-    return peak({"standing": weights, "sampling": sampling(one, shape, *lengths(one, shape), width)})
+    kept = {name: size for name, size in standing(one, shape, width).items() if name.startswith("weights")}
+    kept["features"] = ROOM
+    return peak({"standing": kept, "sampling": sampling(one, shape, *lengths(one, shape), width)})
 
 
 def peak(parts: dict[str, dict[str, float]]) -> float:

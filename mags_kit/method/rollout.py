@@ -116,13 +116,17 @@ def prompt_ids(policy: Policy, content: list[dict]) -> list[int]:
     what the processor makes of their pixels is wanted for all together, later."""
     processor, messages = policy.processor, [{"role": "user", "content": content}]
     text = processor.apply_chat_template(messages, tools=TOOLS, add_generation_prompt=True, tokenize=False)
-    images, sizes = processor.image_processor, (part["image"].size for part in content if part["type"] == "image")
+    images = (part["image"] for part in content if part["type"] == "image")
     ids = []
     for token in processor.tokenizer(text, add_special_tokens=False)["input_ids"]:
-        width, height = next(sizes) if token == processor.image_token_id else (0, 0)
-        patches = images.get_number_of_image_patches(height, width, {}) if width else images.merge_size**2
-        ids += [token] * (patches // images.merge_size**2)
+        ids += [token] * (image_tokens(processor, [next(images)]) if token == processor.image_token_id else 1)
     return ids
+
+
+def image_tokens(processor, images: list) -> int:
+    """How many tokens the images take, which the processor takes as they are."""
+    of = processor.image_processor
+    return sum(of.get_number_of_image_patches(i.height, i.width, {}) for i in images) // of.merge_size**2
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
