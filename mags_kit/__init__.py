@@ -12,14 +12,14 @@ an hour: how a sample goes through it is `experiments`' three steps, `measure_po
               policy, adapters, features, rollout    load and sample a model; its LoRA; images seen once; trajectories
               wording, readings, scoring    texts made alike; what an answer says; right or wrong
               rewards, measures     what training pays; what is to be said of a trajectory
-              curriculum              which few samples, in which order
+              curriculum, visits      which few samples, in which order, and how often
               environment, alarms, validation, keeping, training    TRL's GRPOTrainer, its guards, the best checkpoint,
                                       rollouts kept to be replayed
               processes, memory, fit  several processes; what a step needs of a GPU, and the sizes that fit
-    tiny/     scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
+    tiny/     drawing, scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
     report/   statistics, conditions, evidence, evaluation, findings    ways to answer, measured; what they say
-              tables, browser, painting, figures, charts, speeds, judge, page, export    what came out, for readers
+              tables, browser, painting, figures, charts, speeds, worth, judge, page, export    what came out, for readers
               inspector, replay, progress, playground, handling    trajectories, training again, your own hand
               rescore, compare, claims    a stored run scored anew; two runs; what the README claims
     hardware/ plan, measure, random_model, forcing    what a run needs beside what is here, and what it took

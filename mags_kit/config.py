@@ -17,10 +17,17 @@ MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to what a view holds
-CURRICULA = ("easy_first", "shuffled", "hard_first")
+CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
+SPARSE = "{}, sparse"  # a curriculum on the hardest samples, in so few steps that each is met but twice
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
-WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "verify": 0.1}  # of all rewards that there are
+WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of all rewards that there are
+CHOICES = {
+    "curriculum": CURRICULA, "selection": ("even", "hardest", "varied"), "optimizer": tuple(OPTIMIZERS),
+    "vsr": ("random", "zeroshot"), "grid": ("short", "full"), "prompt_style": ("compact", "full"),
+    "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
+    "tracker": ("", "none", "tensorboard", "wandb", "trackio"), **dials.ALLOWED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Config:
     validation: int = 90  # questions that choose the checkpoint
     test: int = 300  # questions that the result is measured on
     # curriculum RL
-    curriculum: str = "easy_first"  # order of the samples over the stages; `shuffled` and `hard_first` for ablation
+    selection: str = "even"  # which of the pool: spread over solve rates; or the `hardest`, or the most `varied`
+    curriculum: str = "easy_first"  # order over the stages, or what else changes, see method.curriculum
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
@@ -85,8 +93,9 @@ class Config:
     # what the reference results and the ablations repeat
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
+    orders: tuple[str, ...] = (*CURRICULA, *map(SPARSE.format, CURRICULA))  # in two regimes, see runs.variants
     # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (800, 350, 400, 600, 220, 240)  # steps of its phases, see tiny.lessons.PHASES
+    base_steps: tuple[int, ...] = (1300, 400, 500, 600, 400)  # steps of its phases, see tiny.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # ways to answer that are measured: four, or `full` (see report.conditions)
     batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`
@@ -128,17 +137,7 @@ class Config:
         check_own(self.own)
 
     def _check_choices(self) -> None:
-        for name, allowed in {
-            "curriculum": CURRICULA,
-            "prompt_style": ("compact", "full"),
-            "data": ("scenes", "benchmarks"),
-            "test_sets": ("grit", "full", "highres", "highres-8k"),
-            "grid": ("short", "full"),
-            "vsr": ("random", "zeroshot"),
-            "optimizer": tuple(OPTIMIZERS),
-            "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
-            **dials.ALLOWED,
-        }.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 expected = ", ".join(value or "''" for value in allowed)
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {expected}")
@@ -186,12 +185,13 @@ _PAPER = Config(
 )  # fmt: skip
 _SMOKE = Config(
     pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
-    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), base_steps=(2, 2, 2, 2, 2, 2),
+    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,),
+    orders=("learnable", "shuffled, sparse"), base_steps=(2, 2, 2, 2, 2),
 )  # fmt: skip
 PROFILES = {
     "smoke": _SMOKE,
     "cpu": Config(),
-    "reference": Config(pool=2000, validation=180, test=900, grid="full"),
+    "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4)),
     "paper": _PAPER,
     "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
     **{f"qwen3-vl-{size}b": replace(_PAPER, model=f"Qwen/Qwen3-VL-{size}B-Instruct") for size in (2, 4, 8)},

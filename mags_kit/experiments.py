@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import steps
-from mags_kit.config import BENCHMARKS, load_config, profile_of
+from mags_kit.config import BENCHMARKS, SPARSE, load_config, profile_of
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.look import Agent
@@ -64,7 +64,10 @@ def solve_rates(run: Run) -> dict[str, float]:
 def curate(run: Run, rates: dict[str, float]) -> list[Sample]:
     """Choose the training samples from the measured pool, and list them."""
     if not processes.main_says(steps.ready, steps.curated(run)):
-        chosen = curriculum.choose(read_samples(run.samples("pool")), rates, run.config.curated, run.config.seed)
+        config = run.config
+        chosen = curriculum.choose(
+            read_samples(run.samples("pool")), rates, config.curated, config.seed, config.selection
+        )
         if processes.here().is_main_process:
             write_jsonl(run.samples("curated"), chosen)
         processes.here().wait_for_everyone()
@@ -130,14 +133,16 @@ def after_each_variant(run: Run) -> dict[str, list[Trajectory]]:
 
 
 def ablations(run: Run, trajectories: dict[str, list]) -> dict[str, dict]:
-    """`ablations.json`: each variant's accuracy by seed, and what it differs from the first, all seeds together."""
-    reference = next(iter(trajectories.values()))
+    """`ablations.json`: each variant's accuracy by seed, and what it differs from the first of its regime, all seeds
+    together, with `two-way` intervals for other questions and other seeds."""
+    sparse = [variant for variant in trajectories if variant.endswith(SPARSE.format(""))]
+    first = {variant: sparse[0] if variant in sparse else next(iter(trajectories)) for variant in trajectories}
     return {
         variant: {
             "accuracy": {
                 f"seed {seed}": accuracy(one)["accuracy"] for seed, one in zip(seeds(run.config), each, strict=True)
             },
-            "less the curriculum": seeds_difference(each, reference),
+            "less the curriculum": _over_seeds(each, trajectories[first[variant]]),
         }
         for variant, each in trajectories.items()
     }

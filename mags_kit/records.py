@@ -126,6 +126,7 @@ class Trajectory:
     views: tuple[View, ...] = ()  # one for each usable region
     magnifier: str = "none"
     draft: str | None = None
+    verdict: str | None = None  # of round 2 on the draft: `right` or `wrong`
     answer: str | None = None
     outcome: str = Outcome.ANSWERED
     rewards: dict = field(default_factory=dict)

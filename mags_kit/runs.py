@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from mags_kit.config import CURRICULA, PROFILES, Config, load_config
+from mags_kit.config import CURRICULA, PROFILES, SPARSE, Config, load_config
 from mags_kit.records import read_json, write_json
 
 CHECKOUT = Path(__file__).parents[1]
@@ -170,7 +170,7 @@ def branch(run: Run, name: str, **changes) -> Run:
 
 def branch_name(seed: int, changes: dict) -> str:
     """Of the branch with another seed and settings, as `seeds` and `variants` have them."""
-    return "-".join([*(str(value) for value in changes.values()), f"seed-{seed}"])
+    return "-".join([re.sub(r"[^\w.]+", "-", str(value)).strip("-") for value in (*changes.values(), f"seed-{seed}")])
 
 
 def seeds(config: Config) -> tuple[int, ...]:
@@ -178,10 +178,19 @@ def seeds(config: Config) -> tuple[int, ...]:
 
 
 def variants(config: Config) -> dict[str, dict]:
-    """What the ablations compare, name -> settings changed; the first is the curriculum as it is."""
+    """What the ablations compare, name -> settings changed; the first is the curriculum as it is.
+
+    Orders are compared in two regimes: as it is, and `sparse`: the hardest samples, each met twice. Where questions are
+    solved now and then and met often, no order can matter; where many are hardly ever solved and met twice, one could.
+    """
     own, amount = config.curriculum, config.curated
+    twice = 2 * amount / config.samples_per_step / max(1, sum(config.stage_steps))
+    few = {"selection": "hardest", "stage_steps": tuple(max(1, round(twice * steps)) for steps in config.stage_steps)}
     rows = {f"{own}, {amount} samples": {}}
-    rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in CURRICULA if order != own}
+    others = [order for order in CURRICULA if order in config.orders and order != own]
+    rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in others}
+    sparse = {SPARSE.format(order): {"curriculum": order, **few} for order in CURRICULA}
+    rows |= {name: changes for name, changes in sparse.items() if name in config.orders}
     return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
 
 

@@ -19,13 +19,13 @@ from mags_kit.dials import DIALS, VLLM_DIALS
 from mags_kit.records import read_json, write_json
 from mags_kit.runs import Run, versions
 
-# Settings by what they matter to; `other_seeds` and `sizes` only say which branches there are, `grid` which answers,
-# `tracker` who is told.
+# Settings by what they matter to; `other_seeds`, `sizes` and `orders` only say which branches there are, `grid` which
+# answers, `tracker` who is told.
 POLICY = ("model", "revisions", "thinking", "prompt_style", "four_bit")
 LOOKING = "first_view_pixels view_pixels magnifier margin max_regions round_tokens batch_size".split()
 DATA = "data benchmarks mirror test_sets vsr revisions own pool validation test seed".split()
 POOL = (*POLICY, *LOOKING, "solve_rollouts", "temperature", "seed")
-CURATED = ("curated", "seed")
+CURATED = ("curated", "selection", "seed")
 TRAINING = (
     *POLICY, *LOOKING, "adapter", "lora_rank", "lora_alpha", "curriculum", "stage_steps", "samples_per_step",
     "num_generations", "rollout_batch", "micro_batch", "optimizer", "learning_rate", "temperature", "vllm",

@@ -104,18 +104,9 @@ def test_every_order_and_filter_stands_a_trajectory_that_lacks_all():
     assert Browser({}).current is None
 
 
-@pytest.mark.parametrize(
-    "said, found",
-    [
-        ("the view shows 2, so the draft was wrong", "draft wrong"),
-        ("white is right of black, so the draft was right", "draft right"),
-        ("The draft is incorrect.", "draft wrong"),
-        ("I see two", "other words"),
-        ("", "none"),
-    ],
-)
+@pytest.mark.parametrize("said, found", [("wrong", "draft wrong"), ("right", "draft right"), (None, "none")])
 def test_the_verdict_of_round_2(said, found):
-    assert verdict(make_trajectory(replies=("", f"<rethink>{said}</rethink><answer>3</answer>"))) == found
+    assert verdict(make_trajectory(verdict=said)) == found
 
 
 def test_thousands_are_chosen_from_at_once():

@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 import torch
 from test_records import of_another_mode
@@ -31,10 +32,13 @@ def test_the_shipped_model_is_small_and_of_the_real_class(policy):
 
 def test_every_lesson_is_in_the_vocabulary_and_reads_back(processor):
     unknown = processor.tokenizer.unk_token_id
-    for phase in ("point", "look", "answer", "settle", "aim"):
+    for phase in ("point", "look", "answer", "settle"):
         batch = Lessons(phase, 2, processor)[0]
         assert not (batch["input_ids"] == unknown).any()
-    text = protocol.tool_call_text([(0, 40, 960, 1000)]) + "<rethink>the view shows 3, so the draft was wrong</rethink>"
+    text = (
+        protocol.tool_call_text([(0, 40, 960, 1000)])
+        + "<rethink>the view shows too small: 3, the draft was 3</rethink><verdict>right</verdict>"
+    )
     assert processor.tokenizer.decode(processor.tokenizer.encode(text)) == text
 
 
@@ -49,7 +53,7 @@ def test_labels_cover_the_assistants_words_only(processor):
     for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
         said = processor.tokenizer.decode(ids[labels >= 0])
         assert (
-            said.startswith(("<think>", "<tool_call>", "<rethink>"))
+            said.startswith(("<think>", "<tool_call>", "<rethink>", " at the"))
             and "user\n" not in said
             and said.endswith("<|im_end|>")
         )
@@ -57,18 +61,43 @@ def test_labels_cover_the_assistants_words_only(processor):
 
 def test_grid_boxes_hold_their_object():
     assert vision.grid_box((100, 100, 150, 150)) == (120, 120, 200, 200)  # thousandths of 768 pixels, in steps of 40
-    assert lessons.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
+    assert vision.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
 
 
 @pytest.mark.parametrize("phase", [name for name, phase in PHASES.items() if phase.loose])
-def test_demonstrated_regions_are_often_poor_but_for_some_colours(processor, phase):
-    batches = [Lessons(phase, 16, processor)[step]["labels"] for step in range(16)]
+def test_demonstrated_regions_are_often_poor(processor, phase):
+    """And what teaches pointing in two rounds does not teach how often to point: its first word is not learned."""
+    batches = [Lessons(phase, 24, processor)[step]["labels"] for step in range(24)]
     said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
-    looks, points = (re.findall(rf"<think>{how} at the (\w+)", said) for how in ("Look", "Point"))
-    close = set(PHASES[phase].close)
-    assert not close & set(looks) and set(points) == set(scenes.COLOURS)
-    others = len(looks) + len([colour for colour in points if colour not in close])
-    assert others > 80 and abs(len(looks) / others - PHASES[phase].loose) < 0.1
+    looks, points = (len(re.findall(rf"<think>{how} at the", said)) for how in ("Look", "Point"))
+    assert looks + points > 150 and abs(looks / (looks + points) - PHASES[phase].loose) < 0.1
+    assert said.count("<think> at the") > 100
+
+
+def test_a_verdict_compares_the_draft_with_what_was_seen(processor):
+    said = [
+        processor.tokenizer.decode(row[row >= 0])
+        for step in range(8)
+        for row in Lessons("settle", 8, processor)[step]["labels"]
+    ]
+    pattern = r"shows ([\w ]+): (\w+), the draft was (\w+)</rethink><verdict>(\w+)</verdict><answer>(\w+)</answer>"
+    seconds = [m.groups() for text in said for m in re.finditer(pattern, text)]
+    assert len(seconds) > 100
+    for shown, seen, draft, verdict, answer in seconds:
+        assert seen == answer and (verdict == "right") == (draft == seen)
+        assert shown != lessons.UNREAD or draft == answer
+    assert {verdict for *_, verdict, _ in seconds} == {"right", "wrong"}
+
+
+def test_labels_are_those_of_transformers_own_mask(processor):
+    scene = scenes.make_scene(3, "train")
+    talks = [lessons._pointing(vision.first_view(scene), card) for card in scene.cards[:2]]
+    talks += [lessons._reading(np.random.default_rng(0), scene, scene.cards[0])]
+    mask = processor.apply_chat_template(
+        talks, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True,
+        processor_kwargs={"padding": True},
+    )["assistant_masks"]  # fmt: skip
+    assert torch.equal(lessons.encode(processor, talks)["labels"] >= 0, mask.bool())
 
 
 @pytest.mark.slow

@@ -46,8 +46,14 @@ def test_a_branch_chooses_and_trains_beside_its_run(run, monkeypatch):
 
 def test_the_ablations_vary_one_thing_at_a_time():
     variants = experiments.variants(PROFILES["cpu"])
+    few = {"selection": "hardest", "stage_steps": (2, 8)}  # 10 steps of 8 groups: 40 samples twice
+    orders = ["shuffled", "hard_first", "learnable", "bandwidth"]
     assert list(variants.values()) == [
-        {}, {"curriculum": "shuffled"}, {"curriculum": "hard_first"}, {"curated": 10}, {"curated": 20}, {"curated": 80},
+        {}, *({"curriculum": order} for order in orders), *({"curriculum": o, **few} for o in ("easy_first", *orders)),
+        {"curated": 10}, {"curated": 20}, {"curated": 80},
+    ]  # fmt: skip
+    assert list(experiments.variants(PROFILES["smoke"])) == [
+        "easy_first, 6 samples", "learnable, 6 samples", "shuffled, sparse", "easy_first, 3 samples",
     ]  # fmt: skip
     assert next(iter(variants)) == "easy_first, 40 samples"
 

@@ -18,12 +18,13 @@ ORDER = """
     install dials config records images runs compat hub holder fingerprints steps
     method.processes method.protocol method.replies method.families method.networks method.magnifier method.adapters
     method.features method.policy method.memory method.fit method.look method.rollout
-    method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.environment
+    method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.visits
+    method.environment
     method.alarms method.validation method.keeping method.training
-    tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
+    tiny.drawing tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.highres data.readers data.benchmarks data.sets
     report.statistics report.conditions report.evidence report.evaluation report.findings report.tables
-    report.browser report.painting report.figures report.charts report.speeds
+    report.browser report.painting report.figures report.charts report.speeds report.worth
     report.inspector report.replay report.progress report.playground report.handling
     report.judge report.page report.export report.rescore report.compare report.claims
     hardware.plan hardware.random_model hardware.forcing hardware.measure

@@ -1,16 +1,17 @@
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
-from mags_kit.tiny import scenes
+from mags_kit.data.sets import scene_samples
+from mags_kit.tiny import drawing, scenes, vision
 from mags_kit.tiny.scenes import ANSWERS, FAMILIES, make_scene
 
 
 def test_a_seed_is_a_scene():
     one, two, other = (make_scene(seed, "train") for seed in (7, 7, 8))
-    assert one == two and one.jpeg != other.jpeg
+    assert one.jpeg == two.jpeg != other.jpeg and one.cards == two.cards
 
 
 def test_splits_share_no_scene_even_at_the_same_seed():
@@ -30,16 +31,17 @@ def test_a_cards_name_does_not_tell_its_answer():
     seen = Counter()
     for seed in range(1500):
         spots, names = np.random.default_rng(seed), [(c, s) for c in scenes.COLOURS for s in scenes.SHAPES]
-        card = scenes._card(spots, names, (100, 100), scenes.CLASSES["train"], "count", None)
+        card = scenes._card(spots, names, (scenes.SMALL, (100, 100), 28), scenes.CLASSES["train"], "count", None)
         seen[card.name, card.answer] += 1
     counts = [[seen[name, answer] for answer in ANSWERS["count"]] for name, _ in seen]
     assert all(min(row) > 0.5 * max(row) for row in counts if sum(row) > 100)
 
 
-def test_scenes_are_dense_and_names_unique():
+def test_cards_are_as_many_as_the_density_says_whole_and_of_unique_names():
     for seed in range(20):
-        scene = make_scene(seed, "test")
-        assert 10 <= len(scene.cards) + scene.clutter <= 40
+        scene = make_scene(seed, "test", density=("sparse", "dense")[seed % 2])
+        (fewest, most), _ = scenes.DENSITIES[scene.density]
+        assert fewest <= len(scene.cards) <= most
         assert len({card.name for card in scene.cards}) == len(scene.cards)
         assert all(
             0 <= c.box[0] < c.box[2] <= scenes.SIZE and 0 <= c.box[1] < c.box[3] <= scenes.SIZE for c in scene.cards
@@ -65,9 +67,69 @@ def test_marks_agree_with_the_answer(family):
                 assert holds == (answer == "yes") == (card.shown == f"white {words} black")
 
 
-def test_a_dot_is_under_two_pixels_of_the_first_view():
-    """Drawn on a plain card, a dot is some six source pixels wide, and the first view has a quarter of its width."""
-    image = Image.new("L", (40, 40))
-    scenes._mark(ImageDraw.Draw(image), "dot", (20, 20), 255)
-    box = image.getbbox()
-    assert 5 <= box[2] - box[0] <= 2 * scenes.SIZE // 192 and 5 <= box[3] - box[1] <= 2 * scenes.SIZE // 192
+def test_no_thing_hides_a_card():
+    for seed in range(30):
+        cards = make_scene(seed, "train", density="dense").cards
+        for i, a in enumerate(cards):
+            for b in cards[:i]:
+                apart = np.hypot(*np.subtract(a.centre, b.centre))
+                assert apart > a.radius + b.radius
+
+
+def test_small_marks_are_specks_of_a_first_view_and_large_ones_are_not():
+    """A dot of 5.6 source pixels covers 1.4 in a first view of a quarter of the width; a large one nearly five."""
+    for size, low, high in ((scenes.SMALL, 1, 2), (scenes.LARGE, 4, 6)):
+        [[dot]] = drawing.mark("dot", (0, 0), scenes.ZOOM[size])
+        assert low < (dot.max() - dot.min()) * vision.VIEW / scenes.SIZE < high
+        card = next(c for seed in range(30) for c in make_scene(seed, "train").cards if c.size == size)
+        assert vision.readable(card) == (size == scenes.LARGE)
+        assert vision.readable(card, card.box, 128)
+
+
+@pytest.mark.parametrize("kind", [*scenes.SYMBOLS, "dot"])
+def test_marks_lie_on_their_cards(kind):
+    family = "attribute" if kind in scenes.SYMBOLS else "count"
+    for seed in range(20):
+        for size in scenes.SIZES:
+            card = make_scene(seed, "train", family, kind if family == "attribute" else "4", size=size).cards[0]
+            alone = [((255, 255, 255), [drawing.outline(card.shape, (200, 200), card.radius)])]
+            frame = drawing.draw(np.zeros((7, 7, 3)), alone, vision.WHOLE, (scenes.SIZE, scenes.SIZE))
+            inside = np.asarray(frame)[..., 0] > 0
+            for name, _, dx, dy in card.marks:
+                for filling in drawing.mark(name, (200 + dx, 200 + dy), scenes.ZOOM[size]):
+                    x, y = np.round(np.concatenate(filling)).astype(int).T
+                    assert inside[y, x].mean() > 0.95
+
+
+def test_a_close_up_is_sharper_than_what_is_cut_from_a_poor_source():
+    def sharpness(image):
+        grey = np.asarray(image.convert("L"), float)
+        return np.abs(np.diff(grey, axis=1)).max()
+
+    for seed in range(5):
+        scene = make_scene(seed, "train", quality="poor")
+        drawn, cut = vision.near(scene, scene.cards[0].box)
+        assert sharpness(drawn) > 1.5 * sharpness(scene.image.crop(cut).resize(drawn.size))
+
+
+def test_worse_qualities_are_blurrier():
+    def detail(quality):
+        sources = [make_scene(seed, "train", quality=quality).image.convert("L") for seed in range(4)]
+        return np.mean([np.abs(np.diff(np.asarray(s, float), axis=1)).max() for s in sources])
+
+    assert detail("sharp") > 1.3 * detail("soft") > 1.3 * detail("poor")
+
+
+def test_a_set_is_balanced_over_family_answer_quality_density_and_size(tmp_path):
+    samples = scene_samples("test", 216, tmp_path)
+    for family in FAMILIES:
+        those = [s for s in samples if s.family == family]
+        assert len(those) == 72
+        for answer in ANSWERS[family]:
+            of = [s.meta for s in those if s.answer == answer]
+            if len(ANSWERS[family]) == 4:  # every combination once, small ones twice
+                counts = Counter((m["quality"], m["density"], m["size"]) for m in of)
+                assert len(counts) == 12 and {n for (*_, size), n in counts.items() if size == "small"} == {2}
+        for key, share in (("quality", 24), ("density", 36)):
+            assert set(Counter(s.meta[key] for s in those).values()) == {share}
+    assert re.fullmatch(r"images/test-\d+\.jpg", samples[0].image)

@@ -126,8 +126,8 @@ def test_any_accepted_answer_counts_from_the_row_to_the_reward(tmp_path):
     assert (sample.answer, sample.answers, sample.truth) == ("sofa", ("couch", "3"), "sofa or couch or 3")
     for said, right in (("sofa", 1), ("A couch.", 1), ("three", 1), ("sofa or couch", 0), ("bed", 0), ("", 0)):
         t = make_trajectory(sample=sample, draft="bed", answer=said)
-        assert (rewards.answer(t), rewards.verify(t), measures.change(t)) == (
-            right, right, measures.REPAIRED if right else measures.KEPT_WRONG,
+        assert (rewards.answer(t), rewards.draft(t), measures.change(t)) == (
+            right, 0, measures.REPAIRED if right else measures.KEPT_WRONG,
         )  # fmt: skip
     assert not scoring.fits("couch", replace(sample, answers=()))
 

@@ -62,7 +62,7 @@ def test_what_is_as_it_was_is_done(run):
 @pytest.mark.parametrize(
     "module, old, new, made_again",
     [
-        ("method.rewards", "2 * math.prod", "3 * math.prod", {"curated", "training", *ANSWERS}),
+        ("method.rewards", "4 * math.prod", "3 * math.prod", {"curated", "training", *ANSWERS}),
         ("method.look", "self.called = True", "self.called = 1", {"pool", "training", *ANSWERS}),
         ("method.validation", "default=-1", "default=-2", {"training"}),
         ("tiny.scenes", "rng.integers(2)", "rng.integers(3)", {"data"}),
@@ -72,7 +72,7 @@ def test_what_is_as_it_was_is_done(run):
         ("records", "file.write(content)", "file.write(content or b'')", set()),  # filing
         ("records", "TINY = ", "SMALL = ", {"pool", "curated", "training", *ANSWERS}),
         ("config", "MIRRORED = ", "MIRROR = ", set()),  # settings are compared one by one
-        ("method.rewards", '"""The second look', '"""That second look', set()),  # text
+        ("method.rewards", '"""Round 2', '"""The second round', set()),  # text
     ],
 )
 def test_a_change_of_code_reaches_what_was_made_by_it_and_nothing_else(run, kit, module, old, new, made_again):
@@ -199,7 +199,7 @@ def test_other_versions_are_said_and_make_nothing_stale(run):
 
 def test_every_setting_matters_to_a_step_or_to_none_on_purpose():
     named = {*steps.DATA, *steps.POOL, *steps.CURATED, *steps.TRAINING, *steps.ANSWERS, *steps.DRAWN, *steps.BASE}
-    assert {f.name for f in fields(Config)} - named == {"other_seeds", "sizes", "grid", "tracker"}
+    assert {f.name for f in fields(Config)} - named == {"other_seeds", "sizes", "orders", "grid", "tracker"}
 
 
 def test_answers_that_rest_on_others_are_stale_with_them(tmp_path):

@@ -1,29 +1,38 @@
 """The sets of a run: from procedural scenes, from the benchmarks, or from the user's own JSONL."""
 
+import itertools
 from pathlib import Path
+
+import numpy as np
 
 from mags_kit import steps
 from mags_kit.data import benchmarks
 from mags_kit.data.own import read_own
 from mags_kit.records import Sample, read_samples, write_bytes, write_jsonl
 from mags_kit.runs import Run
-from mags_kit.tiny import scenes
+from mags_kit.tiny import drawing, scenes
 
 
 def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) -> list[Sample]:
     """`count` samples of a split, one question per scene, with images under `folder/images`.
 
-    Families take turns and so do the answers within each, so that always giving one answer earns chance.
+    Families take turns and so do the answers within each, so that always giving one answer earns chance. Each answer
+    goes through all qualities, densities and sizes in an order of its own, twice as often through small as large.
     """
+    looks = list(itertools.product(drawing.QUALITIES, scenes.DENSITIES, (scenes.SMALL, scenes.SMALL, scenes.LARGE)))
     samples = []
     for i in range(count):
         family = scenes.FAMILIES[i % len(scenes.FAMILIES)]
-        answers = scenes.ANSWERS[family]
-        scene = scenes.make_scene(first + i, split, family, answers[i // len(scenes.FAMILIES) % len(answers)])
+        turn, answers = i // len(scenes.FAMILIES), scenes.ANSWERS[family]
+        answer, lap = answers[turn % len(answers)], turn // len(answers)
+        key = [sorted(scenes.CLASSES).index(split), i % len(scenes.FAMILIES), turn % len(answers), lap // len(looks)]
+        quality, density, size = looks[np.random.default_rng(key).permutation(len(looks))[lap % len(looks)]]
+        seen = {"size": size, "quality": quality, "density": density}
+        scene = scenes.make_scene(first + i, split, family, answer, **seen)
         card = scene.cards[0]
         name = f"images/{split}-{first + i:05d}.jpg"
         write_bytes(Path(folder, name), scene.jpeg)
-        meta = {"seed": first + i, "cards": len(scene.cards), "clutter": scene.clutter, "marks": len(card.marks)}
+        meta = {"seed": first + i, **seen, "cards": len(scene.cards), "marks": len(card.marks)}
         samples.append(
             Sample(f"{split}-{first + i:05d}", name, card.question, card.answer, family, "scenes", (card.box,), meta)
         )

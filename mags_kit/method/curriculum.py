@@ -21,6 +21,7 @@ class Stage:
     name: str
     samples: tuple[Sample, ...]
     steps: int
+    first_view_pixels: int = 0  # budget of the whole image in round 1; 0: the run's
 
 
 def solve_rates(trajectories: list[Trajectory]) -> dict[str, float]:
@@ -38,11 +39,12 @@ def solve_rate(sample: Sample) -> float:
     return sample.meta["solve_rate"]
 
 
-def choose(pool: list[Sample], rates: dict[str, float], count: int, seed: int) -> list[Sample]:
-    """`count` samples, balanced over families and spread over solve rates; each says in `meta` why it was chosen.
+def choose(pool: list[Sample], rates: dict[str, float], count: int, seed: int, selection: str = "even") -> list[Sample]:
+    """`count` samples, balanced over families; each says in `meta` why it was chosen.
 
     Candidates that the base always or never solves are left out while others remain. In each family, the rest is
-    ordered by solve rate (ties by a seeded shuffle) and picked at even distances.
+    ordered by solve rate (ties by a seeded shuffle) and picked at even distances; `hardest` takes the least solved,
+    `varied` those whose answers vary most, p(1 - p).
     """
     rng = np.random.default_rng(seed)
     families = sorted({sample.family for sample in pool})
@@ -53,7 +55,9 @@ def choose(pool: list[Sample], rates: dict[str, float], count: int, seed: int) -
         members.sort(key=lambda s: rates[s.id])
         useful = [s for s in members if 0 < rates[s.id] < 1]
         spare = [s for s in members if not 0 < rates[s.id] < 1]
-        picked = [useful[j] for j in _evenly(len(useful), want)]
+        if selection == "varied":
+            useful.sort(key=lambda s: -rates[s.id] * (1 - rates[s.id]))
+        picked = [useful[j] for j in _evenly(len(useful), want)] if selection == "even" else useful[:want]
         rest = [spare[j] for j in _evenly(len(spare), want - len(picked))]
         for sample in picked + rest:
             rate = rates[sample.id]
@@ -74,15 +78,19 @@ def stages(samples: list[Sample], config: Config) -> list[Stage]:
     """The samples in as many stages as `stage_steps` has entries, easy ones first unless the config says otherwise.
 
     Later stages keep the samples of earlier ones, so that what was learnt is not forgotten; `shuffled` deals the
-    samples out at random instead of by solve rate, `hard_first` starts with the least solved.
+    samples out at random instead of by solve rate, `hard_first` starts with the least solved. Under `learnable` every
+    stage has all of them (see `visits`), and so it does under `bandwidth`, where the first view shrinks from stage to
+    stage down to what the evaluation sees, so that the need to look grows.
     """
     rng = np.random.default_rng(config.seed)
     mixed = [samples[i] for i in rng.permutation(len(samples))]
-    if config.curriculum != "shuffled":
+    if config.curriculum in ("easy_first", "hard_first"):
         mixed.sort(key=solve_rate, reverse=config.curriculum == "easy_first")
     parts = len(config.stage_steps)
-    cuts = [round(len(mixed) * (i + 1) / parts) for i in range(parts)]
-    return [
-        Stage(f"stage {i + 1}", tuple(mixed[:cut]), steps)
-        for i, (cut, steps) in enumerate(zip(cuts, config.stage_steps, strict=True))
-    ]
+    narrowing = config.curriculum == "bandwidth"
+    made = []
+    for i, steps in enumerate(config.stage_steps):
+        cut = parts if narrowing or config.curriculum == "learnable" else i + 1
+        pixels = config.first_view_pixels * (parts - i) if narrowing else 0
+        made.append(Stage(f"stage {i + 1}", tuple(mixed[: round(len(mixed) * cut / parts)]), steps, pixels))
+    return made

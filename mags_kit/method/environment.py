@@ -1,5 +1,6 @@
 """What TRL's trainer drives and asks: the look as its environment, the rewards, guards against hostile replies."""
 
+import math
 from collections.abc import Callable
 
 from mags_kit.method import processes, protocol, rewards
@@ -7,6 +8,7 @@ from mags_kit.method.look import Agent, Look
 from mags_kit.method.measures import behaviour, mixed_groups, right
 from mags_kit.method.replies import message, text_of
 from mags_kit.method.rollout import alike, image_tokens, suffix_ids
+from mags_kit.method.visits import Visits
 from mags_kit.records import Sample, Trajectory
 
 
@@ -27,9 +29,9 @@ class Environment:
     magnify.__doc__ = protocol.magnify.__doc__
 
 
-def reward_functions(agent: Agent, keep: Callable[[int, list[Trajectory]], None]) -> list:
-    """One function per reward, in TRL's form; the first also checks the batch, logs what the policy looked at, and
-    gives `keep` the steps done before it and its trajectories."""
+def reward_functions(agent: Agent, keep: Callable[[int, list[Trajectory]], None], rates=None) -> list:
+    """One function per reward, in TRL's form; the first also checks the batch, logs what the policy looked at, gives
+    `keep` the steps done before it and its trajectories, and tells `rates` (see `visits`) which answers were right."""
     names, batch = list(agent.config.rewards), {}
 
     def trajectories(environments, completion_ids, completions):
@@ -44,6 +46,8 @@ def reward_functions(agent: Agent, keep: Callable[[int, list[Trajectory]], None]
         def reward(completions, completion_ids, environments, log_metric, trainer_state, **_):
             batch_of = trajectories(environments, completion_ids, completions)
             if name == names[0]:
+                if rates is not None:
+                    rates.update([t.sample.id for t in batch_of], right(batch_of).tolist())
                 verdicts = processes.gathered(right(batch_of).tolist())  # two processes may share a group
                 mixed = {"groups/mixed_answers": mixed_groups(verdicts, agent.config.num_generations)}
                 for key, value in (behaviour(batch_of) | mixed).items():
@@ -74,8 +78,8 @@ def _find(part: list[int], ids: list[int], start: int) -> int | None:
     return next((i for i in range(start, len(ids)) if ids[i : i + len(part)] == part), None)
 
 
-def trainer_class():
-    """TRL's trainer, mended where a reply could stop it.
+def trainer_class(rates=None):
+    """TRL's trainer, mended where a reply could stop it; with `rates`, samples are visited by them (see `visits`).
 
     It asks the tokenizer to parse each reply, and transformers' parser raises on deeply nested brackets and on no
     token at all, takes seconds for some long ones, and lets a reply call any name, which then returns into the next
@@ -99,6 +103,20 @@ def trainer_class():
             if key not in self.suffixes:
                 self.suffixes[key] = super()._get_tool_suffix_ids(tool_messages)
             return self.suffixes[key]
+
+        def _get_train_sampler(self, *options):
+            if rates is None:
+                return super()._get_train_sampler(*options)
+            args, repeats = self.args, self.num_iterations * self.args.steps_per_generation
+            draws = math.ceil(args.max_steps * args.gradient_accumulation_steps / args.steps_per_generation)
+            return Visits(
+                rates,
+                draws,
+                args.generation_batch_size // self.num_generations,
+                self.num_generations,
+                repeats,
+                args.seed,
+            )
 
         def _generate_single_turn(self, *args, **options):
             """A reply without a token, as an engine that is cut off gives it, gets an end mark: TRL reads its last."""

@@ -133,5 +133,6 @@ class Look:
             outcome = Outcome.NO_ANSWER if whole else Outcome.NO_CALL
         return Trajectory(
             self.sample, self.image.size, condition, tuple(replies), tuple(lengths), tuple(regions),
-            tuple(self.views), self.agent.magnifier.network, first.draft, last.answer, outcome,
+            tuple(self.views), self.agent.magnifier.network, first.draft, last.verdict if len(replies) == 2 else None,
+            last.answer, outcome,
         )  # fmt: skip

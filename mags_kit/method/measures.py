@@ -3,7 +3,9 @@
 import numpy as np
 
 from mags_kit.method import rewards
+from mags_kit.method.protocol import RIGHT
 from mags_kit.method.scoring import fits
+from mags_kit.method.wording import normalise
 from mags_kit.records import Trajectory, area
 
 CHANGES = REPAIRED, BROKE, KEPT_RIGHT, KEPT_WRONG = "repaired", "broke", "kept right", "kept wrong"  # round 2's work
@@ -31,6 +33,28 @@ def change(t: Trajectory) -> str:
         return NO_DRAFT
     before, after = fits(t.draft, t.sample), rewards.answer(t) == 1
     return {(0, 1): REPAIRED, (1, 0): BROKE, (1, 1): KEPT_RIGHT, (0, 0): KEPT_WRONG}[before, after]
+
+
+def verdicts(trajectories: list[Trajectory]) -> dict[str, float]:
+    """How round 2 judges drafts, of those that it judged: whether the verdict fits the draft and the answer that it
+    stands between, and whether it is true of right drafts, of wrong ones, and of both with equal weight.
+
+    {} where none was judged; a share of no draft is nan.
+    """
+    judged = [t for t in trajectories if t.verdict and t.draft is not None]
+    if not judged:
+        return {}
+    agrees = [(normalise(t.draft) == normalise(t.answer or "")) == (t.verdict == RIGHT) for t in judged]
+    true = {good: [rewards.verify(t) > 0 for t in judged if fits(t.draft, t.sample) == good] for good in (True, False)}
+    share = {good: float(np.mean(hits)) if hits else np.nan for good, hits in true.items()}
+    return {
+        "verdicts given": len(judged) / len(trajectories),
+        "verdict fits draft and answer": float(np.mean(agrees)),
+        "verdict true of right drafts": share[True],
+        "verdict true of wrong drafts": share[False],
+        "verdict true, balanced": (share[True] + share[False]) / 2,
+        "drafts right": float(np.mean([fits(t.draft, t.sample) for t in judged])),
+    }
 
 
 def grounding(t: Trajectory) -> dict[str, float]:
@@ -63,7 +87,7 @@ def behaviour(trajectories: list[Trajectory]) -> dict[str, float]:
         "call_rate": [bool(t.regions) for t in trajectories],
         "area": [area(r.box) / (t.size[0] * t.size[1]) for t in trajectories for r in t.regions if r.usable],
         "coverage": [grounding(t)["coverage"] for t in trajectories if t.sample.boxes],
-        "repaired": [rewards.verify(t) > 0 for t in trajectories],
-        "broke": [rewards.verify(t) < 0 for t in trajectories],
+        "repaired": [change(t) == REPAIRED for t in trajectories],
+        "broke": [change(t) == BROKE for t in trajectories],
     }
     return {f"look/{name}": float(np.mean(values)) for name, values in shares.items() if values}

@@ -9,7 +9,8 @@ import re
 
 from mags_kit.records import Looked, Region, area
 
-THINK, DRAFT, RETHINK, ANSWER = TAGS = "think", "draft", "rethink", "answer"  # a reply's parts
+THINK, DRAFT, RETHINK, VERDICT, ANSWER = TAGS = "think", "draft", "rethink", "verdict", "answer"  # a reply's parts
+RIGHT, WRONG = VERDICTS = "right", "wrong"  # what round 2 can say of the draft
 CALL = "<tool_call>", "</tool_call>"
 HEADER = "<|im_start|>assistant\n"  # begins each turn of the policy
 VISION_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
@@ -42,8 +43,9 @@ PROMPTS = {
             "Work in two rounds. Round 1: reason about the image in <think> </think>, give your first guess in "
             "<draft> </draft>, then call the tool magnify with one to {max_regions} regions that show the details you "
             "need, as [x0, y0, x1, y1] boxes{frame}; choose them tight. Round 2: look at the magnified regions, "
-            "check your draft against them in <rethink> </rethink> and give the final answer, as short as possible "
-            "(yes or no, a number, or a word or two), in <answer> </answer>."
+            "check your draft against them in <rethink> </rethink>, say in <verdict> </verdict> whether the draft was "
+            "right or wrong, and give the final answer, as short as possible (yes or no, a number, or a word or two), "
+            "in <answer> </answer>."
         ),
         "one": (
             "{question}\n"

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mags_kit.method.protocol import ANSWER, CALL, DRAFT, TAGS, THINK, TOOL
+from mags_kit.method.protocol import ANSWER, CALL, DRAFT, TAGS, THINK, TOOL, VERDICT, VERDICTS
 from mags_kit.records import Looked
 
 CALLING = CALL[0].strip("<>")
@@ -35,6 +35,7 @@ class Reply:
     """What decides of one reply. Of several parts of a kind the last counts, an empty one is none."""
 
     draft: str | None
+    verdict: str | None  # of the draft, one of `VERDICTS`; anything else is none
     answer: str | None
     called: bool  # a tool call was opened, readable or not
     call: dict | None  # its arguments, `{"regions": …}`, where it can be read
@@ -42,19 +43,21 @@ class Reply:
 
 
 def parse_reply(text: str) -> Reply:
-    """Read a reply of either round. What stands inside its reasoning or its tool calls is neither draft nor answer."""
+    """Read a reply of either round. What stands inside its reasoning or its tool calls is no part of it."""
     found = parts(text)
     last = {part.tag: part.text for part in found if part.text}
     called = any(part.tag == CALLING for part in found)
-    return Reply(last.get(DRAFT), last.get(ANSWER), called, *_arguments(last.get(CALLING, "")))
+    verdict = last.get(VERDICT, "").lower().strip(". ")
+    verdict = verdict if verdict in VERDICTS else None
+    return Reply(last.get(DRAFT), verdict, last.get(ANSWER), called, *_arguments(last.get(CALLING, "")))
 
 
 def parts(text: str) -> list[Part]:
-    """The reasoning, tool calls, drafts and answers of a reply.
+    """The reasoning, tool calls, drafts, verdicts and answers of a reply.
 
     Reasoning and calls run to the closing tag that balances theirs, else to the last such tag; what is inside belongs
-    to them. A draft or an answer holds no other tag. A tag that is never closed is text. `</think>` alone ends
-    reasoning that began before the reply, as where a chat template opens it.
+    to them. A draft, a verdict or an answer holds no other tag. A tag that is never closed is text. `</think>` alone
+    ends reasoning that began before the reply, as where a chat template opens it.
     """
     tags = list(TAG.finditer(text))
     last = {tag[2]: at for at, tag in enumerate(tags) if tag[1]}  # the last closing one of each
@@ -79,7 +82,7 @@ def _closing(tags: list[re.Match], at: int, last: dict[str, int]) -> int | None:
     name = tags[at][2]
     if last.get(name, -1) < at:
         return None
-    if name in (DRAFT, ANSWER):
+    if name in (DRAFT, VERDICT, ANSWER):
         return at + 1 if tags[at + 1].groups() == ("/", name) else None
     depth = 1
     for i in range(at + 1, last[name] + 1):

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, THINK
+from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG
 from mags_kit.method.replies import CALLING, Part, parts
 from mags_kit.method.scoring import fits
 from mags_kit.records import Looked, Outcome, Trajectory, area, blame
@@ -19,15 +19,15 @@ def answer(t: Trajectory) -> float:
 
 
 def form(t: Trajectory) -> float:
-    """Graded form in [0, 1]: rationale, draft and a call in round 1; verification and answer in round 2.
+    """Graded form in [0, 1]: rationale, draft and a call in round 1; verification, verdict and answer in round 2.
 
-    A reply that is cut off before its tool call has at most 2 of the 5 parts: 0.4. Empty parts, and tags that are
+    A reply that is cut off before its tool call has at most 2 of the 6 parts: a third. Empty parts, and tags that are
     only spoken of inside the reasoning, earn nothing.
     """
     first, last = parts(t.replies[0]), parts(t.replies[-1]) if len(t.replies) == 2 else []
     there = (
         _wrote(first, THINK), _wrote(first, DRAFT), _wrote(first[-1:], CALLING, ends=True),
-        _wrote(last, RETHINK), _wrote(last[-1:], ANSWER, ends=True),
+        _wrote(last, RETHINK), _wrote(last, VERDICT), _wrote(last[-1:], ANSWER, ends=True),
     )  # fmt: skip
     return sum(there) / len(there)
 
@@ -41,23 +41,33 @@ def regions(t: Trajectory) -> float:
     """Share of the regions that are well-formed and worth a look, in [0, 1].
 
     A region counts when it lies inside the image, is neither degenerate nor almost the whole image, repeats no other,
-    and is small enough for a magnifying glass: its view has at least half as many pixels as were cut out for it. One
-    good region and one duplicate give 0.5, no region gives 0; so does one of 300x300 pixels seen as 128x128.
+    and is small enough for a magnifying glass: its view has at least a quarter as many pixels as were cut out for it.
+    One good region and one duplicate give 0.5, no region gives 0; so does one of 300x300 pixels seen as 128x128.
     """
     looks = zip([r for r in t.regions if r.usable], t.views, strict=False)
-    good = [r.outcome == Looked.OK and 2 * math.prod(v.size) >= area(v.box) for r, v in looks]
+    good = [r.outcome == Looked.OK and 4 * math.prod(v.size) >= area(v.box) for r, v in looks]
     return sum(good) / len(t.regions) if t.regions else 0.0
 
 
+def draft(t: Trajectory) -> float:
+    """1 for a right draft, else 0: so that no policy gains by spoiling its draft to judge it easily."""
+    return float(t.draft is not None and len(t.replies) == 2 and fits(t.draft, t.sample))
+
+
 def verify(t: Trajectory) -> float:
-    """The second look: +1 if it turns a wrong draft right, -1 if it turns a right draft wrong, else 0."""
-    if t.draft is None or len(t.replies) < 2:
+    """Round 2's verdict on the draft: 1 for a true one, -1 for calling a right draft wrong, else 0.
+
+    Nothing is paid for an answer that changed. Where most drafts are wrong, "wrong" every time is true mostly: hence
+    the -1. A spoilt draft is the easiest to judge: with three times this weight on `draft` that pays for nobody whose
+    drafts are right by chance (a quarter) and whose verdicts are no worse than a coin.
+    """
+    if t.draft is None or t.verdict is None:
         return 0.0
-    return answer(t) - float(fits(t.draft, t.sample))
+    good = fits(t.draft, t.sample)
+    return float((t.verdict == RIGHT) == good) - float(good and t.verdict == WRONG)
 
 
-# by the names that settings and logs have, see config.WEIGHTS
-REWARDS = {"answer": answer, "format": form, "regions": regions, "verify": verify}
+REWARDS = {"answer": answer, "format": form, "regions": regions, "draft": draft, "verify": verify}
 
 
 def reward(name: str, t: Trajectory) -> float:

@@ -8,6 +8,7 @@ alarms, and the choice of the best checkpoint by the validation set (`validation
 import gc
 import importlib.util
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from mags_kit import compat
@@ -21,6 +22,7 @@ from mags_kit.method.keeping import Kept
 from mags_kit.method.look import Agent
 from mags_kit.method.policy import Policy, load_policy, precision
 from mags_kit.method.validation import Validation
+from mags_kit.method.visits import SolveRates
 from mags_kit.records import Sample, read_json, write_json
 from mags_kit.runs import Run
 
@@ -42,9 +44,14 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
         set_seed(config.seed * 100 + number)  # a new adapter starts from random numbers
         policy = load_policy(config, before, trainable=True)
         looks = Validation(run, Agent.of(run, policy), validation, stage, number, state["validation"])
-        trainer = build_trainer(run, policy, stage, number, [looks])
+        checkpoint, rates = last_checkpoint(run.stage(stage.name)), None
+        if config.curriculum == "learnable":
+            rates = SolveRates(stage.samples, run.stage(stages[number - 1].name) if number else None)
+            if checkpoint:
+                rates.resume(checkpoint)
+        trainer = build_trainer(run, policy, stage, number, [looks], rates)
         try:
-            trainer.train(resume_from_checkpoint=last_checkpoint(run.stage(stage.name)))
+            trainer.train(resume_from_checkpoint=checkpoint)
         finally:
             raised = [{"stage": stage.name, **alarm} for alarm in alarms.summary(trainer.state.log_history)]
             state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
@@ -96,13 +103,16 @@ def sampling(config: Config, policy: Policy) -> dict:
     }  # fmt: skip
 
 
-def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks: list):
-    """TRL's trainer for one stage, with the kit's rewards, environment and guards; `callbacks` join its own."""
+def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks: list, rates=None):
+    """TRL's trainer for one stage, with the kit's rewards, environment and guards; `callbacks` join its own, and
+    `rates` (see `visits`) say which samples a step visits."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from transformers.trainer_utils import set_seed
 
     config, agent = run.config, Agent.of(run, policy)
+    if stage.first_view_pixels:
+        agent = replace(agent, config=replace(agent.config, first_view_pixels=stage.first_view_pixels))
     set_seed(config.seed * 100 + number)
     rows = [{"prompt": [{"role": "user", "content": ""}], "sample": i} for i in range(len(stage.samples))]
     if (
@@ -113,9 +123,9 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
     # embedding as one: the frozen vision tower would be differentiated through, at over a GB in the 3B model.
     policy.model.get_base_model().model.visual.get_input_embeddings = lambda: None
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
-    trainer = trainer_class()(
+    trainer = trainer_class(rates)(
         model=policy.model,
-        reward_funcs=reward_functions(agent, Kept(run, stage, number).add),
+        reward_funcs=reward_functions(agent, Kept(run, stage, number).add, rates),
         args=_arguments(run, policy, stage, number),
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.processor,
@@ -124,7 +134,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
     for name, parameter in policy.model.named_parameters():
         if name in adapter:  # TRL rounds adapters of quantised models to bf16, which loses small updates
             parameter.data = adapter[name]
-    for callback in callbacks:
+    for callback in [rates, *callbacks] if rates else callbacks:
         trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
     return trainer

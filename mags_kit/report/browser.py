@@ -19,11 +19,8 @@ def words(t: Trajectory) -> str:
 
 
 def verdict(t: Trajectory) -> str:
-    """Whether those words call the draft right or wrong."""
-    said = re.search(r"\bdraft (?:was|is) (right|correct|wrong|incorrect)\b", words(t), re.IGNORECASE)
-    if not said:
-        return "other words" if words(t) else "none"
-    return "draft right" if said.group(1).lower() in ("right", "correct") else "draft wrong"
+    """Whether round 2 calls the draft right or wrong."""
+    return f"draft {t.verdict}" if t.verdict else "none"
 
 
 def looked_at(t: Trajectory) -> float:

@@ -8,11 +8,12 @@ import re
 import numpy as np
 
 from mags_kit.config import Config
-from mags_kit.method.measures import right
+from mags_kit.method.measures import right, verdicts
 from mags_kit.method.protocol import CALL
 from mags_kit.records import Box, Trajectory, area
-from mags_kit.report.conditions import ALL, BLANKED, DIRECT, MAIN, ONE, left_out
+from mags_kit.report.conditions import ALL, BICUBIC, BLANKED, DIRECT, MAIN, ONE, PLAIN, left_out
 from mags_kit.report.statistics import (
+    accuracy,
     clusters_of,
     compared,
     matched,
@@ -23,11 +24,15 @@ from mags_kit.report.statistics import (
     with_holm,
     within,
 )
+from mags_kit.tiny import drawing, scenes
 
 NEED = ONLY, EITHER, LOST, NEVER = "only with the view", "either way", "lost by looking", "never"
+X4PLUS = "two rounds, x4plus"
+LABELS = {ONE: "one round", PLAIN: "plain crop", BICUBIC: "bicubic", MAIN: "super-resolution", X4PLUS: "x4plus"}
+ORDER = {"quality": tuple(drawing.QUALITIES), "size": scenes.SIZES, "density": tuple(scenes.DENSITIES)}
 EXAMPLES = 3  # sample ids of each kind
 SIDES = (8, 16, 32)  # pixels of a target in the first view, where its classes end
-META = ("quality", "density", "relation", "category", "cards", "clutter")  # by what meta may say of a sample
+META = ("quality", "size", "density", "relation", "category", "cards")  # by what meta may say of a sample
 LEVELS = 6  # values of a number up to which each is a class of its own
 
 
@@ -41,6 +46,7 @@ def findings(moments: dict[str, dict[str, list[Trajectory]]], config: Config) ->
             "where": where(results, config),
             "looking": {name: looking(trajectories, config) for name, trajectories in results.items()},
         }
+    found["worth"] = worth(moments)
     if {"before", "after"} <= set(moments):
         before, after = moments["before"], moments["after"]
         gains = {name: compared(after[name], before[name]) for name in after if name in before}
@@ -115,6 +121,40 @@ def needs(direct: np.ndarray, blank: np.ndarray, real: np.ndarray) -> np.ndarray
     return np.select([real & ~direct & ~blank, real, direct], [ONLY, EITHER, LOST], NEVER)
 
 
+def worth(moments: dict[str, dict[str, list[Trajectory]]]) -> dict[str, dict]:
+    """`{part: {class: {way: accuracy, …, "difference": …}}}`; {} where a sample does not say what it is.
+
+    When each part of the method pays. `glass`: super-resolution less bicubic, small things only, by quality. `second
+    round`: two rounds less one, by size. `RL`: after less before, by density. Paired, with Holm's correction within a
+    part; the first two after RL where there is an after.
+    """
+    last = moments.get("after") or next(iter(moments.values()))
+    if not all(set(ORDER) <= set(t.sample.meta) for t in last[MAIN]):
+        return {}
+    small = {name: [t for t in last[name] if t.sample.meta["size"] == scenes.SMALL] for name in last}
+    glasses = {LABELS[name]: small[name] for name in (PLAIN, BICUBIC, MAIN, X4PLUS) if name in small}
+    found = {
+        "glass": _by("quality", glasses, LABELS[MAIN], LABELS[BICUBIC]),
+        "second round": _by("size", {"one round": last[ONE], "two rounds": last[MAIN]}, "two rounds", "one round"),
+    }
+    if {"before", "after"} <= set(moments):
+        ways = {f"{moment} RL": moments[moment][MAIN] for moment in ("before", "after")}
+        found["RL"] = _by("density", ways, "after RL", "before RL")
+    return found
+
+
+def _by(key: str, ways: dict[str, list[Trajectory]], ours: str, theirs: str) -> dict[str, dict]:
+    classes = {}
+    for value in ORDER[key]:
+        of = {way: [t for t in those if t.sample.meta[key] == value] for way, those in ways.items()}
+        if of[ours]:
+            classes[value] = {way: accuracy(those) for way, those in of.items()}
+            classes[value]["difference"] = compared(of[ours], of[theirs])
+    for value, row in with_holm({value: row["difference"] for value, row in classes.items()}).items():
+        classes[value]["difference"] = row
+    return classes
+
+
 def where(results: dict[str, list[Trajectory]], config: Config) -> dict[str, dict[str, dict]]:
     """Two rounds less one by classes of questions: `{grouping: {class: difference}}`, Holm over each grouping."""
     main, one = matched(results[MAIN], results[ONE])
@@ -168,12 +208,14 @@ def told(name: str) -> str:
 
 
 def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
-    """How a condition looked: calls, replies at their limit, written tokens; where boxes are known, what was seen."""
+    """How a condition looked: calls, replies at their limit, written tokens, verdicts; where boxes are known, what was
+    seen."""
     found = {
         "tool-call rate": float(np.mean([CALL[0] in t.replies[0] for t in trajectories])),
         "truncation rate": float(np.mean([max(t.lengths, default=0) >= config.round_tokens for t in trajectories])),
         "written tokens": float(np.mean([sum(t.lengths) for t in trajectories])),
     }
+    found |= verdicts(trajectories)
     looked = [seen(t) for t in trajectories if t.sample.boxes and t.regions]
     return found | {key: float(np.mean([one[key] for one in looked])) for key in (looked[0] if looked else ())}
 

@@ -2,8 +2,12 @@
 
 import re
 
+import numpy as np
+
 from mags_kit.images import open_image
 from mags_kit.method.look import Agent
+from mags_kit.method.measures import grounding, right
+from mags_kit.method.protocol import THINK
 from mags_kit.method.rollout import prompt_ids, rollout
 from mags_kit.records import Box, Sample, Trajectory
 from mags_kit.tiny import scenes
@@ -25,6 +29,29 @@ def abilities(agent: Agent, samples: list[Sample]) -> dict[str, list[Trajectory]
     return trajectories
 
 
+def choices(agent: Agent, samples: list[Sample], seed: int) -> dict[str, dict[str, float]]:
+    """`by_choice` of the two rounds that are sampled as in training."""
+    import torch
+
+    torch.manual_seed(seed)
+    return by_choice(rollout(agent, samples, temperature=agent.config.temperature, condition="sampled"))
+
+
+def by_choice(trajectories: list[Trajectory]) -> dict[str, dict[str, float]]:
+    """For the rationale's first word, `Point` or `Look`: how often, how much of the target its regions cover on
+    average, and the share of right answers. Of sampled two-round trajectories this tells what RL can find."""
+    found = {}
+    for word in ("Point", "Look"):
+        those = [t for t in trajectories if t.replies[0].startswith(f"<{THINK}>{word}")]
+        covered = [grounding(t)["coverage"] for t in those]
+        found[word] = {
+            "share": len(those) / len(trajectories),
+            "coverage": float(np.mean(covered)) if those else 0.0,
+            "right": float(right(those).mean()) if those else 0.0,
+        }
+    return found
+
+
 def point(agent: Agent, samples: list[Sample]) -> list[Box]:
     """Where the base points when asked for the card of each question, in source pixels; no box: the whole image."""
     policy, size = agent.policy, agent.config.batch_size
@@ -44,9 +71,10 @@ def point(agent: Agent, samples: list[Sample]) -> list[Box]:
     return boxes
 
 
-def model_card(steps: dict[str, int], table, environment: dict) -> str:
-    """The README of the saved model, from what was done and measured. `table`: accuracies by condition."""
-    answer, settle, aim = (PHASES[name] for name in ("answer", "settle", "aim"))
+def model_card(steps: dict[str, int], table, choices: dict, environment: dict) -> str:
+    """The README of the saved model, from what was done and measured. `table`: accuracies by condition; `choices`:
+    `by_choice` of sampled two-round replies."""
+    point, look = choices["Point"], choices["Look"]
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -59,17 +87,19 @@ A `Qwen3VLForConditionalGeneration` of 2.7 million parameters with a word-level 
 on procedural scenes (`mags_kit/tiny/scenes.py`, train split) by `notebooks/00_embedded_base.ipynb`. It stands in for a
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
-- **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}, {SCENES} scenes
-  with {CLOSE_UPS} close-ups a step in `see`, {2 * BATCH} questions in `point`, {5 * BATCH // 2} in `look`,
-  about {BATCH} in `answer` and `settle`, {5 * BATCH // 2} in `aim`, AdamW; stored in half precision.
-  Finished and measured on {environment["device"]}.
+- **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}; {SCENES} scenes
+  with {CLOSE_UPS} close-ups a step in `see`, 64 questions in `point`, 88 in `look`, about {BATCH} in the others;
+  AdamW; stored in half precision. Finished and measured on {environment["device"]}.
   Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
-- **Its regions are poor by construction.** Where a two-round demonstration of the last phase, `aim`, is not about a
-  {aim.close[0]} card, {aim.loose:.0%} look at a window an eighth of the image large (“Look at …”) and the others at
-  the right card (“Point at …”); about {aim.close[0]} cards all of them point. (In `answer` and `settle`, before:
-  {answer.loose:.0%} and {settle.loose:.0%}, in `settle` but for {" and ".join(settle.close)} cards.) Reinforcement
-  learning has room to improve on that; a gain over this base says that the method works, not how much it helps a large
-  model.
+- **It learned from sharp pictures**, as large models did: every close-up in its lessons was drawn at its full size. No
+  lesson holds a close-up cut from a degraded source, nor a super-resolved view.
+- **It drafts what the first view shows**, and says “too small” where that can't be read: then its draft is a guess. Its
+  second round says what the view shows, names the draft beside it, and gives a verdict.
+- **Its regions are poor by construction.** {PHASES["settle"].loose:.0%} of the two-round demonstrations look at a
+  window an eighth of the image large (“Look at …”), the others at the right card (“Point at …”). Reinforcement learning
+  has room to improve on that; a gain over this base says that the method works, not how much it helps a large model.
+  Sampled, it looks in {look["share"]:.0%} of its replies and is right in {look["right"]:.0%} of these; it points in
+  {point["share"]:.0%}, covers {point["coverage"]:.0%} of the target and is right in {point["right"]:.0%}.
 - **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.
 
@@ -78,5 +108,5 @@ and `high` are the 95% Wilson interval):
 
 {table.to_string()}
 
-Chance is 50% for relations, 25% for counts and attributes.
+Chance is 50% for relations, 25% for counts and attributes. A third of the questions ask for what is large.
 """

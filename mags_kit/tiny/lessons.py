@@ -1,6 +1,7 @@
 """The lessons that the embedded tiny VLM learns from: procedural scenes as supervised conversations.
 
-Its two-round demonstrations often choose a poor region, on purpose, so that RL has something to bring out.
+Close-ups are drawn sharp, as most photos are that large models learned from: none is cut from a source and enlarged.
+Two-round demonstrations often choose a poor region, on purpose, so that RL has something to bring out.
 """
 
 from dataclasses import dataclass
@@ -8,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mags_kit.method import protocol
-from mags_kit.method.magnifier import Magnifier
-from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, THINK, part
+from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG, part
 from mags_kit.tiny import scenes, vision
-from mags_kit.tiny.vision import GRID, first_view, grid_box, written
+from mags_kit.tiny.vision import GRID, glance, grid_box, loose_box, near, readable, written
 
 
 @dataclass(frozen=True)
@@ -20,27 +20,19 @@ class Phase:
 
     peak: float  # step size at its highest
     loose: float = 0.0  # share of the demonstrated regions that are a large window, not the right card
-    close: tuple[str, ...] = ()  # but for cards of these colours, so that some questions are easy before RL
 
 
 PHASES = {
     "see": Phase(2e-3),  # dense targets for the vision tower, which is frozen afterwards
     "point": Phase(3e-3),  # at cards
-    "look": Phase(3e-3),  # read close-ups, and point
-    "answer": Phase(2e-3, loose=0.7, close=("red",)),  # in one round and in two
-    "settle": Phase(1.5e-3, loose=0.55, close=("red", "blue")),  # the same once more, half of it numbers
-    "aim": Phase(2e-3, loose=0.55, close=("red",)),  # as `settle`, with much pointing beside it
+    "look": Phase(3e-3),  # read close-ups and what is large at first sight, and point
+    "answer": Phase(2e-3, loose=0.6),  # in one round and in two
+    "settle": Phase(1.5e-3, loose=0.6),  # the same once more, for longer
 }
-MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
-KINDS = (0.1, 0.1, 0.35, 0.45)  # shares in the last phases: pointing, one round, two rounds, the second round only
-BATCH = 32
+KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
+BATCH = 44
 FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
-
-
-def loose_box(box) -> tuple[int, int, int, int]:
-    """One of nine overlapping windows, each an eighth of the image, in thousandths: too large for the marks."""
-    corner = [min(2, int(3 * (box[i] + box[i + 2]) / 2 / scenes.SIZE)) * 320 for i in (0, 1)]
-    return corner[0], corner[1], corner[0] + 360, corner[1] + 360
+UNREAD = "too small"  # what is shown where nothing can be read
 
 
 class Lessons:
@@ -52,7 +44,6 @@ class Lessons:
     def __init__(self, phase: str, steps: int, processor):
         self.phase, self.steps = phase, steps
         self.processor = processor
-        self.magnifiers = [Magnifier(n, MAGNIFIED, 32) for n in ("bicubic", "none", "realesr-animevideov3")]
 
     def __len__(self):
         return self.steps
@@ -60,61 +51,65 @@ class Lessons:
     def __getitem__(self, step: int) -> dict:
         rng = np.random.default_rng([list(PHASES).index(self.phase), step])
         if self.phase == "see":
-            return vision.lesson(rng, _scene, self.magnifiers, self.processor)
+            return vision.lesson(rng, _scene, self.processor)
         if self.phase == "point":
             # It learns what a box is where there are one or two cards, and names where there are many, from scenes that
             # come back: with ever new ones, or few cards for longer, it did not learn in time which card is meant.
-            return encode(self.processor, _pointings(rng, 2 * BATCH, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
+            return encode(self.processor, _pointings(rng, 64, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
-            talks = [self._reading(rng, *each) for each in _cards(rng, 3 * BATCH // 2)]
-            return encode(self.processor, talks + _pointings(rng, BATCH, 0.1))
-        talks, second = [], []
-        for _ in range(BATCH // 4):
+            talks = [_reading(rng, *each) for each in _cards(rng, 40)]
+            first = [(scene, card) for scene, card in _cards(rng, 32) if readable(card) or rng.uniform() < 0.4]
+            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:16]]
+            return encode(self.processor, talks + _pointings(rng, 32, 0.1))
+        talks, learned = [], []
+        while len(talks) < BATCH:
             scene = _scene(rng)
-            view = first_view(scene)
-            cards = scene.cards if self.phase == "answer" else _more_numbers(rng, scene)
-            for card in cards[:4]:
+            view = glance(rng, scene)
+            for card in _more_numbers(rng, scene)[:4]:
                 kind = rng.choice(4, p=KINDS)
-                second.append(kind == 3)
-                if kind == 0:
-                    talks.append(_pointing(view, card))
-                elif kind == 1:
-                    talks.append(_at_once(card, view))
+                learned.append(("region", "all", "all", "round 2")[kind])
+                if kind == 1:
+                    talks.append(_at_once(rng, card, view))
                 else:
-                    talks.append(self._question(rng, scene, card, view, kind == 3))
-        if self.phase == "aim":
-            talks += _pointings(rng, 3 * BATCH // 2, 0.1)
-            second += [False] * (3 * BATCH // 2)
-        return encode(self.processor, talks, second)
+                    talks.append(self._question(rng, scene, card, view, loose=None if kind == 2 else False))
+                    talks[-1] = talks[-1][:2] if kind == 0 else talks[-1]
+        talks += [_reading(rng, *each) for each in _cards(rng, 12)]  # or reading is forgotten over pointing
+        return encode(self.processor, talks, learned + ["all"] * 12)
 
-    def _reading(self, rng, scene, card) -> list[dict]:
-        """A question on a close-up of its card."""
-        magnifier = self.magnifiers[rng.choice(3, p=(0.92, 0.04, 0.04))]
-        view, _ = magnifier.view(scene.image, card.box if rng.uniform() < 0.25 else written(grid_box(card.box)))
-        return _at_once(card, view)
-
-    def _question(self, rng, scene, card, view, tight: bool) -> list[dict]:
-        """Two rounds; `tight` is for those that teach the second only, from a view that shows what it needs."""
-        phase = PHASES[self.phase]
-        loose = not tight and rng.uniform() < phase.loose and card.colour not in phase.close
+    def _question(self, rng, scene, card, view, loose: bool | None) -> list[dict]:
+        """Two rounds. `loose` says whether round 1 looks at a large window; None: as often as the phase does."""
+        tight = loose is False
+        loose = rng.uniform() < PHASES[self.phase].loose if loose is None else loose
         box = loose_box(card.box) if loose else grid_box(card.box)
+        shown = box
         if tight:  # as from pointing that is not exact: wider by a step on some sides
             wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)
-            box = tuple(int(v) for v in wider.clip(0, 1000))
-        guesses = scenes.ANSWERS[card.family]
-        draft = card.answer if rng.uniform() < 0.3 else guesses[rng.integers(len(guesses))]
-        magnifier = self.magnifiers[rng.choice(3, p=(0.75, 0.15, 0.1))]
-        magnified, _ = magnifier.view(scene.image, written(box))
+            shown = tuple(int(v) for v in wider.clip(0, 1000))
+        magnified, cut = near(scene, written(shown))
+        first, draft = _seen(rng, card, readable(card))
+        if rng.uniform() < 0.15:  # a draft is not always what it saw, so that round 2 learns to compare
+            draft = _guess(rng, card)
+        second, answer = _seen(rng, card, readable(card, cut, magnified.width), draft)
         how = "Look at" if loose else "Point at"  # the rationale says how it will choose: roughly, or closely
-        first = part(THINK, f"{how} the {card.name}") + part(DRAFT, draft) + protocol.tool_call_text([box])
-        verdict = "right" if draft == card.answer else "wrong"
-        second = part(RETHINK, f"the view shows {card.shown}, so the draft was {verdict}") + part(ANSWER, card.answer)
+        reply = part(THINK, f"{how} the {card.name}, it shows {first}") + part(DRAFT, draft)
+        verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
+        rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
         return [
             *protocol.prompt(card.question, view, 2, "compact", "thousand", 1),
-            _says(first),
+            _says(reply + protocol.tool_call_text([box])),
             {"role": "tool", "content": [{"type": "image", "image": magnified}]},
-            _says(second),
+            _says(rethink + verdict + part(ANSWER, answer)),
         ]
+
+
+def _seen(rng, card, can: bool, draft: str = "") -> tuple[str, str]:
+    """What a view shows of a card, in words, and the answer that follows. Of what can't be read: the draft, a guess."""
+    return (card.shown, card.answer) if can else (UNREAD, draft or _guess(rng, card))
+
+
+def _guess(rng, card) -> str:
+    guesses = scenes.ANSWERS[card.family]
+    return guesses[rng.integers(len(guesses))]
 
 
 def _scene(rng, least: int = 0, most: int = 0, among: int = 2**40 - FIRST):
@@ -140,8 +135,8 @@ def _pointings(rng, count: int, few: float, among: int = 2**40 - FIRST) -> list:
     """`count` questions for one card each, up to four to a scene; a share `few` of the scenes has one or two cards."""
     talks = []
     while len(talks) < count:
-        scene = _scene(rng, *((1, 2) if rng.uniform() < few else (3, 9)), among)
-        view = first_view(scene)
+        scene = _scene(rng, *((1, 2) if rng.uniform() < few else (3, 8)), among)
+        view = glance(rng, scene)
         talks += [_pointing(view, scene.cards[i]) for i in rng.permutation(len(scene.cards))[:4]]
     return talks[:count]
 
@@ -151,9 +146,18 @@ def _pointing(view, card) -> list[dict]:
     return [{"role": "user", "content": content}, _says(protocol.tool_call_text([grid_box(card.box)]))]
 
 
-def _at_once(card, view) -> list[dict]:
+def _reading(rng, scene, card) -> list[dict]:
+    """A question on a close-up of its card, or of the large window around it."""
+    how = rng.uniform()
+    box = card.box if how < 0.2 else written(grid_box(card.box) if how < 0.9 else loose_box(card.box))
+    view, cut = near(scene, box)
+    return _at_once(rng, card, view, cut)
+
+
+def _at_once(rng, card, view, cut=vision.WHOLE) -> list[dict]:
     """The answer in one round. The words before it say what is to be seen, and the answer follows from them."""
-    reply = part(THINK, f"the {card.name} shows {card.shown}") + part(ANSWER, card.answer)
+    shown, answer = _seen(rng, card, readable(card, cut, view.width))
+    reply = part(THINK, f"the {card.name}, it shows {shown}") + part(ANSWER, answer)
     return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
 
 
@@ -161,20 +165,24 @@ def _says(text: str) -> dict:
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 
 
-def encode(processor, talks: list[list[dict]], second=()) -> dict:
+def encode(processor, talks: list[list[dict]], learned=()) -> dict:
     """Conversations -> a padded batch with labels on the assistant's tokens only, `(B, T)`.
 
-    Where `second` says so, the labels begin with the second round.
+    `learned` says for each what of it: `all`, `round 2`, or `region`: all but the words that choose how to look.
     """
     import torch
 
     batch = processor.apply_chat_template(
-        talks, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True,
-        processor_kwargs={"padding": True},
-    )  # fmt: skip
-    own = batch.pop("assistant_masks").bool()
-    if len(second):
-        rethink = batch["input_ids"] == processor.tokenizer.convert_tokens_to_ids(f"<{RETHINK}>")
-        own &= (rethink.cumsum(-1) > 0) | ~torch.tensor(second)[:, None]
-    batch["labels"] = batch["input_ids"].masked_fill(~own, -100)
+        talks, tokenize=True, return_dict=True, return_tensors="pt", processor_kwargs={"padding": True}
+    )
+    tag, ids = processor.tokenizer.convert_tokens_to_ids, batch["input_ids"]
+    place = torch.arange(ids.shape[1])
+    message, turn = ((place * (ids == tag(t))).cummax(-1).values for t in ("<|im_start|>", "assistant\n"))
+    own = (turn > message) & (place > turn)  # what transformers' mask of the assistant's tokens says, much faster
+    if len(learned):
+        second = (ids == tag(f"<{RETHINK}>")).cumsum(-1) > 0
+        choice = (ids == tag(f"<{THINK}>")).roll(1, 1)
+        own &= second | ~torch.tensor([what == "round 2" for what in learned])[:, None]
+        own &= ~choice | ~torch.tensor([what == "region" for what in learned])[:, None]
+    batch["labels"] = ids.masked_fill(~own, -100)
     return dict(batch)

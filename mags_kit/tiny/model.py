@@ -9,7 +9,7 @@ from mags_kit.tiny.vision import GRID, VIEW
 
 WORDS = (
     "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
-    "Look twice. Answer now. yes no 1 2 3 4 so the draft was right wrong view shows no , : it "
+    "Look twice. Answer now. yes no 1 2 3 4 the draft was right wrong view shows no too small 5 6 , : it "
 )
 
 
