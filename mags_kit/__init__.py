@@ -19,7 +19,7 @@ an hour: how a sample goes through it is `experiments`' three steps, `measure_po
     tiny/     drawing, scenes, vision, lessons, model, pretraining, abilities    the small world, and its base model
     data/     values, own, pictures, highres, readers, benchmarks, sets    what questions a run is made of
     report/   statistics, conditions, evidence, evaluation, findings    ways to answer, measured; what they say
-              tables, browser, painting, figures, charts, speeds, worth, judge, page, export    what came out, for readers
+              tables, browser, painting, figures, charts, speeds, worth, pays, judge, page, export    for readers
               inspector, replay, progress, playground, handling    trajectories, training again, your own hand
               rescore, compare, claims    a stored run scored anew; two runs; what the README claims
     hardware/ plan, measure, random_model, forcing    what a run needs beside what is here, and what it took

@@ -24,7 +24,7 @@ from mags_kit.records import (
     write_jsonl,
 )
 from mags_kit.report import charts, figures, page
-from mags_kit.report.conditions import MAIN, ONE, grid, step
+from mags_kit.report.conditions import BLANKED, CONDITIONS, MAIN, ONE, grid, step
 from mags_kit.report.evaluation import Results, before_and_after, evaluate, examples, metrics_alone
 from mags_kit.report.findings import findings
 from mags_kit.report.statistics import accuracy, over_seeds, seeds_difference
@@ -96,10 +96,10 @@ def seed_branch(run: Run, seed: int) -> Run:
 
 
 def after_each_seed(run: Run) -> dict[int, Results]:
-    """The two conditions that the claim compares, or the full grid, after RL with each seed; all share the candidates
-    and questions."""
+    """What the claims compare, after RL with each seed: two ways to answer, and where `grid` is full those of the short
+    grid and the blank view. All seeds share the candidates and questions."""
     test, results = read_samples(run.samples("test")), {}
-    names = (MAIN, ONE) if run.config.grid == "short" else ()
+    names = (MAIN, ONE) if run.config.grid == "short" else (*CONDITIONS, BLANKED)
     for seed in seeds(run.config):
         inside = seed_branch(run, seed)
         results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", names)

@@ -24,7 +24,7 @@ ORDER = """
     tiny.drawing tiny.scenes tiny.vision tiny.lessons tiny.model tiny.pretraining tiny.abilities
     data.values data.own data.pictures data.highres data.readers data.benchmarks data.sets
     report.statistics report.conditions report.evidence report.evaluation report.findings report.tables
-    report.browser report.painting report.figures report.charts report.speeds report.worth
+    report.browser report.painting report.figures report.charts report.speeds report.worth report.pays
     report.inspector report.replay report.progress report.playground report.handling
     report.judge report.page report.export report.rescore report.compare report.claims
     hardware.plan hardware.random_model hardware.forcing hardware.measure

@@ -35,12 +35,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     folder, device = Path(folder), "cuda" if torch.cuda.is_available() else "cpu"
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - 1))  # the loader wants a core: on two, steps of `see` took 0.57 s, not 0.88
-    processor = build_processor()
-    model = build_model(processor, seed).to(device)
-    heads = vision.build_heads(model.config.text_config.hidden_size).to(device)
-    vision.hasten(model.model.visual)
-    if "see" in steps:
-        vision.whiten(model.model.visual, Lessons("see", 1, processor)[0]["pixel_values"])
+    processor, model, heads = _begun(seed, device, "see" in steps)
     checkpoint, done, log = folder / "checkpoint.pt", {phase: 0 for phase in steps}, []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -48,9 +43,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         heads.load_state_dict(state["heads"])
         done, log = done | state["done"], state["log"]
     for phase, length in steps.items():
-        tower, language = [*model.model.visual.parameters()], [*model.model.language_model.parameters()]
-        language += [*model.lm_head.parameters()]
-        trained = [*tower, *heads.parameters()] if phase == "see" else language
+        trained = _parts(model, heads, phase)
         model.model.visual.requires_grad_(phase == "see")  # gradients of words would spoil what it has learned
         if phase != "see" and "forward" not in vars(model.model.visual):
             remember(model.model.visual)  # questions share first views
@@ -86,6 +79,24 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     processor.save_pretrained(folder)
     mend_modes(folder)
     return log
+
+
+def _begun(seed: int, device: str, sees: bool) -> tuple:
+    """Processor, model and heads before the first step."""
+    processor = build_processor()
+    model = build_model(processor, seed).to(device)
+    heads = vision.build_heads(model.config.text_config.hidden_size).to(device)
+    vision.hasten(model.model.visual)
+    if sees:
+        vision.whiten(model.model.visual, Lessons("see", 1, processor)[0]["pixel_values"])
+    return processor, model, heads
+
+
+def _parts(model, heads, phase: str) -> list:
+    """What a phase trains: the vision tower with the heads, or the language model."""
+    if phase == "see":
+        return [*model.model.visual.parameters(), *heads.parameters()]
+    return [*model.model.language_model.parameters(), *model.lm_head.parameters()]
 
 
 def words_loss(model, tokenizer, batch, light: tuple[str, ...] = ()):
