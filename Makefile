@@ -50,18 +50,18 @@ smoke: $(READY) ## every cell of every notebook, with tiny sizes
 	$(RUN) --job smoke; rest=$$?; wait $$!; base=$$?; [ $$base = 0 ] || tail -n 5 $$log; rm $$log; exit $$((rest + base))
 
 reference: PROFILE = reference
-reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, three seeds (an estimated hour on two cores)
+reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, five seeds (an estimated two hours on two cores)
 	@$(RUN) --job reference
 
 results: $(READY) ## copy what the README shows of the reference run into results/
 	@$(PY) -m mags_kit publish --name "$(or $(NAME),reference)"
 
 ablations: PROFILE = reference
-ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, three seeds (an estimated hour and a half on two cores)
+ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (an estimated four minutes each on two cores)
 	@$(RUN) --job ablations
 
 base: NAME = base
-base: $(READY) ## train the embedded base model again from nothing (notebook 00, about 40 minutes on two cores)
+base: $(READY) ## train the embedded base model again from nothing (notebook 00, an estimated 70 minutes on two cores)
 	@$(RUN) --job base
 
 status: $(READY) ## each step of run NAME=: done, stale and why, or missing
