@@ -1,4 +1,5 @@
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,20 @@ def test_demonstrated_regions_are_often_poor(processor, phase):
     assert said.count("<think> at the") > 100
 
 
+def test_round_two_does_not_learn_what_the_view_shows_from_what_round_one_called_it(processor):
+    """Where it alone is learned, the region is the card's, and the rationale says either word."""
+    batches = [Lessons("settle", 12, processor)[step] for step in range(12)]
+    texts = [
+        processor.tokenizer.decode(ids)
+        for batch in batches
+        for ids, row in zip(batch["input_ids"], batch["labels"], strict=True)
+        if processor.tokenizer.decode(row[row >= 0]).startswith("<rethink>")
+    ]
+    looks = [text for text in texts if "<think>Look at" in text]
+    assert len(texts) > 100 and abs(len(looks) / len(texts) - 0.5) < 0.15
+    assert np.mean(["view shows too small" in text for text in looks]) < 0.05
+
+
 def test_a_verdict_compares_the_draft_with_what_was_seen(processor):
     said = [
         processor.tokenizer.decode(row[row >= 0])
@@ -98,6 +113,28 @@ def test_labels_are_those_of_transformers_own_mask(processor):
         processor_kwargs={"padding": True},
     )["assistant_masks"]  # fmt: skip
     assert torch.equal(lessons.encode(processor, talks)["labels"] >= 0, mask.bool())
+
+
+def test_what_decides_weighs_more_and_a_guess_does_not(processor):
+    """With all words as likely, the gradient of a word is its weight."""
+    said = (
+        "<think>Look at the red disc, it shows too small</think><draft>3</draft>"
+        + protocol.tool_call_text([(0, 40, 960, 1000)])
+        + "<rethink>the view shows 2 black: 2, the draft was 3</rethink><verdict>wrong</verdict><answer>2</answer>"
+    )
+    ids = torch.tensor([[0, *processor.tokenizer.encode(said)]])
+    logits = torch.zeros(*ids.shape, len(processor.tokenizer), requires_grad=True)
+    batch = {"input_ids": ids, "labels": ids.masked_fill(torch.arange(ids.shape[1]) == 0, -100)}
+    loss, _ = pretraining.words_loss(lambda **_: SimpleNamespace(logits=logits), processor.tokenizer, batch, 8)
+    loss.backward()
+    pulls = logits.grad[0, :-1].gather(1, ids[0, 1:, None])[:, 0].abs()
+    heavy = pulls > 4 * pulls.min()
+    words = [processor.tokenizer.decode(i) for i in ids[0, 1:]]
+    assert [w for w, h in zip(words, heavy, strict=True) if h] == [
+        "Look", " too", "</think>", "</draft>", "0", ", 40", " 2", " 2", "</rethink>", "wrong", "</verdict>", "2",
+        "</answer>",
+    ]  # fmt: skip
+    assert pulls[heavy] == pytest.approx(9 * float(pulls.min()))
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ class Phase:
 
     peak: float  # step size at its highest
     loose: float = 0.0  # share of the demonstrated regions that are a large window, not the right card
+    weight: float = 8  # of a token that decides, above others: see `pretraining.words_loss`
 
 
 PHASES = {
@@ -27,7 +28,7 @@ PHASES = {
     "point": Phase(3e-3),  # at cards
     "look": Phase(3e-3),  # read close-ups and what is large at first sight, and point
     "answer": Phase(2e-3, loose=0.6),  # in one round and in two
-    "settle": Phase(1.5e-3, loose=0.6),  # the same once more, for longer
+    "settle": Phase(1.5e-3, loose=0.6, weight=4),  # the same once more, with more weight on the form
 }
 KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
 BATCH = 44
@@ -71,13 +72,18 @@ class Lessons:
                 if kind == 1:
                     talks.append(_at_once(rng, card, view))
                 else:
-                    talks.append(self._question(rng, scene, card, view, loose=None if kind == 2 else False))
+                    loose, how = (None if kind == 2 else False), (rng.uniform() < 0.5 if kind == 3 else None)
+                    talks.append(self._question(rng, scene, card, view, loose, how))
                     talks[-1] = talks[-1][:2] if kind == 0 else talks[-1]
         talks += [_reading(rng, *each) for each in _cards(rng, 12)]  # or reading is forgotten over pointing
         return encode(self.processor, talks, learned + ["all"] * 12)
 
-    def _question(self, rng, scene, card, view, loose: bool | None) -> list[dict]:
-        """Two rounds. `loose` says whether round 1 looks at a large window; None: as often as the phase does."""
+    def _question(self, rng, scene, card, view, loose: bool | None, looks: bool | None) -> list[dict]:
+        """Two rounds. `loose` says whether round 1 looks at a large window; None: as often as the phase does.
+
+        `looks` says what the rationale calls that; None: what it is. Where round 2 alone is learned it is either, or
+        round 2 would take the word for what the view shows.
+        """
         tight = loose is False
         loose = rng.uniform() < PHASES[self.phase].loose if loose is None else loose
         box = loose_box(card.box) if loose else grid_box(card.box)
@@ -90,7 +96,8 @@ class Lessons:
         if rng.uniform() < 0.15:  # a draft is not always what it saw, so that round 2 learns to compare
             draft = _guess(rng, card)
         second, answer = _seen(rng, card, readable(card, cut, magnified.width), draft)
-        how = "Look at" if loose else "Point at"  # the rationale says how it will choose: roughly, or closely
+        looks = loose if looks is None else looks
+        how = "Look at" if looks else "Point at"  # the rationale says how it will choose: roughly, or closely
         reply = part(THINK, f"{how} the {card.name}, it shows {first}") + part(DRAFT, draft)
         verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
         rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")

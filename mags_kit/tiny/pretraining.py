@@ -11,14 +11,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mags_kit.method.features import remember
-from mags_kit.method.protocol import ANSWER, DRAFT, THINK, VERDICT
+from mags_kit.method.protocol import ANSWER, DRAFT, TAGS, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.runs import mend_modes
 from mags_kit.tiny import vision
-from mags_kit.tiny.lessons import PHASES, Lessons
+from mags_kit.tiny.lessons import PHASES, UNREAD, Lessons
 from mags_kit.tiny.model import build_model, build_processor
 
-CHOICE_WEIGHT = 8  # of a token that decides: the answer, a box's corner, a rationale's first word, the verdict
 # Share of `point` in which a box's second number weighs no more than other tokens. Else it is learned from the first
 # number, as the card that has this left edge, before it is learned which card is meant, which then is not learned.
 WHICH = 0.6
@@ -61,7 +60,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
                 loss, scores = vision.loss_and_scores(model, heads, batch)
             else:
                 light = ("top edge",) if phase == "point" and done[phase] < WHICH * length else ()
-                loss, scores = words_loss(model, processor.tokenizer, batch, light)
+                loss, scores = words_loss(model, processor.tokenizer, batch, PHASES[phase].weight, light)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -99,13 +98,14 @@ def _parts(model, heads, phase: str) -> list:
     return [*model.model.language_model.parameters(), *model.lm_head.parameters()]
 
 
-def words_loss(model, tokenizer, batch, light: tuple[str, ...] = ()):
+def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = ()):
     """The loss of the assistant's tokens, and the share of some that are the most likely ones.
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
     two words, and without the weight that was not learned. So do a box's first two numbers, from which the others
     follow, the rationale's first word, which says how it will look, the first word for what is seen, the draft, the
-    answer that round 2 reads off, and the verdict on the draft. What is `light` weighs no more than other tokens.
+    answer that round 2 reads off, the verdict on the draft, and what closes each of them. `weight` says by how much.
+    What is `light` weighs no more than other tokens, nor does a guess at what can't be read.
     """
     import torch
 
@@ -113,14 +113,18 @@ def words_loss(model, tokenizer, batch, light: tuple[str, ...] = ()):
     logits = model(**batch).logits[:, :-1]
     names = {"first word shown": " shows", "read": ":", "how": f"<{THINK}>", "draft": f"<{DRAFT}>"}
     names |= {"verdict": f"<{VERDICT}>", "answer": f"<{ANSWER}>"}
-    kinds = {name: (labels == tokenizer.convert_tokens_to_ids(lead)).roll(1, 1) for name, lead in names.items()}
+    ids = tokenizer.convert_tokens_to_ids
+    kinds = {name: (labels == ids(lead)).roll(1, 1) for name, lead in names.items()}
+    guessed = (labels == ids(f" {UNREAD.split()[-1]}")).roll(3, 1)  # “… too small</think><draft>3”
+    kinds |= {name: kinds[name] & ~guessed for name in ("draft", "answer")}
+    kinds["end"] = torch.isin(labels, torch.tensor([ids(f"</{tag}>") for tag in TAGS], device=labels.device))
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
     )
     top = number & ~number.roll(1, 1)  # a box's second number
     kinds |= {"left edge": top.roll(-1, 1), "top edge": top}
-    weights = (labels >= 0) + CHOICE_WEIGHT * torch.stack([kinds[name] for name in kinds if name not in light]).any(0)
+    weights = (labels >= 0) + weight * torch.stack([kinds[name] for name in kinds if name not in light]).any(0)
     hits, asked = logits.argmax(-1) == labels, {name: kind & (labels >= 0) for name, kind in kinds.items()}
     scores = {name: round(hits[kind].float().mean().item(), 3) for name, kind in asked.items() if kind.any()}
     return (costs * weights.flatten()).sum() / weights.sum(), scores

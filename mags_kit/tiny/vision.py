@@ -24,8 +24,10 @@ COLOUR_CLASSES, SHAPE_CLASSES, SYMBOL_CLASSES = 1 + len(scenes.COLOURS), len(sce
 DOT_CLASSES, PLACES = 7, 1 + 1000 // GRID  # 0 to 6 of one tone; places on the grid
 READABLE = 0.7  # pixels of a view to one of the source, times a mark's zoom, from which on the mark can be read
 HEADS = {
-    "view": (COLOUR_CLASSES, SHAPE_CLASSES, 3, CELLS, 4 * PLACES),  # a first view's token: its card, its place
-    "mark": (4, 4, SYMBOL_CLASSES, 2),  # any token: white and black dots, symbol; the way to the white dot
+    # a first view's token: its card, whether that can be read, its place
+    "view": (COLOUR_CLASSES, SHAPE_CLASSES, 3, 2, CELLS, 4 * PLACES),
+    # any token: white and black dots, symbol; the way to the white dot; on which card they are
+    "mark": (4, 4, SYMBOL_CLASSES, 2, COLOUR_CLASSES - 1, SHAPE_CLASSES),
     "whole": (DOT_CLASSES, DOT_CLASSES, SYMBOL_CLASSES),  # of a whole close-up: white and black dots, symbol
 }
 MAGNIFIER = Magnifier("bicubic", MAGNIFIED, 32)  # for what it would cut out, and how large it would show it
@@ -75,9 +77,9 @@ def readable(card, cut=WHOLE, side: int = VIEW) -> bool:
 def lesson(rng, draw_scene, processor) -> dict:
     """First views and close-ups of the same scenes in one batch, with their dense targets.
 
-    `targets` (SCENES, 36, 9): colour (0: none), shape, offset, size and box (in steps of the grid) of the card
-    nearest to the token's centre;
-    `marks` (tokens of all views, first ones first, 5) and `whole` (CLOSE_UPS, 3) as `HEADS` says.
+    `targets` (SCENES, 36, 10): colour (0: none), shape, offset, size, whether it can be read, and box (in steps of the
+    grid) of the card nearest to the token's centre;
+    `marks` (tokens of all views, first ones first, 7) and `whole` (CLOSE_UPS, 3) as `HEADS` says.
     """
     import torch
 
@@ -99,22 +101,24 @@ def lesson(rng, draw_scene, processor) -> dict:
 
 
 def _view_targets(scene) -> np.ndarray:
-    targets = np.zeros((CELLS, 9), np.float32)
+    targets = np.zeros((CELLS, 10), np.float32)
     for card in scene.cards:
         x, y = (c * VIEW / scenes.SIZE for c in card.centre)
         cell = int(y // 32) * 6 + int(x // 32)
         offset = x % 32 / 16 - 1, y % 32 / 16 - 1
         if not targets[cell, 0] or np.hypot(*offset) < np.hypot(*targets[cell, 2:4]):
             colour, shape = list(scenes.COLOURS).index(card.colour) + 1, scenes.SHAPES.index(card.shape)
-            targets[cell] = colour, shape, *offset, card.radius / 28, *(v // GRID for v in grid_box(card.box))
+            box = (v // GRID for v in grid_box(card.box))
+            targets[cell] = colour, shape, *offset, card.radius / 28, readable(card), *box
     return targets
 
 
 def _mark_targets(scene, cut, size) -> np.ndarray:
     """For each token of a view of `cut` with `size` pixels, of marks that can be read in it: white dots, black dots,
-    the symbol (0: none), and where it holds one of a pair of dots the direction from black to white (x, y)."""
+    the symbol (0: none), where it holds one of a pair of dots the direction from black to white (x, y), and the colour
+    and the shape of their card."""
     columns, rows = (side // 32 for side in size)
-    targets = np.zeros((rows, columns, 5), np.float32)
+    targets = np.zeros((rows, columns, 7), np.float32)
     for card in scene.cards:
         if not readable(card, cut, size[0]):
             continue
@@ -131,8 +135,9 @@ def _mark_targets(scene, cut, size) -> np.ndarray:
             if card.family == scenes.RELATION:
                 place = {tone: np.array((dx, dy)) for _, tone, dx, dy in card.marks}
                 way = place["white"] - place["black"]
-                token[3:] = way / np.hypot(*way)
-    return targets.reshape(-1, 5)
+                token[3:5] = way / np.hypot(*way)
+            token[5:] = list(scenes.COLOURS).index(card.colour), scenes.SHAPES.index(card.shape)
+    return targets.reshape(-1, 7)
 
 
 def whiten(tower, pixels) -> None:
@@ -175,17 +180,18 @@ def loss_and_scores(model, heads, batch):
     lengths = (batch["image_grid_thw"][SCENES:].prod(-1) // 4).tolist()
     pooled = 4 * torch.stack([tokens.mean(0) for tokens in close.split(lengths)])  # of deviation about 1 again
     target, whole = batch["targets"].flatten(0, 1), batch["whole"]
-    colour, shape, place, cell, box = heads["view"](features).split(HEADS["view"], -1)
+    colour, shape, place, clear, cell, box = heads["view"](features).split(HEADS["view"], -1)
     whites, blacks, one = heads["whole"](pooled).split(HEADS["whole"], -1)
 
     held = target[:, 0] > 0
     own = torch.arange(CELLS, device=cell.device).repeat(SCENES)
     loss = _balanced(colour, target[:, 0].long(), held) + 2 * cross_entropy(shape[held], target[held, 1].long())
     loss = loss + 2 * mse_loss(place[held], target[held, 2:5]) + cross_entropy(cell, own)
-    box, truth = box[held].unflatten(-1, (4, PLACES)).flatten(0, 1), target[held, 5:].long().flatten()
+    loss = loss + cross_entropy(clear[held], target[held, 5].long())
+    box, truth = box[held].unflatten(-1, (4, PLACES)).flatten(0, 1), target[held, 6:].long().flatten()
     loss = loss + 2 * cross_entropy(box, truth)
     scores = {"colour": (colour.argmax(-1) == target[:, 0])[held], "shape": (shape.argmax(-1) == target[:, 1])[held]}
-    scores |= {"box": box.argmax(-1) == truth}
+    scores |= {"box": box.argmax(-1) == truth, "can be read": (clear.argmax(-1) == target[:, 5])[held]}
     for name, tokens, marks in zip(("at first", "close"), (features, close), batch["marks"].split(sizes), strict=True):
         costs, right = _marks_read(heads["mark"](tokens).split(HEADS["mark"], -1), marks)
         loss, scores = loss + costs, scores | {f"{what} {name}": hits for what, hits in right.items()}
@@ -214,16 +220,20 @@ def _balanced(guesses, truth, held):
 
 def _marks_read(guesses, marks):
     """The loss of what is read off tokens, and which of them are read right: dots, symbols, directions."""
-    from torch.nn.functional import mse_loss
+    from torch.nn.functional import cross_entropy, mse_loss
 
-    white, black, symbol, way = guesses
-    marked, signed, pair = marks[:, :2].sum(-1) > 0, marks[:, 2] > 0, marks[:, 3:].any(-1)
+    white, black, symbol, way, colour, shape = guesses
+    marked, signed, pair = marks[:, :2].sum(-1) > 0, marks[:, 2] > 0, marks[:, 3:5].any(-1)
     loss = _balanced(symbol, marks[:, 2].long(), signed)
     for guess, number in ((white, marks[:, 0]), (black, marks[:, 1])):
         loss = loss + _balanced(guess, number.long().clamp(max=3), marked)
-    loss = loss + 2 * mse_loss(way[pair], marks[pair, 3:]) + 2 * mse_loss(way[~pair], marks[~pair, 3:])
+    loss = loss + 2 * mse_loss(way[pair], marks[pair, 3:5]) + 2 * mse_loss(way[~pair], marks[~pair, 3:5])
+    held = marked | signed
+    for guess, truth in ((colour, marks[:, 5]), (shape, marks[:, 6])):
+        loss = loss + cross_entropy(guess[held], truth[held].long())
     return loss, {
         "dots": (white.argmax(-1) == marks[:, 0].clamp(max=3))[marked],
         "symbols": (symbol.argmax(-1) == marks[:, 2])[signed],
-        "relation": (way * marks[:, 3:]).sum(-1)[pair] > 0,
+        "relation": (way * marks[:, 3:5]).sum(-1)[pair] > 0,
+        "their card's colour": (colour.argmax(-1) == marks[:, 5])[held],
     }
