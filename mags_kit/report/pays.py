@@ -79,8 +79,8 @@ def _shares(before: list[Trajectory], after: list[list[Trajectory]]) -> dict[str
         return float(right(trajectories)[drafts].mean()) if drafts.any() else np.nan
 
     rows = {}
-    if large_sharp(before):
-        rows[f"{DRAFTS}, large and sharp"] = share(lambda t: float(_drafts(large_sharp(t)).mean()))
+    if about := len(large_sharp(before)):
+        rows[f"{DRAFTS}, large and sharp"] = share(lambda t: float(_drafts(large_sharp(t)).mean())) | {"n": about}
     rows[KEPT] = share(kept)
     if all(verdicts(trajectories) for trajectories in (before, *after)):
         for name in ("verdict fits draft and answer", "verdict true, balanced"):
