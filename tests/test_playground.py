@@ -11,7 +11,7 @@ from mags_kit.report.handling import Handling
 from mags_kit.report.playground import Playground
 
 FIRST = f"<think>the red disc</think><draft>1</draft>{protocol.tool_call_text([(120, 120, 320, 320)])}"
-SECOND = "<rethink>the view shows 2, so the draft was wrong</rethink><answer>2</answer>"
+SECOND = "<rethink>the view shows 2, the draft was wrong</rethink><answer>2</answer>"
 QUESTION = "How many dots are on the red disc?"
 
 

@@ -19,7 +19,7 @@ from mags_kit.runs import Run
 
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
 FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
-SECOND = "<rethink>the view shows 2, so the draft was wrong</rethink><answer>2</answer>"
+SECOND = "<rethink>the view shows 2, the draft was wrong</rethink><answer>2</answer>"
 
 
 @pytest.fixture(scope="module")

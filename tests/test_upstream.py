@@ -27,7 +27,7 @@ from mags_kit.status import NOTEBOOKS
 compat.transformers()
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
 FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
-SECOND = f"<rethink>the view shows 2, so the draft was wrong</rethink><answer>2</answer>{CALL}"
+SECOND = f"<rethink>the view shows 2, the draft was wrong</rethink><answer>2</answer>{CALL}"
 
 
 def relied(holds, what: str, module: str) -> None:

@@ -58,6 +58,17 @@ CAPTIONS = {
         "Was the view needed? Green: right with the view only, wrong at once and with a blank view. Blue: right "
         "without it as well. Red: right at once, wrong after looking. See how much of what is solved is green.",
     ),
+    "03_worth": (
+        "Points with 95% intervals: the glass by the source's quality, the second round by size, RL by density.",
+        "When each part pays. Left, small things only: what each magnifier makes of sharp, soft and poor sources. "
+        "Middle: one and two rounds, by whether the first view is enough. Right: before and after RL, by how much lies "
+        "about.",
+    ),
+    "03_qualities": (
+        "The same small card in a sharp, a soft and a poor source, by each magnifier, and as it was drawn.",
+        "What the glass is up against: the same card as a camera leaves it, and what each magnifier makes of it. See "
+        "what comes back, and what does not.",
+    ),
     "03_where": (
         "Points with 95% intervals: two rounds less one, a row for each class of questions.",
         "Where the second look helps: what two rounds answer more than one, by class of questions; hollow where so few "
