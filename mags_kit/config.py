@@ -95,7 +95,7 @@ class Config:
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     orders: tuple[str, ...] = (*CURRICULA, *map(SPARSE.format, CURRICULA))  # in two regimes, see runs.variants
     # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (1300, 500, 500, 600, 400)  # steps of its phases, see tiny.lessons.PHASES
+    base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # ways to answer that are measured: four, or `full` (see report.conditions)
     batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`

@@ -37,12 +37,12 @@ def test_a_cards_name_does_not_tell_its_answer():
     assert all(min(row) > 0.5 * max(row) for row in counts if sum(row) > 100)
 
 
-def test_cards_are_as_many_as_the_density_says_whole_and_of_unique_names():
+def test_cards_are_as_many_as_the_density_says_whole_and_of_different_colours():
     for seed in range(20):
         scene = make_scene(seed, "test", density=("sparse", "dense")[seed % 2])
         (fewest, most), _ = scenes.DENSITIES[scene.density]
         assert fewest <= len(scene.cards) <= most
-        assert len({card.name for card in scene.cards}) == len(scene.cards)
+        assert len({card.colour for card in scene.cards}) == len(scene.cards)
         assert all(
             0 <= c.box[0] < c.box[2] <= scenes.SIZE and 0 <= c.box[1] < c.box[3] <= scenes.SIZE for c in scene.cards
         )

@@ -103,7 +103,7 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
 
     An answer, one token among ten, weighs as much as all the others: a true-or-false question is decided by comparing
     two words, and without the weight that was not learned. So do a box's first two numbers, from which the others
-    follow, the rationale's first word, which says how it will look, the first word for what is seen, the draft, the
+    follow, the rationale's first word, which says how it will look, the words for what is seen, the draft, the
     answer that round 2 reads off, the verdict on the draft, and what closes each of them. `weight` says by how much.
     What is `light` weighs no more than other tokens, nor does a guess at what can't be read.
     """
@@ -111,13 +111,23 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
 
     labels = batch.pop("labels")[:, 1:]
     logits = model(**batch).logits[:, :-1]
-    names = {"first word shown": " shows", "read": ":", "how": f"<{THINK}>", "draft": f"<{DRAFT}>"}
-    names |= {"verdict": f"<{VERDICT}>", "answer": f"<{ANSWER}>"}
-    ids = tokenizer.convert_tokens_to_ids
-    kinds = {name: (labels == ids(lead)).roll(1, 1) for name, lead in names.items()}
-    guessed = (labels == ids(f" {UNREAD.split()[-1]}")).roll(3, 1)  # “… too small</think><draft>3”
+    ids, place = tokenizer.convert_tokens_to_ids, torch.arange(labels.shape[1], device=labels.device)
+
+    def among(*words: str):
+        return torch.isin(labels, torch.tensor([ids(word) for word in words], device=labels.device))
+
+    leads = {
+        "read": ":",
+        "how": f"<{THINK}>",
+        "verdict": f"<{VERDICT}>",
+        "draft": f"<{DRAFT}>",
+        "answer": f"<{ANSWER}>",
+    }
+    kinds = {name: among(lead).roll(1, 1) for name, lead in leads.items()}
+    guessed = among(f" {UNREAD.split()[-1]}").roll(3, 1)  # “… too small</think><draft>3”
     kinds |= {name: kinds[name] & ~guessed for name in ("draft", "answer")}
-    kinds["end"] = torch.isin(labels, torch.tensor([ids(f"</{tag}>") for tag in TAGS], device=labels.device))
+    begun, ended = ((place * ends).cummax(-1).values for ends in (among(" shows"), among(f"</{THINK}>", ":")))
+    kinds |= {"shown": (begun > ended) & (place > begun), "end": among(*(f"</{tag}>" for tag in TAGS))}
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     costs = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"

@@ -1,7 +1,7 @@
 """Procedural scenes and their questions: marks on coloured cards, among clutter.
 
-A scene is a source image of 768x768 pixels. Cards of a known colour and shape lie among muted clutter, and each carries
-marks. Three properties are known and balanced, so that one can see where a part of the method pays: the source's
+A scene is a source image of 768x768 pixels. Cards of a known shape, each of another colour, lie among muted clutter and
+carry marks. Three properties are known and balanced, so that one can see where a part of the method pays: the source's
 `quality` (sharp, soft or poor, as cameras make them), the `size` of what is asked for (large marks can be read in a
 first view of 192x192, small ones are specks of one to three pixels there) and the `density` (sparse or dense). Three
 question families mirror the benchmarks: `relation` (true/false, as VSR), `count` (as TallyQA, simple and complex) and
@@ -143,8 +143,8 @@ def _card(rng, names, drawn, allowed, family=None, answer=None) -> Card:
     size, centre, radius = drawn
     zoom, family = ZOOM[size], family or FAMILIES[rng.integers(3)]
     answer = answer or ANSWERS[family][rng.integers(len(ANSWERS[family]))]
-    pick = next(i for i, (c, s) in enumerate(names) if _combination(c, s, family) in allowed)
-    colour, shape = names.pop(pick)
+    colour, shape = next((c, s) for c, s in names if _combination(c, s, family) in allowed)
+    names[:] = [other for other in names if other[0] != colour]  # what differs only in shape is hard to tell from afar
     name = f"{colour} {shape}"
     if family == ATTRIBUTE:
         question = f"What symbol is on the {name}?"
