@@ -125,7 +125,7 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
     }
     kinds = {name: among(lead).roll(1, 1) for name, lead in leads.items()}
     guessed = among(f" {UNREAD.split()[-1]}").roll(3, 1)  # “… too small</think><draft>3”
-    kinds |= {name: kinds[name] & ~guessed for name in ("draft", "answer")}
+    kinds |= {name: kinds[name] & ~guessed for name in (DRAFT, ANSWER)}
     begun, ended = ((place * ends).cummax(-1).values for ends in (among(" shows"), among(f"</{THINK}>", ":")))
     kinds |= {"shown": (begun > ended) & (place > begun), "end": among(*(f"</{tag}>" for tag in TAGS))}
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
