@@ -1,18 +1,15 @@
 """What the embedded base can do, by forcing its region, and its model card."""
 
-import re
-
 import numpy as np
 
-from mags_kit.images import open_image
 from mags_kit.method.look import Agent
 from mags_kit.method.measures import grounding, right
 from mags_kit.method.protocol import THINK
-from mags_kit.method.rollout import prompt_ids, rollout
-from mags_kit.records import Box, Sample, Trajectory
+from mags_kit.method.rollout import rollout
+from mags_kit.records import Sample, Trajectory
 from mags_kit.tiny import scenes
 from mags_kit.tiny.lessons import BATCH, PHASES, SEEN_AGAIN
-from mags_kit.tiny.vision import CLOSE_UPS, GRID, SCENES, VIEW, written
+from mags_kit.tiny.vision import CLOSE_UPS, GRID, SCENES
 
 
 def abilities(agent: Agent, samples: list[Sample]) -> dict[str, list[Trajectory]]:
@@ -20,7 +17,6 @@ def abilities(agent: Agent, samples: list[Sample]) -> dict[str, list[Trajectory]
     forced = {
         "the whole image": [[(0, 0, scenes.SIZE, scenes.SIZE)] for _ in samples],
         "the region it chooses": None,
-        "its own pointing": [[box] for box in point(agent, samples)],
         "the true box": [list(sample.boxes) for sample in samples],
     }
     trajectories = {"one round": rollout(agent, samples, rounds=1, condition="one round")}
@@ -52,25 +48,6 @@ def by_choice(trajectories: list[Trajectory]) -> dict[str, dict[str, float]]:
     return found
 
 
-def point(agent: Agent, samples: list[Sample]) -> list[Box]:
-    """Where the base points when asked for the card of each question, in source pixels; no box: the whole image."""
-    policy, size = agent.policy, agent.config.batch_size
-    views = [open_image(agent.folder / s.image).resize((VIEW, VIEW), 3) for s in samples]
-    names = [re.search(r"on the (\w+ \w+)", s.question).group(1) for s in samples]
-    prompts = [
-        prompt_ids(policy, [{"type": "image", "image": view}, {"type": "text", "text": f"Point at the {name}."}])
-        for view, name in zip(views, names, strict=True)
-    ]
-    boxes = []
-    for i in range(0, len(samples), size):
-        shown = [[view] for view in views[i : i + size]]
-        for ids in policy.generate(prompts[i : i + size], shown, agent.config.round_tokens):
-            box = [int(n) for n in re.findall(r"\d+", policy.processor.tokenizer.decode(ids))][:4]
-            fits = len(box) == 4 and box[0] < box[2] and box[1] < box[3]
-            boxes.append(written(box if fits else (0, 0, 1000, 1000)))
-    return boxes
-
-
 def model_card(steps: dict[str, int], table, choices: dict, environment: dict) -> str:
     """The README of the saved model, from what was done and measured. `table`: accuracies by condition; `choices`:
     `by_choice` of sampled two-round replies."""
@@ -100,7 +77,7 @@ vision-language model of useful size where there is no GPU; it knows no photos a
   has room to improve on that; a gain over this base says that the method works, not how much it helps a large model.
   Sampled, it looks in {look["share"]:.0%} of its replies and is right in {look["right"]:.0%} of these; it points in
   {point["share"]:.0%}, covers {point["coverage"]:.0%} of the target and is right in {point["right"]:.0%}.
-- **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds), `Point at the COLOUR SHAPE.`
+- **Prompts**: `QUESTION Answer now.` (one round), `QUESTION Look twice.` (two rounds).
 - **Boxes**: thousandths of width and height, in multiples of {GRID}.
 
 Accuracy on {int(table["n"].iloc[0])} validation questions, greedy, NF4, by what round 1 looks at (`low`
