@@ -25,7 +25,7 @@ an hour: how a sample goes through it is `experiments`' three steps, `measure_po
     hardware/ plan, measure, random_model, forcing    what a run needs beside what is here, and what it took
               bench, clock, ground, floor    where people wait: rows timed side by side, and what products alone take
               loops, stepping, enlarging, starting, growth    its parts
-    experiments, pipeline, commands, __main__   a run's parts, seeds and variants; the notebooks; the command line
+    experiments, kernels, pipeline, commands, __main__   a run's parts, seeds and variants; the notebooks; the shell
     holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done
     single, serve                     one look from the shell; the widgets as a page
     status, chaos                     all of that, step by step; a run that is killed, and one that is not

@@ -224,10 +224,11 @@ def _kill_one(process: psutil.Process) -> None:
 
 
 def _workers(process: subprocess.Popen) -> list[psutil.Process]:
-    """Its kernel, or its processes of `accelerate launch`."""
+    """Its kernel at work, the oldest, or its processes of `accelerate launch`."""
     with suppress(psutil.NoSuchProcess):
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if {"mags_kit", "ipykernel_launcher"} & set(_words(child))]
+        kernels = sorted((c for c in children if "ipykernel_launcher" in _words(c)), key=psutil.Process.create_time)
+        return kernels[:1] or [child for child in children if "mags_kit" in _words(child)]
     return []
 
 

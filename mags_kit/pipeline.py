@@ -3,15 +3,17 @@
 import json
 import logging
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from mags_kit import holder, status
 from mags_kit.config import load_config
 from mags_kit.data import benchmarks
 from mags_kit.hardware import plan
+from mags_kit.kernels import Kernels
 from mags_kit.method import fit
 from mags_kit.runs import Run, open_run, run_folder
-from mags_kit.steps import SETTLED
+from mags_kit.steps import SETTLED, Step
 
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
 JOBS = {
@@ -32,16 +34,9 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
     if run.caution:
         print(run.caution, flush=True)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
-    for step in (status.notebook(run, name) for name in steps):
-        state, why = step.state()
-        if state in SETTLED:
-            print(f"{step.name}: {state} already", flush=True)
-            continue
-        print(f"{step.name}: {state}{f' ({why})' if why else ''}", flush=True)
-        step.clear(state, why)
-        partial = _execute(status.NOTEBOOKS / f"{step.name}.ipynb", run, parameters)
-        step.stamp()  # before the copy has its name, which says that it is done
-        partial.replace(step.outputs[0])
+    with closing(Kernels()) as kernels:
+        for name in steps:
+            _make(status.notebook(run, name), run, parameters, kernels, more=name != steps[-1])
     path = run.notebooks / f"{steps[-1]}.ipynb"
     if STEPS[-1] in steps:
         from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
@@ -50,6 +45,20 @@ def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = 
         status.report(run, steps).stamp()
     holder.leave(run.path)
     return path
+
+
+def _make(step: Step, run: Run, parameters: dict, kernels: Kernels, more: bool) -> None:
+    """Execute the notebook of a step unless it is done; `more` says that others come after it."""
+    state, why = step.state()
+    if state in SETTLED:
+        print(f"{step.name}: {state} already", flush=True)
+        return
+    print(f"{step.name}: {state}{f' ({why})' if why else ''}", flush=True)
+    step.clear(state, why)
+    partial = _execute(status.NOTEBOOKS / f"{step.name}.ipynb", run, parameters, kernels.take(more))
+    kernels.give_back()
+    step.stamp()  # before the copy has its name, which says that it is done
+    partial.replace(step.outputs[0])
 
 
 def begin(profile: str, name: str, settings: dict, what: str) -> Run:
@@ -67,8 +76,9 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
     return run
 
 
-def _execute(source: Path, run: Run, parameters: dict) -> Path:
-    """Execute a notebook into `partial_….ipynb` of the run; on an error keep it as `failed_….ipynb` and stop."""
+def _execute(source: Path, run: Run, parameters: dict, kernel) -> Path:
+    """Execute a notebook by a running kernel into `partial_….ipynb` of the run; on an error keep it as `failed_….ipynb`
+    and stop."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -81,7 +91,7 @@ def _execute(source: Path, run: Run, parameters: dict) -> Path:
     try:
         papermill.execute_notebook(
             str(source), str(partial), parameters, kernel_name="python3", log_output=True, progress_bar=False,
-            cwd=str(Path.cwd()),
+            cwd=str(Path.cwd()), km=kernel,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         partial.replace(failed)

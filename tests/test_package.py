@@ -29,7 +29,7 @@ ORDER = """
     hardware.plan hardware.random_model hardware.forcing hardware.measure
     hardware.clock hardware.floor hardware.ground hardware.loops hardware.stepping hardware.enlarging
     hardware.starting hardware.growth hardware.bench
-    single serve experiments status pipeline chaos pipes commands __main__
+    single serve experiments status kernels pipeline chaos pipes commands __main__
 """.split()
 MODULES = {str(p.relative_to(KIT).with_suffix("")).replace("/", "."): p for p in sorted(KIT.rglob("*.py"))}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}

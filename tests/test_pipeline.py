@@ -1,12 +1,16 @@
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from mags_kit import pipeline, runs, status
+from mags_kit.kernels import Kernels
 from mags_kit.report import page
 from mags_kit.runs import open_run
 
@@ -46,6 +50,33 @@ def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, 
     assert pipeline.reproduce("smoke", "r", {}, ("01_a", "02_b")) == Path("runs/r/report.html")
     assert tmp_path.joinpath("log").read_text() == "absmoker"  # 01 was not done again
     assert {p.name for p in folder.iterdir()} == {"01_a.ipynb", "02_b.ipynb"}
+
+
+@pytest.mark.slow
+def test_each_notebook_has_a_kernel_of_its_own_started_ahead_and_none_is_left(notebooks, tmp_path):
+    tmp_path.joinpath("say.py").write_text(
+        "import os, sys\nprint(os.getpid(), 'torch' in sys.modules, file=open('log', 'a'))"
+    )
+    notebooks("01_a", "kept = 1; exec(open('say.py').read())")
+    notebooks("02_b", "assert 'kept' not in globals(); exec(open('say.py').read())")
+    pipeline.reproduce("smoke", "r", {}, ("01_a", "02_b"))
+    (first, warm), (second, ahead) = (line.split() for line in tmp_path.joinpath("log").read_text().splitlines())
+    assert first != second and warm == ahead == "True"
+    for process in (first, second):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(process), 0)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_died_before_its_turn_is_replaced():
+    with closing(Kernels()) as kernels:
+        kernels.take(another=True)
+        dead = kernels.spare
+        os.kill(dead.provisioner.pid, signal.SIGKILL)
+        while dead.is_alive():
+            time.sleep(0.05)
+        kernels.give_back()
+        assert kernels.take(another=False) is not dead and kernels.taken.is_alive()
 
 
 @pytest.mark.slow
