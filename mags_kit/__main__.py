@@ -15,6 +15,9 @@ from mags_kit.runs import Run, open_run, reopen, run_folder
 FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
 CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR), "allow writing there")
 
+# What libraries say that find no room; the last is oneDNN's.
+NO_ROOM = "allocate|out of memory|map segment|could not create a primitive"
+
 
 def run(arguments) -> None:
     settings = parse_settings(arguments.set) | ({"own": arguments.own} if arguments.own else {})
@@ -189,7 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
     except (MemoryError, RuntimeError, ImportError) as error:  # a library that finds no room is one, too
-        if not isinstance(error, MemoryError) and not re.search("allocate|out of memory|map segment", str(error)):
+        if not isinstance(error, MemoryError) and not re.search(NO_ROOM, str(error)):
             raise
         said = str(error).strip().splitlines() or [type(error).__name__]
         hint = "smaller batch_size, rollout_batch or micro_batch need less; the same command goes on from there"
