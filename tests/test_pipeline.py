@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from jupyter_client.channels import HBChannel
 
 from mags_kit import kernels, pipeline, runs, status
 from mags_kit.kernels import Kernels
@@ -67,6 +69,7 @@ def test_each_notebook_has_a_kernel_of_its_own_started_ahead_and_none_is_left(no
     for process in (first, second):
         with pytest.raises(ProcessLookupError):
             os.kill(int(process), 0)
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, HBChannel)]  # nobody speaks to them
 
 
 @pytest.mark.slow
