@@ -42,8 +42,17 @@ class Kernels:
 def _started():
     from jupyter_client import KernelManager
 
-    # papermill's client is asynchronous; the names stay out of the notebook's
-    manager = KernelManager(kernel_name="python3", client_class="jupyter_client.asynchronous.AsyncKernelClient")
+    class Manager(KernelManager):
+        """One that knows the client that speaks to its kernel, which papermill leaves talking."""
+
+        speaking = None
+
+        def client(self, **options):
+            self.speaking = super().client(**options)
+            return self.speaking
+
+    manager = Manager(kernel_name="python3", client_class="jupyter_client.asynchronous.AsyncKernelClient")
+    # imported so that no name of theirs stands in the notebook's
     lines = [f"__import__('importlib').import_module({name!r})" for name in LOADED]
     quiet = "--IPKernelApp.log_level=40"  # or it warns that it speaks to this machine without encryption
     manager.start_kernel(extra_arguments=[quiet, *(f"--IPKernelApp.exec_lines={line}" for line in lines)])
@@ -54,3 +63,5 @@ def _end(manager) -> None:
     if manager is not None and manager.has_kernel:
         manager.shutdown_kernel(now=True)
         manager.cleanup_resources()
+    if manager is not None and manager.speaking:
+        manager.speaking.stop_channels()

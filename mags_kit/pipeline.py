@@ -15,6 +15,7 @@ from mags_kit.method import fit
 from mags_kit.runs import Run, open_run, run_folder
 from mags_kit.steps import SETTLED, Step
 
+LOADING = 900  # seconds, at most, until a kernel has its libraries: minutes from a slow disk, or not yet compiled
 STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
 JOBS = {
     "reproduce": STEPS,
@@ -91,7 +92,7 @@ def _execute(source: Path, run: Run, parameters: dict, kernel) -> Path:
     try:
         papermill.execute_notebook(
             str(source), str(partial), parameters, kernel_name="python3", log_output=True, progress_bar=False,
-            cwd=str(Path.cwd()), km=kernel,
+            cwd=str(Path.cwd()), km=kernel, start_timeout=LOADING,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         partial.replace(failed)
@@ -99,7 +100,9 @@ def _execute(source: Path, run: Run, parameters: dict, kernel) -> Path:
             f"\n{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"The notebook with its traceback: {failed}. The same command goes on from there."
         ) from None
-    except DeadKernelError:
+    except RuntimeError as error:  # what nbclient says of a kernel that dies while it loads has no class of its own
+        if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
+            raise
         raise SystemExit(
             f"\n{source.name}: its kernel was killed or died, often for want of memory (smaller: batch_size, "
             "rollout_batch, micro_batch). The same command goes on from there."

@@ -1,6 +1,8 @@
 """Text of models and of data in figures is drawn as it stands: never as a formula, and none stops the drawing."""
 
 import matplotlib.pyplot as plt
+import nbformat
+import papermill
 import pytest
 from matplotlib.text import Text
 from PIL import Image
@@ -38,3 +40,20 @@ def test_no_text_is_read_as_a_formula(draw, tmp_path):
     said = [text for text in figure.findobj(Text) if "$" in text.get_text()]
     assert said and not any(text.get_parse_math() for text in said)
     plt.close(figure)
+
+
+@pytest.mark.slow
+def test_every_figure_of_a_notebook_is_shown_in_it(tmp_path):
+    """The first one in a kernel, too, which turns on that figures are shown at the end of their cell."""
+    draw = "from mags_kit.report import charts; figure = charts.show_groups({'a': [50.0, 60.0]}, 'accuracy, %', 'b')"
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    cells = [nbformat.v4.new_code_cell(draw) for _ in range(3)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "a.ipynb")
+    made = papermill.execute_notebook(str(tmp_path / "a.ipynb"), str(tmp_path / "b.ipynb"), progress_bar=False)
+    assert [["image/png" in out.get("data", {}) for out in cell.outputs] for cell in made.cells] == [[True]] * 3
+
+
+def test_a_notebooks_own_settings_stay():
+    before = dict(plt.rcParams)
+    plt.close(charts.show_groups({"a": [50.0, 60.0]}, "accuracy, %", "b"))
+    assert dict(plt.rcParams) == before

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,9 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     for step in pipeline.STEPS:
         cells = nbformat.read(run / "notebooks" / f"{step}.ipynb", as_version=4).cells
         assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+        for cell in cells:
+            if re.search(r"^(figures|charts)\.save\(", cell.source, re.MULTILINE):  # in no loop, under no condition
+                assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
     found = read_json(run / "metrics.json")["conditions"]
     for moment in ("before", "after"):
         families = found[moment]["two rounds, super-resolution"]["families"]

@@ -2,12 +2,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
+from jupyter_client.channels import HBChannel
 
 from mags_kit import kernels, pipeline, runs, status
 from mags_kit.kernels import Kernels
@@ -66,6 +69,7 @@ def test_each_notebook_has_a_kernel_of_its_own_started_ahead_and_none_is_left(no
     for process in (first, second):
         with pytest.raises(ProcessLookupError):
             os.kill(int(process), 0)
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, HBChannel)]  # nobody speaks to them
 
 
 @pytest.mark.slow
@@ -105,6 +109,25 @@ def test_a_kernel_that_dies_is_one_sentence(notebooks):
     with pytest.raises(SystemExit) as ended:
         pipeline.reproduce("smoke", "r", {}, ("01_a",))
     assert str(ended.value).strip().startswith("01_a.ipynb: its kernel was killed or died, often for want of memory")
+
+
+@pytest.mark.slow
+def test_a_kernel_that_dies_while_it_loads_is_the_same_sentence(notebooks, tmp_path, monkeypatch):
+    tmp_path.joinpath("deadly.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(kernels, "LOADED", ("deadly",))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(SystemExit) as ended:
+        pipeline.reproduce("smoke", "r", {}, ("01_a",))
+    assert str(ended.value).strip().startswith("01_a.ipynb: its kernel was killed or died, often for want of memory")
+
+
+@pytest.mark.slow
+def test_a_kernel_may_take_longer_to_load_than_papermill_waits(notebooks, tmp_path, monkeypatch):
+    """Papermill's own limit is a minute; what it is given here is the kit's."""
+    asked, real = [], papermill.execute_notebook
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **o: asked.append(o) or real(*a, **o))
+    pipeline.reproduce("smoke", "r", {}, ("01_a",))
+    assert [options["start_timeout"] for options in asked] == [pipeline.LOADING] and pipeline.LOADING > 60
 
 
 def test_a_second_start_in_a_folder_says_who_holds_it(tmp_path):

@@ -1,5 +1,6 @@
 """Figures of images: samples, what looking twice shows, trajectories. Notebooks show and save them."""
 
+import functools
 import io
 import textwrap
 from pathlib import Path
@@ -19,8 +20,23 @@ from mags_kit.runs import Run
 # Okabe and Ito's palette, safe for colour-blind readers
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 COLOURS = {REPAIRED: GREEN, BROKE: RED, KEPT_RIGHT: BLUE, KEPT_WRONG: ORANGE, NO_DRAFT: GREY}
-# for the time of drawing only: a notebook's own settings stay
-styled = plt.rc_context({"figure.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+STYLE = {"figure.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def styled(draw):
+    """A function that draws in the kit's style, for the time of drawing only: a notebook's own settings stay.
+
+    But for `interactive`: a notebook's first figure turns it on, and where that is undone no later one is shown.
+    """
+
+    @functools.wraps(draw)
+    def drawing(*arguments, **options):
+        with plt.rc_context(STYLE):
+            figure, interactive = draw(*arguments, **options), plt.isinteractive()
+        plt.rcParams["interactive"] = interactive
+        return figure
+
+    return drawing
 
 
 def save(figure, run: Run, name: str) -> None:
