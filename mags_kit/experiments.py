@@ -24,9 +24,10 @@ from mags_kit.records import (
     write_jsonl,
 )
 from mags_kit.report import charts, figures, page
-from mags_kit.report.conditions import BLANKED, CONDITIONS, MAIN, ONE, grid, step
+from mags_kit.report.conditions import MAIN, ONE, grid, step
 from mags_kit.report.evaluation import Results, before_and_after, evaluate, examples, metrics_alone
 from mags_kit.report.findings import findings
+from mags_kit.report.pays import ways
 from mags_kit.report.statistics import accuracy, over_seeds, seeds_difference
 from mags_kit.runs import Run, branch, branch_name, seeds, variants
 
@@ -96,13 +97,12 @@ def seed_branch(run: Run, seed: int) -> Run:
 
 
 def after_each_seed(run: Run) -> dict[int, Results]:
-    """What the claims compare, after RL with each seed: two ways to answer, and where `grid` is full those of the short
-    grid and the blank view. All seeds share the candidates and questions."""
+    """The answers after RL with each seed, under the conditions of `pays.ways`: two, and where `grid` is full those of
+    the short grid and the blank view. All seeds share the candidates and questions."""
     test, results = read_samples(run.samples("test")), {}
-    names = (MAIN, ONE) if run.config.grid == "short" else (*CONDITIONS, BLANKED)
     for seed in seeds(run.config):
         inside = seed_branch(run, seed)
-        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", names)
+        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", ways(run.config))
     return results
 
 

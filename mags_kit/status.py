@@ -17,7 +17,8 @@ LEAVES = {"03_evaluation": "metrics.json", "05_seeds": "seeds.json", "06_ablatio
 
 def shown(run: Run, notebook: str) -> tuple[Step, ...]:
     """The steps that a notebook makes, or reads and shows."""
-    from mags_kit.report.conditions import MAIN, ONE, grid, step
+    from mags_kit.report.conditions import MAIN, grid, step
+    from mags_kit.report.pays import ways
 
     def answers(of: Run, moment: str, names) -> list[Step]:
         return [step(of, moment, name) for name in names]
@@ -35,8 +36,8 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
     every = answers(run, "before", all_ways) + (answers(run, "after", all_ways) if trained else [])
     each = [(seed, changed) for seed in seeds(run.config) for changed in variants(run.config).values()]
     if notebook == "05_seeds":
-        names = (MAIN, ONE) if run.config.grid == "short" else all_ways
-        return (*answers(run, "before", all_ways), *branches([(seed, {}) for seed in seeds(run.config)], names))
+        others = branches([(seed, {}) for seed in seeds(run.config)], ways(run.config))
+        return (*answers(run, "before", all_ways), *others)
     if notebook == "06_ablations":
         return tuple(branches(each, (MAIN,)))
     return {

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from test_evaluation import batch
 
-from mags_kit import experiments
+from mags_kit import experiments, status
 from mags_kit.config import PROFILES
 from mags_kit.records import read_samples, write_jsonl
 from mags_kit.report.evaluation import MAIN, ONE
@@ -42,6 +42,22 @@ def test_a_branch_chooses_and_trains_beside_its_run(run, monkeypatch):
     assert read_samples(inside.samples("curated")) and not run.samples("curated").exists()
     assert experiments.seed_branch(run, run.config.seed) == run
     assert experiments.seed_branch(run, 1).path == run.path / "branches" / "seed-1"
+
+
+@pytest.mark.parametrize("grid", ["short", "full"])
+def test_what_is_answered_with_each_seed_is_what_the_status_waits_for(smoke_run, monkeypatch, grid):
+    run, asked = replace(smoke_run, config=replace(smoke_run.config, grid=grid)), set()
+    monkeypatch.setattr(experiments, "seed_branch", lambda run, seed: replace(run, path=run.path / f"seed-{seed}"))
+    monkeypatch.setattr(experiments, "load_policy", lambda config, adapter: None)
+
+    def evaluate(run, policy, test, moment, names):
+        asked.update((run.path.name, f"after, {name}") for name in names)
+
+    monkeypatch.setattr(experiments, "evaluate", evaluate)
+    assert list(experiments.after_each_seed(run)) == [0, *run.config.other_seeds]
+    other = f"seed-{run.config.other_seeds[0]}"
+    waits = {step.name for step in status.shown(run, "05_seeds") if step.run.path.name == other}
+    assert {name for of, name in asked if of == other} | {"curated", "training"} == waits
 
 
 def test_the_ablations_vary_one_thing_at_a_time():

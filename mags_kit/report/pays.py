@@ -5,16 +5,22 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from mags_kit.config import Config
 from mags_kit.method import rewards
 from mags_kit.method.measures import right, verdicts
 from mags_kit.records import Trajectory
-from mags_kit.report.conditions import BICUBIC, MAIN, ONE
+from mags_kit.report.conditions import BICUBIC, BLANKED, CONDITIONS, MAIN, ONE
 from mags_kit.report.evaluation import Results, families
 from mags_kit.report.statistics import clusters_of, matched, two_way, within
 from mags_kit.tiny import drawing, scenes
 
 Pair = tuple[list[Trajectory], list[Trajectory]]
 DRAFTS, KEPT = "drafts right", "right drafts kept"
+
+
+def ways(config: Config) -> tuple[str, ...]:
+    """The conditions that are answered after RL with each seed: what the claims compare."""
+    return (MAIN, ONE) if config.grid == "short" else (*CONDITIONS, BLANKED)
 
 
 def pays(before: Results, after: dict[int, Results]) -> dict[str, dict]:

@@ -53,7 +53,7 @@ def show_worth(found: dict, title: str):
         axis.set_title(TITLES[part], fontsize=10)
         axis.set(ylim=(0, 100), xlim=(-0.5, len(classes) - 0.5))
         axis.grid(axis="y", color="0.9")
-        axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+        axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2)
     axes[0, 0].set_ylabel("accuracy, % (95% interval)")
     figure.suptitle(title, fontsize=11, parse_math=False)
     figure.tight_layout()
