@@ -64,8 +64,14 @@ class Step:
     def note(self) -> Path:
         return self.run.path / "made-from" / f"{self.name.replace(', ', '-').replace(' ', '_')}.json"
 
-    def state(self) -> tuple[State, str]:
-        """Where the step stands, and why, in words."""
+    def state(self, known: dict | None = None) -> tuple[State, str]:
+        """Where the step stands, and why, in words. `known` holds what one look at many steps has found."""
+        known = {} if known is None else known
+        if self.note not in known:
+            known[self.note] = self._state(known)
+        return known[self.note]
+
+    def _state(self, known: dict) -> tuple[State, str]:
         there = [path for path in self.outputs if path.exists()]
         finished = self.finished() if self.finished else len(there) == len(self.outputs)
         noted = read_json(self.note) if self.note.exists() else None
@@ -73,7 +79,7 @@ class Step:
             return (State.DONE, "nothing to do") if finished else (State.MISSING, "")
         if noted is None and not finished:
             return State.MISSING, "what an older kit began is begun again"
-        waits = [step.name for step in self.after if step.state()[0] not in SETTLED]
+        waits = [step.name for step in self.after if step.state(known)[0] not in SETTLED]
         changes = fingerprints.differences(noted["from"], self.now()) if noted else []
         if changes:
             return State.STALE, "; ".join(changes)
@@ -122,11 +128,11 @@ def ready(step: Step) -> bool:
 
     ValueError where a step before it is to be made again first. Of several processes the main one alone may ask.
     """
-    mine = step.state()[0]
+    mine = step.state(known := {})[0]
     if mine in SETTLED:
         return True
     for before in _all_before(step):
-        state, why = before.state()
+        state, why = before.state(known)
         if state in (State.STALE, State.UNFINISHED):
             said = f"{state} ({why})" if why else state
             raise ValueError(f"{step.name}: {before.name} comes first, and is {said}; run its notebook or part again")

@@ -59,6 +59,12 @@ def test_what_is_as_it_was_is_done(run):
     assert {state for state, _ in states(reopen("r", run.path.parent)).values()} == {State.DONE}
 
 
+def test_one_look_at_all_steps_asks_each_once(run, monkeypatch):
+    asked, now = [], steps.Step.now
+    monkeypatch.setattr(steps.Step, "now", lambda step: asked.append(step.note) or now(step))
+    assert len(status.table(run, NAMES).splitlines()) == len(asked) == len(set(asked))
+
+
 @pytest.mark.parametrize(
     "module, old, new, made_again",
     [
