@@ -57,11 +57,11 @@ results: $(READY) ## copy what the README shows of the reference run into result
 	@$(PY) -m mags_kit publish --name "$(or $(NAME),reference)"
 
 ablations: PROFILE = reference
-ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (an estimated four minutes each on two cores)
+ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (65 trainings, an estimated five hours on two cores)
 	@$(RUN) --job ablations
 
 base: NAME = base
-base: $(READY) ## train the embedded base model again from nothing (notebook 00, an estimated 70 minutes on two cores)
+base: $(READY) ## train the embedded base model again from nothing (notebook 00, an estimated 80 minutes on two cores)
 	@$(RUN) --job base
 
 status: $(READY) ## each step of run NAME=: done, stale and why, or missing

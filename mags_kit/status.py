@@ -104,9 +104,9 @@ def table(run: Run, names: tuple[str, ...]) -> str:
     known = LEAVES if run.config.pool else ()  # a model alone has no notebooks
     names = names if known else ()
     others = [name for name in known if name not in names and notebook(run, name).outputs[0].exists()]
-    lines, known = [holder.who(run.path)] if holder.who(run.path) else [], {}
+    lines, found = [holder.who(run.path)] if holder.who(run.path) else [], {}
     for step in every(run, (*names, *others)):
-        state, why = step.state(known)
+        state, why = step.state(found)
         place = "" if step.run is run or step.run == run else f"{step.run.path.name}: "
         lines.append(f"{place + step.name:<56}{state:<24}{why}".rstrip())
     return "\n".join(lines)

@@ -25,7 +25,7 @@ def ways(config: Config) -> tuple[str, ...]:
 
 def pays(before: Results, after: dict[int, Results]) -> dict[str, dict]:
     """`{row: {"value", "low", "high", "seeds", "n", "each"}}`: shares, or differences of two, of the answers after RL
-    with every seed; `each` has the value by seed.
+    with every seed; `each` has the value by seed, `n` the questions asked with each.
 
     Differences are paired by question. The 95% intervals are for other questions and other seeds; shares of drafts and
     verdicts have none. A row is missing where the samples do not say what it is about.

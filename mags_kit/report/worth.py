@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from mags_kit.config import Config
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.report.conditions import ALL, BICUBIC, MAIN, PLAIN
 from mags_kit.report.figures import BLUE, GREEN, GREY, ORANGE, styled
@@ -63,16 +64,17 @@ def show_worth(found: dict, title: str):
 @styled
 def show_qualities(seed: int = 0, family: str = scenes.COUNT, cache_dir=None):
     """The same small card, photographed sharp, soft and poor, as each magnifier shows it, and as it was drawn."""
-    networks = {ALL[name].network or "realesr-animevideov3": LABELS[name] for name in (PLAIN, BICUBIC, MAIN, X4PLUS)}
+    networks = {ALL[name].network or Config.magnifier: LABELS[name] for name in (PLAIN, BICUBIC, MAIN, X4PLUS)}
+    best = next(iter(drawing.QUALITIES))
     figure, axes = plt.subplots(3, len(networks) + 1, figsize=(2.1 * (len(networks) + 1), 6.8))
     for row, quality in zip(axes, drawing.QUALITIES, strict=True):
         scene = scenes.make_scene(seed, "validation", family, size=scenes.SMALL, quality=quality)
         for axis, (network, label) in zip(row, networks.items(), strict=False):
             view, record = Magnifier(network, 128 * 128, 32, cache_dir=cache_dir).view(scene.image, scene.cards[0].box)
             axis.imshow(view)
-            axis.set_title(label if quality == "sharp" else "", fontsize=10)
+            axis.set_title(label if quality == best else "", fontsize=10)
         row[-1].imshow(scene.close_up(record.box, (128, 128)))
-        row[-1].set_title("as drawn" if quality == "sharp" else "", fontsize=10)
+        row[-1].set_title("as drawn" if quality == best else "", fontsize=10)
         row[0].set_ylabel(quality, fontsize=11)
         for axis in row:
             axis.set(xticks=[], yticks=[])

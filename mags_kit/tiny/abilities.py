@@ -8,7 +8,7 @@ from mags_kit.method.protocol import THINK
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, Trajectory
 from mags_kit.tiny import scenes
-from mags_kit.tiny.lessons import BATCH, PHASES, SEEN_AGAIN
+from mags_kit.tiny.lessons import BATCH, LOOKS, PHASES, POINTINGS, SEEN_AGAIN
 from mags_kit.tiny.vision import CLOSE_UPS, GRID, SCENES
 
 
@@ -65,8 +65,8 @@ on procedural scenes (`mags_kit/tiny/scenes.py`, train split) by `notebooks/00_e
 vision-language model of useful size where there is no GPU; it knows no photos and few words.
 
 - **Training**: {", ".join(f"{n} steps of `{phase}`" for phase, n in steps.items())}; {SCENES} scenes
-  with {CLOSE_UPS} close-ups a step in `see`, 64 questions in `point`, 88 in `look`, about {BATCH} in the others;
-  AdamW; stored in half precision. Finished and measured on {environment["device"]}.
+  with {CLOSE_UPS} close-ups a step in `see`, {POINTINGS} questions in `point`, {sum(LOOKS)} in `look`, about {BATCH}
+  in the others; AdamW; stored in half precision. Finished and measured on {environment["device"]}.
   Scenes are ever new, but in `point`: {SEEN_AGAIN} with one or two cards and {SEEN_AGAIN} with more, which come back.
 - **It learned from sharp pictures**, as large models did: every close-up in its lessons was drawn at its full size. No
   lesson holds a close-up cut from a degraded source, nor a super-resolved view.

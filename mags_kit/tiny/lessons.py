@@ -32,6 +32,7 @@ PHASES = {
 }
 KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
 BATCH = 44
+POINTINGS, LOOKS = 64, (40, 16, 32)  # questions a step: in `point`; in `look`: close up, at once, pointing
 FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
 UNREAD = "too small"  # what is shown where nothing can be read
 
@@ -56,12 +57,13 @@ class Lessons:
         if self.phase == "point":
             # It learns what a box is where there are one or two cards, and names where there are many, from scenes that
             # come back: with ever new ones, or few cards for longer, it did not learn in time which card is meant.
-            return encode(self.processor, _pointings(rng, 64, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
+            return encode(self.processor, _pointings(rng, POINTINGS, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
-            talks = [_reading(rng, *each) for each in _cards(rng, 40)]
-            first = [(scene, card) for scene, card in _cards(rng, 32) if readable(card) or rng.uniform() < 0.4]
-            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:16]]
-            return encode(self.processor, talks + _pointings(rng, 32, 0.1))
+            close, at_once, pointings = LOOKS
+            talks = [_reading(rng, *each) for each in _cards(rng, close)]
+            first = [(scene, card) for scene, card in _cards(rng, 2 * at_once) if readable(card) or rng.uniform() < 0.4]
+            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:at_once]]
+            return encode(self.processor, talks + _pointings(rng, pointings, 0.1))
         talks, learned = [], []
         while len(talks) < BATCH:
             scene = _scene(rng)
