@@ -102,6 +102,13 @@ def test_the_figure_has_a_picture_a_step_and_the_rewards_below(widget):
     plt.close(figure)
 
 
+def test_a_look_without_an_answer_has_a_dash(widget, tmp_path):
+    frames = [(step, replace(t, answer=None)) for step, t in widget.looks["better"][:1]]
+    figure = replay.show_replay(frames, tmp_path)
+    assert figure.axes[0].get_title(loc="left") == "step 0: –"
+    plt.close(figure)
+
+
 def test_the_gif_has_a_frame_a_step(widget, tmp_path):
     before = plt.get_fignums()
     moving = Image.open(io.BytesIO(replay.gif(widget.looks["better"][:3], tmp_path, seconds=0.5)))

@@ -70,7 +70,7 @@ def show_replay(looks: Frames, folder: str | Path, at: int | None = None):
     for column, (step, t) in enumerate(shown):
         axis = figure.add_subplot(grid[0, column])
         figures.draw_regions(axis, image, t)
-        axis.set_title(f"step {step}: {t.answer}", fontsize=9, loc="left", parse_math=False)
+        axis.set_title(f"step {step}: {t.answer or '–'}", fontsize=9, loc="left", parse_math=False)
         axis.axis("off")
     chart = figure.add_subplot(grid[1, :])
     steps, rewards = [step for step, _ in looks], [t.rewards.get("total", 0.0) for _, t in looks]
