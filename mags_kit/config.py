@@ -18,7 +18,7 @@ NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anim
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to what a view holds
 CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
-SPARSE = "{}, sparse"  # a curriculum on the hardest samples, in so few steps that each is met but twice
+SPARSE = "{}, sparse"  # a curriculum on the hardest samples, so many that each is met but twice
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of all rewards that there are

@@ -180,16 +180,17 @@ def seeds(config: Config) -> tuple[int, ...]:
 def variants(config: Config) -> dict[str, dict]:
     """What the ablations compare, name -> settings changed; the first is the curriculum as it is.
 
-    Orders are compared in two regimes: as it is, and `sparse`: the hardest samples, each met twice. Where questions are
-    solved now and then and met often, no order can matter; where many are hardly ever solved and met twice, one could.
+    Orders are compared in two regimes: as it is, and `sparse`: the hardest samples, so many that each is met but twice.
+    Where questions are solved now and then and met often, no order can matter; where many are hardly ever solved and
+    met twice, one could.
     """
     own, amount = config.curriculum, config.curated
-    twice = 2 * amount / config.samples_per_step / max(1, sum(config.stage_steps))
-    few = {"selection": "hardest", "stage_steps": tuple(max(1, round(twice * steps)) for steps in config.stage_steps)}
+    visits, least = sum(config.stage_steps) * config.samples_per_step, len(config.stage_steps) * config.samples_per_step
+    many = {"selection": "hardest", "curated": min(config.pool, max(least, visits // 2))}
     rows = {f"{own}, {amount} samples": {}}
     others = [order for order in CURRICULA if order in config.orders and order != own]
     rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in others}
-    sparse = {SPARSE.format(order): {"curriculum": order, **few} for order in CURRICULA}
+    sparse = {SPARSE.format(order): {"curriculum": order, **many} for order in CURRICULA}
     rows |= {name: changes for name, changes in sparse.items() if name in config.orders}
     return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
 

@@ -62,10 +62,10 @@ def test_what_is_answered_with_each_seed_is_what_the_status_waits_for(smoke_run,
 
 def test_the_ablations_vary_one_thing_at_a_time():
     variants = experiments.variants(PROFILES["cpu"])
-    few = {"selection": "hardest", "stage_steps": (2, 8)}  # 10 steps of 8 groups: 40 samples twice
+    many = {"selection": "hardest", "curated": 180}  # 45 steps of 8 groups: 180 samples twice
     orders = ["shuffled", "hard_first", "learnable", "bandwidth"]
     assert list(variants.values()) == [
-        {}, *({"curriculum": order} for order in orders), *({"curriculum": o, **few} for o in ("easy_first", *orders)),
+        {}, *({"curriculum": order} for order in orders), *({"curriculum": o, **many} for o in ("easy_first", *orders)),
         {"curated": 10}, {"curated": 20}, {"curated": 80},
     ]  # fmt: skip
     assert list(experiments.variants(PROFILES["smoke"])) == [
