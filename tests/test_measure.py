@@ -6,7 +6,7 @@ from mags_kit import __main__
 
 SETTINGS = {
     "round_tokens": 64, "view_pixels": 112**2, "first_view_pixels": 112**2, "samples_per_step": 2,
-    "num_generations": 4, "rollout_batch": 4, "micro_batch": 2,
+    "num_generations": 4, "rollout_batch": 4, "micro_batch": 2, "magnifier": "realesr-animevideov3",  # the small one
 }  # fmt: skip
 
 
