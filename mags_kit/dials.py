@@ -4,6 +4,7 @@ When to turn which is said beside each in `config`. Imports none of the kit's ot
 """
 
 import importlib.util
+import math
 
 AUTO = "auto"  # as many as the card has memory for, see method.fit; a step holds the same trajectories
 SIZES = ("rollout_batch", "micro_batch", "batch_size")
@@ -24,10 +25,14 @@ def check(config) -> None:
     _check_step(config)
     if config.num_iterations < 1:
         raise ValueError(f"num_iterations={config.num_iterations}; expected at least 1")
-    if config.entropy_coef < 0 or config.entropy_target < 0:
-        raise ValueError(
-            f"entropy_coef={config.entropy_coef}, entropy_target={config.entropy_target}; expected 0 or more"
-        )
+    for name, value in vars(config).items():
+        if isinstance(value, float) and not 0 <= value < math.inf:  # NaN compares False
+            raise ValueError(f"{name}={value}; expected 0 or more")
+    for name, value in config.rewards.items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"rewards: {name}={value!r}; expected a number as its weight")
+    if min(config.stage_steps, default=0) < 0:
+        raise ValueError(f"stage_steps={list(config.stage_steps)}; expected 0 or more each")
     if not 0 < config.vllm_gpu_memory_utilization <= 1:
         raise ValueError(
             f"vllm_gpu_memory_utilization={config.vllm_gpu_memory_utilization}; expected a share over 0, up to 1"

@@ -220,6 +220,7 @@ def _text(path: str | Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
+        content = error.object  # without its byte order mark, as `error.start` counts
         line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
         raise ValueError(
             f"{path}, line {line}: expected UTF-8, got byte 0x{content[error.start]:02x} (of Windows-1252?); "

@@ -150,16 +150,19 @@ def test_parts_say_whether_they_end_the_reply():
     ]  # fmt: skip
 
 
+XML = "<tool_call><function=magnify><parameter=regions>"
 LONG = [  # repeated to 100,000 characters
     "<think>", "</think>", "<think></think>", "<think><rethink>", "<answer>", "<draft>2</draft>", "<tool_call>", CALL,
     "<tool_call></tool_call>", "<", "</", "<answer><draft></answer>", "[", '{"a":', "9", "9 ", "\\", '"', " ", "\n",
-    "é", "\x00", "\u2028", "<tool_call>[", "<think></rethink>", "</think><think>",
+    "é", "\x00", "\u2028", "<tool_call>[", "<think></rethink>", "</think><think>", "</parameter>",
+    "</parameter></function>",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", LONG)
 @pytest.mark.parametrize(
-    "frame", ["{}", "<tool_call>{}</tool_call>", called('{{"regions": [{}]}}'), "<think>{}</think>"]
+    "frame",
+    ["{}", "<tool_call>{}</tool_call>", called('{{"regions": [{}]}}'), "<think>{}</think>", f"{XML}{{}}</tool_call>"],
 )
 def test_100_kB_are_read_within_50_ms(piece, frame):
     text = frame.replace("{{", "{").replace("}}", "}").replace("{}", piece * (100_000 // len(piece)))

@@ -15,7 +15,7 @@ from mags_kit.records import Looked
 CALLING = CALL[0].strip("<>")
 # Qwen3.5's form of a call
 XML = re.compile(
-    rf"<function={TOOL}>\s*<parameter=regions>((?:(?!<parameter=).)*)</parameter>(.*)</function>", re.DOTALL
+    rf"<function={TOOL}>\s*<parameter=regions>((?:(?!</?parameter[=>]).)*)</parameter>(.*)</function>", re.DOTALL
 )
 FENCE = re.compile(r"```\w*\s(.*)```", re.DOTALL)
 TAG = re.compile(f"<(/?)({'|'.join((*TAGS, CALLING))})>")
