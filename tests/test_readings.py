@@ -5,6 +5,7 @@ import pytest
 from mags_kit.method import readings
 
 YES = """
+    I couldn't agree more | Yes, it is the only one. | It is correct, the only dog is black | I would say yes
     yes | Yes. | YES!!! | yes? | yeah | yep | **Yes** | `yes` | "yes" | (yes) | <b>yes</b> | ＹＥＳ | y\u200bes
     yes yes | Yes 👍 | True | correct | Right. | That's right | You are right | It is right | I agree
     The caption is accurate
@@ -27,6 +28,7 @@ NO = """
     I doubt it | I doubt that's correct | It is doubtful that it is correct | I deny that it is true | no longer true
     Neither is true | none of this is true | nothing is true here | far from true | anything but true
     in no way true
+    the reverse of true | It is the contrary of true | I dispute that it's true | I contest that this is correct
     the opposite of correct | by no means true | It would be wrong to say yes | The answer isn't yes | not yes
     Of course not | Absolutely not! | Probably not | I think not | I don't think so | not really
     not at all | It isn't
@@ -49,6 +51,7 @@ NOTHING = """
     I'm not convinced it is true | That doesn't make it true | less than accurate | too good to be true
     mistakenly called true | nowhere near true | It is false that it is true | The claim that it is true is wrong
     The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car?
+    It would be true only if it were red | It used to be true | I wish it were true | That would have been true
     it is | It is
     👍 | ✅ | ❌ | ok | sí | Y | N | 1 | 0 | none | nothing | nobody | yesterday | ye s | ... | !? | \u200b
 """

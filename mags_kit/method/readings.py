@@ -18,7 +18,7 @@ ALONE |= dict.fromkeys(["i think so", "i believe so"], "yes") | {"negative": "no
 SIDES = {"right": "yes", "wrong": "no"}  # only at the end of a clause of `LINKS`: "right" is a side, too
 NEGATIONS = set(
     "not never hardly barely scarcely neither nor none nothing nobody nowhere no nope without doubt doubtful unlikely "
-    "deny refuse reject fail fails too less lie myth mistakenly wrongly falsely".split()
+    "deny dispute contest refuse reject fail fails too less lie myth mistakenly wrongly falsely".split()
 )
 # A negation reaches a verdict over these words; with others between them a text is not understood
 LINKS = set(
@@ -33,7 +33,7 @@ ASIDES = set("probably course definitely certainly absolutely surely do does did
 ASIDES |= DENIALS | LINKS - set(VERDICTS)
 HEDGES = set(
     "unsure uncertain unclear unknown maybe may might perhaps possibly could if unless whether depends depending "
-    "ambiguous partly partially somewhat half almost nearly hard difficult impossible both".split()
+    "ambiguous partly partially somewhat half almost nearly hard difficult impossible both wish pretend only".split()
 )
 CONDITIONS = set("if unless depending maybe perhaps".split())  # after a verdict
 # "Not sure": a hedge after a negation
@@ -49,7 +49,11 @@ PHRASES = [
         (r"\b(?:no|false|incorrect|wrong) ?(?:\b(?:or|and)\b|/) ?(?:yes|true|correct|right)\b", " "),
         (r"(?<!\ba )\b(?:correct|right|true) (?:answer|option|choice|response|verdict)\b", " answer "),
         (r"\b(?:wrong|false|incorrect|untrue) to (?:say|call|claim|answer|state|think|describe)\b", " not "),
-        (r"\b(?:anything but|far from|the opposite of|by no means|in no way|no longer|rather than)\b", " not "),
+        (r"\b(?:could not|couldn't|cannot|can't) agree more\b", " yes "),
+        (r"\b(?:used to be|would have been)\b", " unclear "),
+        (r"\bonly (?:if|when)\b", " if "),
+        (r"\b(?:anything but|far from|by no means|in no way|no longer|rather than)\b", " not "),
+        (r"\bthe (?:opposite|reverse|contrary) of\b", " not "),
     )
 ]
 
