@@ -82,9 +82,14 @@ xml_calls = boxes.map(
 calls = json_calls | json_calls | xml_calls
 piece = st.sampled_from(PIECES) | st.sampled_from(PIECES) | calls | calls | st.text(max_size=12)
 pieces = st.lists(piece, min_size=1, max_size=10)
-long = st.just("") | st.builds(
-    lambda piece, count: piece * (count // len(piece)), st.sampled_from(PIECES), st.integers(20, 100_000)
+inside = st.sampled_from(
+    ["{}", "{}", "<think>{}</think>", called('{"name": "magnify", "arguments": {}}'), called("```\n{}\n```")]
+    + [called(f"<function=magnify><parameter=regions>{{}}{end}") for end in ("", "</parameter></function>")]
 )
+long = st.just("") | st.builds(
+    lambda frame, piece, count: frame.replace("{}", piece * (count // len(piece))),
+    inside, st.sampled_from(PIECES), st.integers(20, 100_000),
+)  # fmt: skip
 
 
 def variants(pieces: list[str], long: str, number: int) -> list[str]:
