@@ -1,7 +1,8 @@
 """The Mags-RL kit: a vision-language model with a magnifying glass, and how it learns where to look.
 
-The rooms, in reading order; a test holds which may import which. Down to `method/` it is the method, to be read in
-an hour: how a sample goes through it is `experiments`' three steps, `measure_pool`, `curate` and `train`.
+The rooms, in reading order; a test holds which may import which. `method/` is what the paper does; the README names
+those of its modules that one reads in an hour. How a sample goes through them is `experiments`' three steps,
+`measure_pool`, `curate` and `train`.
 
     dials, config                     GRPO's settings, and what goes together; all settings
     records, images, runs             what is passed on, and its files; an image; the run folder

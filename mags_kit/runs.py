@@ -195,12 +195,18 @@ def variants(config: Config) -> dict[str, dict]:
     return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
 
 
-def reopen(name: str, root: str | Path = "") -> Run:
-    """A run that was made before, by its name alone."""
+def made_before(name: str, root: str | Path = "") -> Path:
+    """The folder of a run by its name alone; ValueError where there is none."""
     path = run_folder(name, root) if re.fullmatch(NAME, name) else None
     if not path or not path.joinpath("config.json").exists():
-        raise ValueError(f"NAME={name!r}: expected the name of a folder under runs/ with a config.json")
-    profile, settings = _made_with(path)
+        expected = "expected the name of a folder under runs/ with a config.json"
+        raise ValueError(f"NAME={name!r}: {expected}; `make reproduce NAME=…` makes one")
+    return path
+
+
+def reopen(name: str, root: str | Path = "") -> Run:
+    """A run that was made before, by its name alone."""
+    profile, settings = _made_with(made_before(name, root))
     return open_run(profile, name, settings, root)
 
 

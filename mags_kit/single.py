@@ -15,7 +15,7 @@ from mags_kit.runs import Run, run_folder
 
 
 @dataclass(frozen=True)
-class Seen:
+class Result:
     """What came of a look, the file of its figure, and what is to be known of the model."""
 
     trajectory: Trajectory
@@ -27,7 +27,7 @@ class Seen:
         regions = [f"{', '.join(map(str, r.box))} ({r.said})" for r in t.regions]
         rows = {
             "draft": t.draft, "regions": "; ".join(regions) or f"none: no call of {TOOL}",
-            "verdict": words(t) or None, "answer": t.answer, "figure": self.figure,
+            "rethink": words(t) or None, "verdict": t.verdict, "answer": t.answer, "figure": self.figure,
         } | ({"note": self.note} if self.note else {})  # fmt: skip
         return "\n".join(f"{name + ':':<9}{'–' if value is None else value}" for name, value in rows.items())
 
@@ -37,7 +37,7 @@ def settings(model: str, changes: dict) -> Config:
     return load_config(profile_of(model), {"model": model, "data": "scenes"} | changes)
 
 
-def look(image: str, question: str, config: Config, adapter: str, progress: Progress) -> Seen:
+def look(image: str, question: str, config: Config, adapter: str, progress: Progress) -> Result:
     """Two rounds on one image; the figure is written to `runs/looks/`. ValueError where anything will not do."""
     if not image.strip():
         raise ValueError("no image is named; expected the file of a picture: IMAGE=photo.jpg")
@@ -46,11 +46,11 @@ def look(image: str, question: str, config: Config, adapter: str, progress: Prog
     ground.open(Path(image).absolute())
     ground.ask(question)
     plan.check_look(config)
-    seen = ground.look(progress)
+    trajectory = ground.look(progress)
     progress("drawing the figure")
     stem, count = Path(image).stem, 1
     while (path := run.path / f"{stem}-{count}.png").exists():
         count += 1
-    write_bytes(path, figures.png(figures.show_trajectory(seen, "", run.views)))
+    write_bytes(path, figures.png(figures.show_trajectory(trajectory, "", run.views)))
     progress("")
-    return Seen(seen, path, ground.caution)
+    return Result(trajectory, path, ground.caution)

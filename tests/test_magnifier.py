@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mags_kit.config import NETWORKS
 from mags_kit.method import networks
 from mags_kit.method.magnifier import Magnifier, draw_view
 from mags_kit.method.networks import load_network, super_resolve
@@ -77,6 +78,10 @@ def test_weights_are_checked(monkeypatch):
     monkeypatch.setitem(networks.PACKAGED, "realesr-animevideov3", (name, hashlib.sha256(b"").hexdigest(), blocks))
     with pytest.raises(ValueError, match="sha256"):
         networks.packaged_bytes("realesr-animevideov3")
+
+
+def test_the_settings_name_every_network_that_there_is():
+    assert NETWORKS == tuple(networks.PACKAGED)
 
 
 def test_an_unknown_magnifier_is_named():

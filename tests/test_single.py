@@ -25,7 +25,7 @@ def test_a_look_is_printed_and_drawn_and_a_second_one_has_a_file_of_its_own(runs
         main(arguments)
         printed = capsys.readouterr()
         rows = dict(line.split(":", 1) for line in printed.out.splitlines())
-        assert list(rows) == ["draft", "regions", "verdict", "answer", "figure", "note"]
+        assert list(rows) == ["draft", "regions", "rethink", "verdict", "answer", "figure", "note"]
         assert rows["answer"].strip() and "knows no photos" in rows["note"] and "token" not in printed.err
         figure = runs / "runs" / "looks" / f"{sample.image.split('/')[-1].split('.')[0]}-{count}.png"
         assert rows["figure"].endswith(figure.name) and figure.read_bytes().startswith(b"\x89PNG")

@@ -68,7 +68,7 @@ class Look:
         with blame(sample, "reading its image"):
             self.seen = seen(agent, agent.folder / sample.image)
         self.regions, self.views = [], []
-        self.called, self.shown = False, None  # and what the tool answered
+        self.called, self.shown = False, None  # whether the tool was called, and what it answered
         self.bug = None  # an error inside the tool, ours or the disk's
 
     @property

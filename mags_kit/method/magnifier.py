@@ -29,7 +29,7 @@ class Magnifier:
         self.cache_dir = cache_dir
 
     def crop_box(self, box: Box, size: tuple[int, int]) -> Box:
-        """The region with its margin, at least one token wide in source pixels / 2, inside an image of `size`."""
+        """The region with its margin, at least half a token's side wide and high, inside an image of `size`."""
         (x0, y0, x1, y1), (width, height) = box, size
         w, h = (x1 - x0) * (1 + 2 * self.margin), (y1 - y0) * (1 + 2 * self.margin)
         w, h = max(w, h / MAX_ASPECT, self.factor / 2), max(h, w / MAX_ASPECT, self.factor / 2)

@@ -23,12 +23,12 @@ class Policy:
     model: Any
     processor: Any
     family: Family
-    style: str  # of its prompts
+    style: str  # of its prompts, a name in `protocol.PROMPTS`
     limits: tuple[int, int]  # the least and the most pixels of an image, as its processor was published
 
     @property
     def frame(self) -> str:
-        """In which it writes boxes."""
+        """In which it writes boxes, a name in `protocol.FRAMES`."""
         return self.family.frame
 
     @property

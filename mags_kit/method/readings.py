@@ -100,9 +100,8 @@ def verdict(text: str) -> str:
 
 def _verdict(text: str) -> str:
     sentences = re.split(r"(?<=[.!?;]) ", text)
-    text = " ".join(
-        s for s in sentences if not s.endswith("?") or s.strip("? ") in PARTICLES
-    )  # a question says nothing
+    # a question says nothing
+    text = " ".join(s for s in sentences if not s.endswith("?") or s.strip("? ") in PARTICLES)
     for pattern, meant in PHRASES:
         text = pattern.sub(meant, text)
     if (whole := " ".join(WORD.findall(text))) in ALONE:

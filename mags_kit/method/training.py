@@ -115,9 +115,8 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks
         agent = replace(agent, config=replace(agent.config, first_view_pixels=stage.first_view_pixels))
     set_seed(config.seed * 100 + number)
     rows = [{"prompt": [{"role": "user", "content": ""}], "sample": i} for i in range(len(stage.samples))]
-    if (
-        agent.config.step_batches[0] < config.samples_per_step * config.num_generations
-    ):  # else an epoch could end in a step
+    # else an epoch could end in a step
+    if agent.config.step_batches[0] < config.samples_per_step * config.num_generations:
         rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     # With gradient checkpointing TRL makes the embeddings' output require gradients, and Qwen2.5-VL names its patch
     # embedding as one: the frozen vision tower would be differentiated through, at over a GB in the 3B model.

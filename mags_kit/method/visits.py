@@ -2,7 +2,8 @@
 
 A group of rollouts that is all right or all wrong teaches GRPO nothing, and of a question that is solved with
 probability p the answers' variance is p(1 - p). Questions are drawn with that weight, p being a running share of their
-own rollouts in training, so that nothing is sampled beside. The idea is LILO's; the form is chosen here.
+own rollouts in training, so that nothing is sampled beside. The idea is LILO's (Foster et al., NeurIPS 2025); the form
+is chosen here.
 """
 
 from pathlib import Path

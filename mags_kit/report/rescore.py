@@ -15,7 +15,7 @@ from mags_kit.report import evidence
 from mags_kit.report.conditions import ALL, MOMENTS, ORACLE, VOTE, majority
 from mags_kit.report.evaluation import Results, metrics, metrics_alone, scored
 from mags_kit.report.findings import findings
-from mags_kit.runs import Run, run_folder
+from mags_kit.runs import Run, made_before
 
 SHOWN = 12  # differences that are named; the rest is counted
 ELSEWHERE = ("own", "mirror", "model", "adapter", "magnifier")  # settings that may name files of another machine
@@ -31,9 +31,7 @@ class Rescored:
 
 def stored_run(name: str, root: str | Path = "") -> Run:
     """A run folder as it was left, whatever settings the kit has gained or lost since, and wherever it was made."""
-    path = run_folder(name, root)
-    if not path.joinpath("config.json").exists():
-        raise ValueError(f"NAME={name!r}: expected the name of a folder under runs/ with a config.json")
+    path = made_before(name, root)
     known = {field.name for field in fields(Config)}
     stored = {key: value for key, value in read_json(path / "config.json").items() if key in known}
     config = load_config("cpu", {key: value for key, value in stored.items() if key not in ELSEWHERE})
