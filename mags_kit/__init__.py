@@ -5,7 +5,7 @@ those of its modules that one reads in an hour. How a sample goes through them i
 `measure_pool`, `curate` and `train`.
 
     dials, config                     GRPO's settings, and what goes together; all settings
-    records, images, runs             what is passed on, and its files; an image; the run folder
+    records, images, runs, branches   what is passed on, and its files; an image; the run folder; runs inside it
     method/   protocol, families      what is said between the kit and a policy; the box codec; what is a model's own
               replies                 reading what a policy wrote
               look                    one look in two rounds, and the agent that looks

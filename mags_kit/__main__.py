@@ -83,7 +83,7 @@ def evaluate(arguments) -> None:
     if processes.here().is_main_process:
         print(tables.accuracy_table(found).to_string(), tables.family_table(found).to_string(), sep="\n\n")
         status.report(run, ()).stamp()
-        print(run.path / "report.html")
+        print(run.report)
     processes.leave()
     holder.leave(run.path)
 

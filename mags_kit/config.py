@@ -93,7 +93,7 @@ class Config:
     # what the reference results and the ablations repeat
     other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
-    orders: tuple[str, ...] = (*CURRICULA, *map(SPARSE.format, CURRICULA))  # in two regimes, see runs.variants
+    orders: tuple[str, ...] = (*CURRICULA, *map(SPARSE.format, CURRICULA))  # in two regimes, see branches.variants
     # the embedded base model, trained from nothing by notebook 00
     base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny.lessons.PHASES
     # evaluation, and all

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import steps
+from mags_kit.branches import branch, branch_name, seeds, variants
 from mags_kit.config import BENCHMARKS, SPARSE, load_config, profile_of
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
@@ -29,7 +30,7 @@ from mags_kit.report.evaluation import Results, before_and_after, evaluate, exam
 from mags_kit.report.findings import findings
 from mags_kit.report.pays import ways
 from mags_kit.report.statistics import accuracy, over_seeds, seeds_difference
-from mags_kit.runs import Run, branch, branch_name, seeds, variants
+from mags_kit.runs import Run
 
 FRESH = 450  # validation scenes that nothing else uses, to try settings on
 FIRST_FRESH = 100_000  # the seed that they begin with
@@ -197,7 +198,7 @@ def measure_alone(run: Run) -> dict:
     found = metrics_alone(results)
     if processes.here().is_main_process:
         write_json(run.metrics, found)
-        write_json(run.path / "findings.json", findings({"alone": results}, run.config))
+        write_json(run.findings, findings({"alone": results}, run.config))
         report_alone(run, found, results[MAIN])
     processes.here().wait_for_everyone()
     return found

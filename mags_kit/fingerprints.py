@@ -19,7 +19,7 @@ from mags_kit.config import Config, model_path
 
 KIT = Path(__file__).parent
 # Where things lie, who works there and how they come here: what these let through is fingerprinted itself.
-PLUMBING = frozenset("config dials runs compat hub holder fingerprints steps method.processes".split())
+PLUMBING = frozenset("config dials runs branches compat hub holder fingerprints steps method.processes".split())
 # Functions of `records`: the way to files and back, whose content is compared.
 FILING = re.compile("(read|write|mend)_|_text|_guess")
 SHOWN = ("method.protocol",)  # the docstring of its tool is a part of the prompt

@@ -5,8 +5,9 @@ import json
 from dataclasses import replace
 
 from mags_kit import fingerprints, holder, steps
+from mags_kit.branches import branch_name, seeds, variants
 from mags_kit.records import read_json
-from mags_kit.runs import CHECKOUT, Run, branch_name, seeds, variants
+from mags_kit.runs import CHECKOUT, Run
 from mags_kit.steps import Step
 
 ALONE = "alone"  # what shows a model that is measured without notebooks
@@ -27,7 +28,7 @@ def shown(run: Run, notebook: str) -> tuple[Step, ...]:
         made = []
         for seed, changed in changes:
             name, config = branch_name(seed, changed), replace(run.config, seed=seed, **changed)
-            own = run if config == run.config else Run(run.path / "branches" / name, config, run)
+            own = run if config == run.config else Run(run.branches / name, config, run)
             made += [steps.curated(own), steps.training(own), *answers(own, "after", names)]
         return made
 
@@ -83,7 +84,7 @@ def report(run: Run, names: tuple[str, ...]) -> Step:
         drawn = () if run.config.pool else ("report.charts",)  # else the notebooks draw
         return fingerprints.code("report.page", *drawn) | files
 
-    return Step("report", run, (run.path / "report.html",), made_from, before)
+    return Step("report", run, (run.report,), made_from, before)
 
 
 def every(run: Run, names: tuple[str, ...]) -> list[Step]:

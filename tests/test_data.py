@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 
 from mags_kit import fingerprints
+from mags_kit.branches import branch
 from mags_kit.data import sets, values
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
 from mags_kit.method import networks
 from mags_kit.records import Sample, read_json, read_samples, sample_from, to_json, write_jsonl
-from mags_kit.runs import branch, open_run
+from mags_kit.runs import open_run
 from mags_kit.tiny import scenes
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 KIT = ROOT / "mags_kit"
 # Each module may import only those before it; `mags_kit/__init__.py` says what they are.
 ORDER = """
-    install dials config records images runs compat hub holder fingerprints steps
+    install dials config records images runs branches compat hub holder fingerprints steps
     method.processes method.protocol method.replies method.families method.networks method.magnifier method.adapters
     method.features method.policy method.memory method.fit method.look method.rollout
     method.wording method.readings method.scoring method.rewards method.measures method.curriculum method.visits

@@ -147,8 +147,8 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
         settings=read_json(run.path / "config.json"), versions=environment.pop("versions", {}) | environment,
         size=sum(len(picture["source"]) for picture in pictures) / 1e6, large=LARGE,
     )  # fmt: skip
-    write_text(run.path / "report.html", page)
-    return run.path / "report.html"
+    write_text(run.report, page)
+    return run.report
 
 
 def finding(metrics: dict) -> str:

@@ -57,7 +57,7 @@ def rescore(run: Run) -> Rescored:
     alone = "alone" in moments
     made = {
         run.metrics: metrics_alone(moments["alone"]) if alone else metrics(moments["before"], moments.get("after")),
-        run.path / "findings.json": findings(moments, run.config),
+        run.findings: findings(moments, run.config),
     }
     for path, value in made.items():
         if path.exists() and path.read_text(encoding="utf-8") != as_json(value):
