@@ -52,10 +52,10 @@ def measure_pool(run: Run, agent: Agent) -> dict[str, float]:
         if processes.here().is_main_process:
             write_jsonl(run.trajectories("pool"), rollouts)
         processes.here().wait_for_everyone()
-    return solve_rates(run)
+    return measured_rates(run)
 
 
-def solve_rates(run: Run) -> dict[str, float]:
+def measured_rates(run: Run) -> dict[str, float]:
     """Those that `measure_pool` has stored."""
     path = run.trajectories("pool")
     if not path.exists():
@@ -87,7 +87,7 @@ def train(run: Run) -> Path:
 def retrain(run: Run, name: str, **changes) -> Run:
     """A branch with some settings changed: it chooses from the same measured pool and trains again."""
     inside = branch(run, name, **changes)
-    curate(inside, solve_rates(run))
+    curate(inside, measured_rates(run))
     train(inside)
     return inside
 

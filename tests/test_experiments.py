@@ -31,7 +31,7 @@ def test_a_measured_pool_is_not_measured_again(run):
 
 def test_a_pool_that_was_not_measured_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="pool.jsonl is missing; `make curate` with the same settings makes it"):
-        experiments.solve_rates(open_run("smoke", "r", root=tmp_path))
+        experiments.measured_rates(open_run("smoke", "r", root=tmp_path))
 
 
 def test_a_branch_chooses_and_trains_beside_its_run(run, monkeypatch):

@@ -65,7 +65,7 @@ def table(text: str) -> list[str]:
     "text, says", [(t, "yes") for t in table(YES)] + [(t, "no") for t in table(NO)] + [(t, "") for t in table(NOTHING)]
 )
 def test_yes_and_no(text, says):
-    assert readings.verdict(text) == says
+    assert readings.yes_or_no(text) == says
 
 
 NUMBERS = {

@@ -9,7 +9,7 @@ from decimal import Decimal
 from mags_kit.method.wording import clauses, digits, normalise, plain
 
 YES, NO = "yes yeah yep yup true correct accurate agree", "no nope nah false incorrect inaccurate untrue disagree"
-VERDICTS = dict.fromkeys(YES.split(), "yes") | dict.fromkeys(NO.split(), "no")
+YES_NO = dict.fromkeys(YES.split(), "yes") | dict.fromkeys(NO.split(), "no")
 PARTICLES = "yes yeah yep yup no nope nah".split()
 FLIP = {"yes": "no", "no": "yes"}
 # Say yes or no only as the whole text
@@ -20,26 +20,26 @@ NEGATIONS = set(
     "not never hardly barely scarcely neither nor none nothing nobody nowhere no nope without doubt doubtful unlikely "
     "deny dispute contest refuse reject fail fails too less lie myth mistakenly wrongly falsely".split()
 )
-# A negation reaches a verdict over these words; with others between them a text is not understood
+# A negation reaches a yes or no over these words; with others between them a text is not understood
 LINKS = set(
     "a an the it its it's is be that thats that's this these they of to from in at as any all way seem seems look "
     "looks appear appears sound sounds think thought believe feel find call consider considered statement caption "
     "claim description sentence answer very really quite entirely completely totally exactly factually strictly "
     "actually even so was were been being am are i would i'd you you're either or and".split()
-).union(VERDICTS)
+).union(YES_NO)
 # "Of course not", "I don't doubt it": a clause of these and denials
 DENIALS = set("not never hardly doubt doubtful unlikely".split())
 ASIDES = set("probably course definitely certainly absolutely surely do does did me".split())
-ASIDES |= DENIALS | LINKS - set(VERDICTS)
+ASIDES |= DENIALS | LINKS - set(YES_NO)
 HEDGES = set(
     "unsure uncertain unclear unknown maybe may might perhaps possibly could if unless whether depends depending "
     "ambiguous partly partially somewhat half almost nearly hard difficult impossible both wish pretend only".split()
 )
-CONDITIONS = set("if unless depending maybe perhaps".split())  # after a verdict
+CONDITIONS = set("if unless depending maybe perhaps".split())  # after yes or no
 # "Not sure": a hedge after a negation
 KNOWING = set("say tell know determine see sure certain clear judge verify confirm decide possible".split())
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-# Phrases with the words of a verdict that say something else, and what stands for them, in order
+# Phrases with the words of yes and no that say something else, and what stands for them, in order
 PHRASES = [
     (re.compile(pattern), meant)
     for pattern, meant in (
@@ -85,20 +85,20 @@ AFTER = re.compile(r"[)\]}*\"'_ ]*(?:[).:,;\]*\"'_]| -|$| is (?:the )?(?:correct
 OPTION = re.compile(r"(?:\(([A-Z])\)|(?<!\w)([A-Z])\)|^[ \t]*([A-Z])[.:])[ \t]+", re.MULTILINE)
 
 
-def verdict(text: str) -> str:
+def yes_or_no(text: str) -> str:
     """`yes` or `no` if a text says so in whatever way, else nothing: both, or neither.
 
-    >>> verdict("True."), verdict("No, it is not."), verdict("The statement is not true"), verdict("yes or no")
+    >>> yes_or_no("True."), yes_or_no("No, it is not."), yes_or_no("The statement is not true"), yes_or_no("yes or no")
     ('yes', 'no', 'no', '')
-    >>> verdict("I don't think that's correct."), verdict("I'm not sure it is true"), verdict("not false")
+    >>> yes_or_no("I don't think that's correct."), yes_or_no("I'm not sure it is true"), yes_or_no("not false")
     ('no', '', 'yes')
     """
     text = plain(text.replace("\n", ". "))
     outside = re.sub(r'"[^"]*"', " ", text)
-    return _verdict(outside) or (_verdict(text.replace('"', " ")) if outside != text else "")
+    return _yes_or_no(outside) or (_yes_or_no(text.replace('"', " ")) if outside != text else "")
 
 
-def _verdict(text: str) -> str:
+def _yes_or_no(text: str) -> str:
     sentences = re.split(r"(?<=[.!?;]) ", text)
     # a question says nothing
     text = " ".join(s for s in sentences if not s.endswith("?") or s.strip("? ") in PARTICLES)
@@ -112,22 +112,22 @@ def _verdict(text: str) -> str:
     if len(values) == 1:
         return values.pop().strip("?")
     # "No, it is correct that …" says no; "Yes. No." and "Yes is wrong" say nothing
-    first = said[0][0] if said and said[0] and parts[0][0] in VERDICTS else "?"
-    begun = {VERDICTS[words[0]] for words in parts if words[0] in PARTICLES}
+    first = said[0][0] if said and said[0] and parts[0][0] in YES_NO else "?"
+    begun = {YES_NO[words[0]] for words in parts if words[0] in PARTICLES}
     return first.strip("?") if begun <= {first} else ""
 
 
 def _said(words: list[str]) -> list[str]:
-    """What a clause says, in order: `yes`, `no`, or `?` where a negation may or may not reach a verdict."""
+    """What a clause says, in order: `yes`, `no`, or `?` where a negation may or may not reach it."""
     said, negated, hedged, lost = [], 0, False, False
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
-        value = VERDICTS.get(word)
+        value = YES_NO.get(word)
         if word in SIDES and not (after or said or lost) and LINKS.union(NEGATIONS).issuperset(words[:-1]):
             value = SIDES[word]
         hedged = hedged or word in HEDGES or (negated and word in KNOWING)
         attribute = before == "the" and after and word not in PARTICLES
         if value and not (attribute or hedged or after in CONDITIONS):
-            unclear = lost or after in ("is", "would", "not", "or") or VERDICTS.get(after, value) != value
+            unclear = lost or after in ("is", "would", "not", "or") or YES_NO.get(after, value) != value
             said.append("?" if unclear else FLIP[value] if negated % 2 else value)
         if word in NEGATIONS:
             negated = 1 if said or word == "nor" else negated + 1

@@ -8,7 +8,7 @@ import re
 from decimal import Decimal
 from functools import lru_cache
 
-from mags_kit.method.readings import VERDICTS, choice, number, options, verdict
+from mags_kit.method.readings import YES_NO, choice, number, options, yes_or_no
 from mags_kit.method.wording import normalise, plain
 from mags_kit.records import Sample
 
@@ -31,7 +31,7 @@ def is_right(answer: str | None, truth: str, question: str = "") -> bool:
     if letter and (chosen := choice(answer, listed)):
         return chosen == letter
     if meant in ("yes", "no", "true", "false"):
-        return verdict(answer) == VERDICTS[meant]
+        return yes_or_no(answer) == YES_NO[meant]
     if re.fullmatch(r"-?\d+(\.\d+)?", meant):
         return number(answer) == Decimal(meant)
     return normalise(re.sub(r"^\W*(?:the )?(?:final )?answer ?[:=]", "", said)) == meant != ""

@@ -64,7 +64,7 @@ def _ask(key: tuple[str, str, str, str]) -> str:
     try:
         reply = requests.post(url, json=body, headers=headers, timeout=(5, 120))
         reply.raise_for_status()
-        return readings.verdict(reply.json()["choices"][0]["message"]["content"])
+        return readings.yes_or_no(reply.json()["choices"][0]["message"]["content"])
     except (requests.RequestException, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"the judge at {url} gave no verdict ({error}); unset JUDGE_URL to go on without") from None
 
