@@ -132,9 +132,13 @@ def test_a_small_photo_is_enlarged_once_and_a_plain_crop_is_not(tiny, run, tmp_p
         tiny.generate([[1]], [[photo]], 1)
 
 
-def test_a_sliver_stays_within_the_budget_and_is_not_resized_again(tiny):
-    view = tiny.first_view(Image.new("RGB", (6000, 40)), 192 * 192)
-    assert view.size[0] * view.size[1] <= 192 * 192
+@pytest.mark.parametrize(
+    "size, pixels", [((6000, 40), 192 * 192), ((7000, 46), 640 * 28 * 14), ((40, 7900), 640 * 28 * 14)]
+)
+def test_a_sliver_stays_within_the_budget_and_is_not_resized_again(tiny, size, pixels):
+    """Of the last two the rule makes views of an aspect over 200, which it would refuse in the processor."""
+    view = tiny.first_view(Image.new("RGB", size), pixels)
+    assert view.size[0] * view.size[1] <= pixels and max(view.size) <= 200 * min(view.size)
     assert tower_images(tiny, [{"type": "image", "image": view}, {"type": "text", "text": "-"}])
 
 
