@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_qwen import as_published
 
 from mags_kit.data import sets
 from mags_kit.hardware.random_model import KINDS, save_random
@@ -28,9 +29,9 @@ SIZES = {  # what differs from `paper`: the model, the data, sizes
 
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, tmp_path_factory):
-    """A run of the `paper` profile with a tiny checkpoint of each kind."""
+    """A run of the `paper` profile with a tiny checkpoint of each kind, its settings as the hub has them."""
     folder = tmp_path_factory.mktemp(request.param)
-    model = save_random(request.param, folder / "model")
+    model = as_published(save_random(request.param, folder / "model"))
     run = open_run("paper", "tiny", {"model": str(model), **SIZES}, root=folder / "runs")
     sets.prepare(run)
     return run
@@ -131,9 +132,13 @@ def test_a_small_photo_is_enlarged_once_and_a_plain_crop_is_not(tiny, run, tmp_p
         tiny.generate([[1]], [[photo]], 1)
 
 
-def test_a_sliver_stays_within_the_budget_and_is_not_resized_again(tiny):
-    view = tiny.first_view(Image.new("RGB", (6000, 40)), 192 * 192)
-    assert view.size[0] * view.size[1] <= 192 * 192
+@pytest.mark.parametrize(
+    "size, pixels", [((6000, 40), 192 * 192), ((7000, 46), 640 * 28 * 14), ((40, 7900), 640 * 28 * 14)]
+)
+def test_a_sliver_stays_within_the_budget_and_is_not_resized_again(tiny, size, pixels):
+    """Of the last two the rule makes views of an aspect over 200, which it would refuse in the processor."""
+    view = tiny.first_view(Image.new("RGB", size), pixels)
+    assert view.size[0] * view.size[1] <= pixels and max(view.size) <= 200 * min(view.size)
     assert tower_images(tiny, [{"type": "image", "image": view}, {"type": "text", "text": "-"}])
 
 
@@ -244,6 +249,19 @@ def test_a_base_stored_in_4_bits_works_and_is_not_merged_into(run, tiny, tmp_pat
         wanted = replace(stored.config)
         object.__setattr__(wanted, "vllm", True)  # as if vllm were installed
         load_policy(wanted)
+
+
+def test_a_merged_model_is_stored_in_the_precision_of_its_base(run, tmp_path):
+    """On the CPU it is merged in float32; only Qwen2.5-VL's settings name the precision of the whole model."""
+    from safetensors.torch import load_file
+
+    from mags_kit.report import export
+
+    merged = open_run("paper", "merged", {**SIZES, "model": run.config.model}, root=tmp_path)
+    load_policy(merged.config, trainable=True).model.save_pretrained(merged.best)
+    weights = [w for path in export.merge(merged).glob("*.safetensors") for w in load_file(path).values()]
+    assert {weight.dtype for weight in weights} == {torch.bfloat16}
+    assert load_policy(replace(run.config, model=str(merged.path / "merged"))).limits == load_policy(run.config).limits
 
 
 def half_call(made):

@@ -214,6 +214,10 @@ def forms(box: list[int]) -> dict[str, str]:
         f"<tool_call>```\n{inner}```</tool_call>": "wrapped",
         f"{xml}</function></tool_call>": "ok",
         f"{xml}<parameter=label>dog</parameter></function></tool_call>": "wrapped",
+        f"{xml.replace('<parameter', '<parameter=label>dog</parameter><parameter')}</function></tool_call>": "wrapped",
+        f"{xml.replace('regions', 'bbox_2d').replace(f'[{box}]', f'{box}')}</function></tool_call>": "labelled",
+        f"{xml.replace(f'[{box}]', json.dumps(f'[{box}]'))}</function></tool_call>": "as_text",
+        f"{xml} it is</function></tool_call>": "wrapped",
     }
 
 

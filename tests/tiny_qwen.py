@@ -1,4 +1,4 @@
-"""A tiny random Qwen that has learned one dialogue."""
+"""Tiny random Qwens: with their settings as the hub has them, and one that has learned one dialogue."""
 
 import torch
 
@@ -8,7 +8,30 @@ from mags_kit.method.look import Agent, Look
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import prompt_ids, suffix_ids
-from mags_kit.records import Sample
+from mags_kit.records import Sample, read_json, write_json
+
+
+def as_published(folder):
+    """Write a checkpoint's settings as its family has them on the hub, in the form of older transformers."""
+    config, settings = read_json(folder / "config.json"), read_json(folder / "processor_config.json")["image_processor"]
+    old, number, size = config["model_type"] == "qwen2_5_vl", config.pop("dtype"), settings["size"]
+    text, names = config["text_config"], ("patch_size", "temporal_patch_size", "merge_size", "image_mean", "image_std")
+    if config["model_type"] != "qwen3_5":
+        rope = text.pop("rope_parameters")
+        text["rope_theta"], text["rope_scaling"] = rope.pop("rope_theta"), rope
+    if old:  # no text_config at all
+        config = {k: v for k, v in text.items() if k not in ("dtype", "model_type")} | config | {"torch_dtype": number}
+        del config["text_config"]
+        size = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    else:  # the precision stands in the text's settings alone
+        size = {"size": size}
+    config["vision_config"].pop("dtype")
+    kinds = {"image_processor_type": "Qwen2VLImageProcessor" + ("" if old else "Fast")}
+    kinds |= {"processor_class": "Qwen2_5_VLProcessor" if old else "Qwen3VLProcessor"}
+    write_json(folder / "config.json", config)
+    write_json(folder / "preprocessor_config.json", {name: settings[name] for name in names} | size | kinds)
+    (folder / "processor_config.json").unlink()
+    return folder
 
 
 def teach(folder, image, steps: int = 100):

@@ -15,6 +15,7 @@ SPECIAL = (
     "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
 ).split()
 MARKS = "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|>".split()  # plain tokens
+LATER = "<tool_response> </tool_response> <think> </think>".split()  # since Qwen3; before, plain text
 LINES = [
     "How many dots are on the red disc? Work in two rounds, look at the magnified regions, give the final answer.",
     "<think>the red disc stands left of the star</think><draft>2</draft>",
@@ -91,8 +92,8 @@ def _processor(t, kind: str):
     )  # fmt: skip
     own = TEMPLATE if kind == "qwen2_5_vl" else getattr(chat_template_utils, OWN_TEMPLATES[kind])
     if kind == "qwen2_5_vl":
-        return t.Qwen2_5_VLProcessor(images, _tokenizer(t), t.Qwen2VLVideoProcessor(**colours), own)
-    return t.Qwen3VLProcessor(images, _tokenizer(t), t.Qwen3VLVideoProcessor(**colours), own)
+        return t.Qwen2_5_VLProcessor(images, _tokenizer(t, MARKS), t.Qwen2VLVideoProcessor(**colours), own)
+    return t.Qwen3VLProcessor(images, _tokenizer(t, MARKS + LATER), t.Qwen3VLVideoProcessor(**colours), own)
 
 
 def _config(t, kind: str, tokenizer, hidden: int, layers: int, shape: dict | None):
@@ -114,7 +115,7 @@ def _config(t, kind: str, tokenizer, hidden: int, layers: int, shape: dict | Non
     )  # fmt: skip
 
 
-def _tokenizer(t):
+def _tokenizer(t, marks: list[str]):
     """A byte-level BPE as Qwen's, its merges learnt from a few lines."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -127,5 +128,5 @@ def _tokenizer(t):
         state["vocab"], [tuple(pair) for pair in state["merges"]], eos_token="<|im_end|>", pad_token="<|endoftext|>",
         additional_special_tokens=SPECIAL[1:], model_max_length=131072,
     )  # fmt: skip
-    tokenizer.add_tokens(MARKS)
+    tokenizer.add_tokens(marks)
     return tokenizer

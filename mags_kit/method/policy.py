@@ -10,6 +10,7 @@ from PIL import Image
 
 from mags_kit import compat, hub
 from mags_kit.config import Config, model_path
+from mags_kit.images import MAX_ASPECT
 from mags_kit.method import processes, protocol
 from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
@@ -73,7 +74,8 @@ class Policy:
         size = smart_resize(image.height, image.width, self.factor, least, most)
         while size[0] * size[1] > most and (less := smart_resize(*size, self.factor, self.factor**2, most)) != size:
             size = less  # a sliver: the rule cuts a bit of it each time, and the processor would go on
-        return image.convert("RGB").resize(size[::-1], Image.BICUBIC)
+        height, width = (min(side, MAX_ASPECT * min(size)) for side in size)  # rounding can make it longer than taken
+        return image.convert("RGB").resize((width, height), Image.BICUBIC)
 
     def generate(self, prompts: list[list[int]], images: list[list], max_tokens: int, temperature: float = 0.0):
         """Sample one continuation per prompt, up to and with its end mark; greedy at temperature 0.
@@ -89,8 +91,7 @@ class Policy:
             max_new_tokens=max_tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
             suppress_tokens=self.vision_ids, **({"do_sample": False} | sampling),
         )  # fmt: skip
-        inputs = self._inputs(prompts, images)
-        was_training = self.model.training
+        inputs, was_training = self._inputs(prompts, images), self.model.training
         self.model.eval()
         with torch.no_grad():
             out = self.model.generate(**{k: v.to(device) for k, v in inputs.items()}, generation_config=config)
@@ -205,8 +206,7 @@ def check_stored(model: str, published) -> bool:
 
 def not_a_model(name: str, error: Exception) -> str:
     """The sentence for a model whose files cannot be had."""
-    reason = str(error).strip().splitlines()[0]
-    return f"model {name!r}: expected a folder or a reachable hub id of a Qwen-VL; {reason}"
+    return f"model {name!r}: expected a folder or a reachable hub id of a Qwen-VL; {str(error).strip().splitlines()[0]}"
 
 
 def precision() -> str:

@@ -14,9 +14,7 @@ from mags_kit.records import Looked
 
 CALLING = CALL[0].strip("<>")
 # Qwen3.5's form of a call
-XML = re.compile(
-    rf"<function={TOOL}>\s*<parameter=regions>((?:(?!</?parameter[=>]).)*)</parameter>(.*)</function>", re.DOTALL
-)
+XML = re.compile(rf"<function={TOOL}>\s*<parameter=(.*)</function>", re.DOTALL)
 FENCE = re.compile(r"```\w*\s(.*)```", re.DOTALL)
 TAG = re.compile(f"<(/?)({'|'.join((*TAGS, CALLING))})>")
 BRACKETS = 200  # in a call, at most: 64 boxes and more; Python's JSON reader raises where they nest a thousand deep
@@ -98,9 +96,8 @@ def _arguments(call: str) -> tuple[dict | None, str]:
     fence = FENCE.fullmatch(call)
     inner = fence[1].strip() if fence else call
     form = Looked.WRAPPED if fence else Looked.OK
-    if written := XML.fullmatch(inner):
-        return {"regions": _json(written[1])}, Looked.WRAPPED if written[2].strip() else form
-    match _json(inner):
+    written = XML.fullmatch(inner)
+    match {"name": TOOL, "arguments": _parameters(written[1])} if written else _json(inner):
         case {"name": name, "arguments": arguments} if name == TOOL:
             if isinstance(arguments, str):
                 arguments, form = _json(arguments), Looked.AS_TEXT
@@ -112,6 +109,17 @@ def _arguments(call: str) -> tuple[dict | None, str]:
                 regions, form = {"regions": listed}, Looked.AS_TEXT
             return regions, Looked.WRAPPED if others else form
     return None, Looked.OK
+
+
+def _parameters(text: str) -> dict:
+    """The parameters of an XML call by name, from behind the first `<parameter=`; under no name where there is more."""
+    found = {}
+    for parameter in text.split("<parameter="):
+        name, _, rest = parameter.partition(">")
+        value, closed, after = rest.rpartition("</parameter>")
+        found |= {name: _json(value)} if closed else {}
+        found |= {"": None} if after.strip() else {}
+    return found
 
 
 def _regions(arguments) -> tuple[dict | None, bool]:

@@ -35,7 +35,8 @@ def merge(run: Run) -> Path:
             "run on the model in full weights"
         )
     policy = load_policy(replace(run.config, four_bit=False), best)
-    merged = policy.model.merge_and_unload().to(published.dtype)
+    # Qwen3-VL's and Qwen3.5's config.json names the precision among the text's settings alone
+    merged = policy.model.merge_and_unload().to(published.dtype or published.get_text_config().dtype)
     merged.save_pretrained(folder)
     save_processor(policy, folder)
     mend_modes(folder)
