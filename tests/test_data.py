@@ -112,7 +112,7 @@ WRONG = {  # mistakes of the file
     "no answer": ({"answer": None}, "no answer; expected image, question and answer"),
     "a gap for an answer": ({"answer": NAN}, "no answer"),
     "a list of no answers": ({"answer": [None, " "]}, "no answer"),
-    "an answer that shows nothing": ({"answer": "\u200b"}, "no answer"),
+    "an answer that shows nothing": ({"answer": "\u200b\U000e0020"}, "no answer"),
     "a question that shows nothing": ({"question": "\ufeff \u2060"}, "no question"),
     "an empty question": ({"question": " \n"}, "no question"),
     "an answer that is an object": ({"answer": {"text": "2"}}, "answer is an object"),

@@ -50,6 +50,7 @@ def test_a_reply_means_the_same_in_rollout_and_in_trl(checkpoint):
 def test_what_real_models_write_is_the_same_look_in_rollout_and_in_trl(checkpoint):
     box = {"pixels": [10, 10, 50, 40], "thousand": [100, 200, 500, 700]}[checkpoint.agent.policy.frame]
     written = forms(box) | {call('{"regions": [[0.1, 0.2, 0.5, 0.7]]}'): "shares"}
+    assert BATCH <= len(written) <= 2 * BATCH  # the two batches leave none out
     end = checkpoint.tokenizer.eos_token_id
     for batch in ([*written.items()][:BATCH], [*written.items()][-BATCH:]):
         firsts = [[*checkpoint.encode(text), end] for text, _ in batch]

@@ -6,11 +6,11 @@ import re
 import numpy as np
 
 from mags_kit.images import upright
+from mags_kit.method.wording import plain
 from mags_kit.records import Box, area
 
 KINDS = {dict: "an object", list: "a list", bool: "true or false", str: "text", type(None): "null", bytes: "bytes"}
 MARKS = re.compile(r"<\|[^<>|]*\|>")  # how chat models write their own; `<|image_pad|>` stops a processor
-BLANK = re.compile(r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*")  # what shows nothing: spaces, and marks of no width
 LONGEST = 4000  # characters of a question: about 1,000 tokens, as many as all the images of a look take
 
 
@@ -19,7 +19,7 @@ def absent(value) -> bool:
     return (
         value is None
         or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and BLANK.fullmatch(value))
+        or (isinstance(value, str) and not plain(value))
     )
 
 
