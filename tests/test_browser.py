@@ -1,9 +1,9 @@
-import time
 from dataclasses import replace
 
 import pytest
 from test_evaluation import batch
 from test_records import make_trajectory
+from timing import fastest
 
 from mags_kit.records import Region
 from mags_kit.report.browser import FILTERS, ORDERS, Browser, verdict
@@ -114,9 +114,11 @@ def test_thousands_are_chosen_from_at_once():
     many = [replace(one, sample=replace(one.sample, id=f"s{i}"), regions=(Region((1, 2, 30, 40), "ok"),) * (i % 3))
             for i in range(5000)]  # fmt: skip
     browser = Browser({"test": many})
-    started = time.process_time()
-    browser.keep(answer="right")
-    browser.sort("smallest regions first")
-    browser.search("s4999")
-    browser.find("s4999")
-    assert time.process_time() - started < 1 and ids(browser) == ["s4999"]
+
+    def choose():
+        browser.keep(answer="right")
+        browser.sort("smallest regions first")
+        browser.search("s4999")
+        browser.find("s4999")
+
+    assert fastest(choose) < 1 and ids(browser) == ["s4999"]
