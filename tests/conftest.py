@@ -3,10 +3,14 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in a process a core, and threads wait for each other
+# The same cases each time, however loaded the machine is: `make fuzz` is where new ones are looked for.
+hypothesis.settings.register_profile("kit", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("kit")
 REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "real_photos"
 
 

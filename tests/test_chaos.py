@@ -54,7 +54,7 @@ def test_a_limit_on_memory_is_one_sentence(tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     tmp_path.chmod(0o500)
     folder = tmp_path if os.geteuid() else Path("/sys")  # where root may not write either
-    done = run(folder, "run", *SHORTEST, timeout=60)
+    done = run(folder, "run", *SHORTEST, timeout=120)
     assert done.returncode == 1 and done.stderr.startswith("mags_kit: ") and len(done.stderr.splitlines()) == 1
     assert done.stderr.endswith("; allow writing there, or name another folder for all runs, MAGS_RUNS=FOLDER\n")
 

@@ -139,7 +139,7 @@ def test_a_second_start_in_a_folder_says_who_holds_it(tmp_path):
     )
     first.stdout.readline()
     command = [sys.executable, "-m", "mags_kit", "run", "--profile", "smoke", "--name", "r"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=ROOT, timeout=120)
     first.communicate()
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
     assert "r was taken by another at " in done.stderr and f"(process {first.pid} on host " in done.stderr
@@ -159,7 +159,7 @@ def test_a_second_start_in_a_folder_says_who_holds_it(tmp_path):
 def test_a_wrong_command_is_one_sentence_and_makes_nothing(arguments, said):
     environ = {k: v for k, v in os.environ.items() if k != "OFFLINE"} | {"HF_ENDPOINT": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "mags_kit", "run", "--name", "never-made", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120)
     assert done.returncode == 1 and done.stderr.strip().startswith(said)
     assert len(done.stderr.strip().splitlines()) == 1 and not (ROOT / "runs" / "never-made").exists()
 
