@@ -7,6 +7,7 @@ from functools import cached_property, partial
 
 from mags_kit.hardware.clock import Row, say, side_by_side
 from mags_kit.hardware.floor import Products, Rates
+from mags_kit.method.look import FIRST_VIEWS
 from mags_kit.method.policy import Policy, load_policy
 from mags_kit.records import Sample, read_samples
 from mags_kit.runs import Run
@@ -44,6 +45,7 @@ class Ground:
         shutil.rmtree(self.run.views, ignore_errors=True)
         for policy in self.policies:
             policy.tower.forward.forget()
+        FIRST_VIEWS.forget()
 
     def counted(self, task: Callable) -> tuple[object, float]:
         """What a task gives, and the seconds that its matrix products need alone."""

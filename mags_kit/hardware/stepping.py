@@ -16,7 +16,7 @@ from mags_kit.hardware.floor import Products, Rates
 from mags_kit.hardware.ground import Ground
 from mags_kit.method import magnifier, networks, training
 from mags_kit.method.curriculum import Stage
-from mags_kit.method.look import Look
+from mags_kit.method.look import FIRST_VIEWS, Look
 from mags_kit.method.policy import load_policy
 from mags_kit.records import Sample
 from mags_kit.runs import Run
@@ -102,6 +102,7 @@ def steps(
         def on_step_begin(self, *_, **__):
             shutil.rmtree(run.views, ignore_errors=True)
             policy.tower.forward.forget()
+            FIRST_VIEWS.forget()
             parts.seconds.clear()
             if rates and not done:
                 products.__enter__()

@@ -5,8 +5,30 @@ rounds of sampling, and for the log-probabilities of the policy and of its refer
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
-ROOM = 256 * 2**20  # bytes of features that are kept, the last ones used
+ROOM = 256 * 2**20  # bytes of one kind that are kept, the last ones used
+
+
+class Recent:
+    """What was used last, by key, up to `room` bytes, or the last one alone."""
+
+    def __init__(self, room: int = ROOM):
+        self.room = room
+        self.forget()
+
+    def forget(self) -> None:
+        self.kept, self.held = OrderedDict(), 0  # a key -> (what is kept, its bytes); bytes in all
+
+    def get(self, key, make: Callable[[], tuple]):
+        """What is kept under a key; else what `make` returns first, beside its bytes."""
+        if key not in self.kept:
+            self.kept[key] = made = make()
+            self.held += made[1]
+            while self.held > self.room and len(self.kept) > 1:
+                self.held -= self.kept.popitem(last=False)[1][1]
+        self.kept.move_to_end(key)
+        return self.kept[key][0]
 
 
 class Features:
@@ -16,11 +38,10 @@ class Features:
     """
 
     def __init__(self, forward, room: int = ROOM):
-        self.forward, self.room = forward, room
-        self.forget()
+        self.forward, self.recent = forward, Recent(room)
 
     def forget(self) -> None:
-        self.kept, self.held = OrderedDict(), 0  # an image -> (the tower's kind of output, its parts); bytes
+        self.recent.forget()
 
     def __call__(self, hidden_states, grid_thw, **options):
         import torch
@@ -38,20 +59,14 @@ class Features:
         import xxhash
 
         content = pixels.detach().contiguous().view(torch.uint8).cpu().numpy()
-        key = xxhash.xxh3_128_digest(content), pixels.dtype, *grid.tolist()
-        if key not in self.kept:
+
+        def make() -> tuple:
             with torch.no_grad():
                 out = self.forward(pixels, grid_thw=grid[None], **options)
-            self.kept[key] = type(out), [out.pooler_output, *(getattr(out, "deepstack_features", None) or ())]
-            self.held += _bytes(self.kept[key])
-            while self.held > self.room and len(self.kept) > 1:
-                self.held -= _bytes(self.kept.popitem(last=False)[1])
-        self.kept.move_to_end(key)
-        return self.kept[key]
+            parts = [out.pooler_output, *(getattr(out, "deepstack_features", None) or ())]
+            return (type(out), parts), sum(part.nbytes for part in parts)
 
-
-def _bytes(entry: tuple) -> int:
-    return sum(part.nbytes for part in entry[1])
+        return self.recent.get((xxhash.xxh3_128_digest(content), pixels.dtype, *grid.tolist()), make)
 
 
 def remember(tower, room: int = ROOM) -> Features:

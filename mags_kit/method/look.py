@@ -1,6 +1,8 @@
 """One look at one image in two rounds: what the policy is shown, what it asks to magnify, and what came of it."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -9,6 +11,7 @@ from PIL import Image
 from mags_kit.config import Config
 from mags_kit.images import open_image
 from mags_kit.method import fit, protocol
+from mags_kit.method.features import Recent
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
 from mags_kit.method.replies import parse_reply
@@ -36,17 +39,24 @@ class Agent:
 
 @dataclass(eq=False)
 class Seen:
-    """An image in RGB, and what the policy is first shown of it; both are never changed."""
+    """An image, and what the policy is first shown of it, in RGB; both are never changed."""
 
-    image: Image.Image
+    path: Path
+    size: tuple[int, int]  # of the image, in pixels
     first_view: Image.Image
 
+    @cached_property
+    def image(self) -> Image.Image:
+        return open_image(self.path)
 
-_SEEN: WeakValueDictionary = WeakValueDictionary()
+
+_SEEN: WeakValueDictionary = WeakValueDictionary()  # that are looked at now
+FIRST_VIEWS = Recent()  # of earlier looks, each beside its image's size: a fiftieth of the image's own bytes
 
 
 def seen(agent: Agent, path: Path) -> Seen:
-    """An image, decoded once for all looks at it that there are at a time, as those of a group."""
+    """An image, decoded once for all looks at it that there are at a time, as those of a group, and its first view once
+    for later looks, too: who only needs that need not decode the image again."""
     policy, pixels = agent.policy, agent.config.first_view_pixels
     try:
         stored = path.stat()
@@ -55,8 +65,16 @@ def seen(agent: Agent, path: Path) -> Seen:
     key = (path, stored and (stored.st_mtime_ns, stored.st_size), pixels, policy.factor, policy.limits)
     found = _SEEN.get(key)
     if found is None:
-        image = open_image(path)
-        found = _SEEN[key] = Seen(image, policy.first_view(image, pixels))
+        opened = []
+
+        def make() -> tuple:
+            opened.append(open_image(path))
+            view = policy.first_view(opened[0], pixels)
+            return (opened[0].size, view), 3 * math.prod(view.size)
+
+        found = _SEEN[key] = Seen(path, *FIRST_VIEWS.get(key, make))
+        if opened:
+            found.image = opened[0]
     return found
 
 
@@ -74,6 +92,11 @@ class Look:
     @property
     def image(self) -> Image.Image:
         return self.seen.image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the image, which need not be decoded for it."""
+        return self.seen.size
 
     @property
     def first_view(self) -> Image.Image:
@@ -96,7 +119,7 @@ class Look:
         """The views of the regions that can be magnified, as a tool message's content; once in a look."""
         if self.called:
             return protocol.NO_VIEW
-        agent, sizes = self.agent, (self.first_view.size, self.image.size)
+        agent, sizes = self.agent, (self.first_view.size, self.size)
         return self.show(protocol.read_regions(regions, agent.policy.frame, *sizes, agent.config.max_regions))
 
     def show(self, regions: list[Region]) -> list[dict] | str:
@@ -132,7 +155,7 @@ class Look:
         else:
             outcome = Outcome.NO_ANSWER if whole else Outcome.NO_CALL
         return Trajectory(
-            self.sample, self.image.size, condition, tuple(replies), tuple(lengths), tuple(regions),
+            self.sample, self.size, condition, tuple(replies), tuple(lengths), tuple(regions),
             tuple(self.views), self.agent.magnifier.network, first.draft, last.verdict if len(replies) == 2 else None,
             last.answer, outcome,
         )  # fmt: skip

@@ -13,12 +13,14 @@ TOOLS = [protocol.magnify]  # what a chat template is shown as tools; the compac
 
 def rollout(
     agent: Agent, samples: list[Sample], *, rounds: int = 2, temperature: float = 0.0, condition: str = "",
-    regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, look=Look, progress: bool = True,
+    regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, seconds: dict | None = None,
+    look=Look, progress: bool = True,
 ) -> list[Trajectory]:  # fmt: skip
     """One trajectory per sample, in order. `regions` (source pixels) forces the choice of round 1, to measure with.
 
-    `firsts` are replies of round 1 that are there already (see `first_replies`); `look` makes a Look of (agent, sample,
-    rounds), for one that asks or shows something else.
+    `firsts` are replies of round 1 that are there already (see `first_replies`). `seconds` holds what the same policy
+    wrote in greedy second rounds before, by all that the batch was shown: it is not written again, and what is new is
+    added. `look` makes a Look of (agent, sample, rounds), for one that asks or shows something else.
 
     Sampling at a temperature above 0 uses torch's global random state: seed it for repeatable trajectories. Several
     processes deal the samples out among them, and each gets all trajectories.
@@ -28,7 +30,7 @@ def rollout(
         of, forced, given = zip(*batch, strict=True)
         looks = [look(agent, sample, rounds) for sample in of]
         begun = list(given) if firsts else None
-        replies = _replies(agent.policy, looks, temperature, forced if regions else None, begun)
+        replies = _replies(agent.policy, looks, temperature, forced if regions else None, begun, seconds)
         return [_record(look, ids, condition) for look, ids in zip(looks, replies, strict=True)]
 
     nothing = [None] * len(samples)
@@ -83,9 +85,11 @@ def alike(content: list[dict] | str) -> tuple:
 
 
 def _replies(
-    policy: Policy, looks: list[Look], temperature: float, forced: list | None, given: list | None = None
+    policy: Policy, looks: list[Look], temperature: float, forced: list | None, given: list | None, seconds: dict | None
 ) -> list[list[list[int]]]:
     """The token ids that the policy writes in each look, a list a round; `given` are those of round 1, if known."""
+    if seconds is not None and temperature:
+        raise ValueError("known second rounds are greedy ones; expected temperature 0")
     tokens = looks[0].agent.config.round_tokens
     prompts, images = _asked(policy, looks)
     firsts = given or policy.generate(prompts, images, tokens, temperature)
@@ -101,10 +105,26 @@ def _replies(
         between = _once(known, lambda policy, result: suffix_ids(policy, [result]), policy, result)
         going.append((i, prompts[i] + firsts[i] + between, images[i] + views))
     if going:
-        index, seconds, shown = zip(*going, strict=True)
-        for i, ids in zip(index, policy.generate(list(seconds), list(shown), tokens, temperature), strict=True):
+        index, asked, shown = map(list, zip(*going, strict=True))
+        key = None if seconds is None else _all_of(asked, shown)
+        written = seconds.get(key) if key else None
+        if written is None:
+            written = policy.generate(asked, shown, tokens, temperature)
+        if key:
+            seconds[key] = written
+        for i, ids in zip(index, written, strict=True):
             replies[i].append(ids)
     return replies
+
+
+def _all_of(prompts: list[list[int]], images: list[list]) -> bytes:
+    """What a batch is shown, as a key. The whole batch: with others beside it, a sum may round otherwise."""
+    import xxhash
+
+    of = xxhash.xxh3_128(repr((prompts, [[image.size for image in each] for each in images])).encode())
+    for image in (image for each in images for image in each):
+        of.update(image.tobytes())
+    return of.digest()
 
 
 def _record(look: Look, replies: list[list[int]], condition: str) -> Trajectory:
@@ -158,7 +178,7 @@ def force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> lis
     """Round 1 with other regions: what stands before its tool call stays the policy's."""
     tokenizer = policy.processor.tokenizer
     own = text_of(tokenizer, reply).split(protocol.CALL[0])[0]
-    view, source = look.first_view.size, look.image.size
+    view, source = look.first_view.size, look.size
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step) for box in boxes]
     text = own + protocol.tool_call_text(written, policy.family.xml)
     # what the policy spelt out as "<|image_pad|>" is no image token

@@ -150,7 +150,7 @@ class Conditioned(Look):
         """As every look; boxes that were asked for in words are read from the words."""
         if self.condition.prompt == "boxes":
             boxes = [[float(n) for n in re.findall(NUMBER, found)] for found in re.findall(WRITTEN_BOX, replies[0])]
-            sizes = self.first_view.size, self.image.size
+            sizes = self.first_view.size, self.size
             self.regions = protocol.read_regions(boxes, self.agent.policy.frame, *sizes, len(boxes))
         return super().trajectory(replies, lengths, condition)
 
@@ -166,9 +166,9 @@ def looks(condition: Condition, seed: int, others: list[Trajectory], spent: Coun
     places = {
         "asked": lambda look, index, box: box,
         "true": lambda look, index, box: box,  # round 1 is rewritten to ask for it
-        "whole": lambda look, index, box: (0, 0, *look.image.size),
-        "random": lambda look, index, box: anywhere(box, look.image.size, f"{seed} {look.sample.id} {index}"),
-        "another": lambda look, index, box: _scaled(boxes[look.sample.id], look.image.size, index),
+        "whole": lambda look, index, box: (0, 0, *look.size),
+        "random": lambda look, index, box: anywhere(box, look.size, f"{seed} {look.sample.id} {index}"),
+        "another": lambda look, index, box: _scaled(boxes[look.sample.id], look.size, index),
     }
     elsewhere = places[condition.shows]
     return lambda agent, sample, rounds: Conditioned(agent, sample, rounds, condition, elsewhere, spent)

@@ -48,10 +48,12 @@ def evaluate(run: Run, policy: Policy, samples: list[Sample], moment: str, condi
 
 
 class _Answering:
-    """A policy answering samples under one condition after the other. Round 1 of two is made once for all of them."""
+    """A policy answering samples under one condition after the other. Round 1 of two is made once for all of them, and
+    so is round 2 of a batch where they show the same, as regions so large that nothing enlarges them."""
 
     def __init__(self, run: Run, policy: Policy, samples: list[Sample], moment: str):
         self.run, self.policy, self.samples, self.moment = run, policy, samples, moment
+        self.seconds = {}
 
     @cached_property
     def firsts(self) -> list[list[int]]:
@@ -74,7 +76,7 @@ class _Answering:
         kept = [i for i, s in enumerate(self.samples) if s.boxes or condition.shows != "true"]
         samples, firsts = ([every[i] for i in kept] for every in (self.samples, self.firsts))
         boxes = [list(s.boxes) for s in samples] if condition.shows == "true" else None
-        return rollout(agent, samples, firsts=firsts, regions=boxes, **options) if samples else []
+        return rollout(agent, samples, firsts=firsts, regions=boxes, seconds=self.seconds, **options) if samples else []
 
     def _votes(self, agent: Agent, count: int, options: dict) -> list[Trajectory]:
         import torch

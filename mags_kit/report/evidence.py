@@ -32,8 +32,9 @@ def read_costs(run: Run) -> dict:
 def measured(run: Run, moment: str, name: str, spent: Counter) -> Iterator[None]:
     """Note what a condition took, by the clock and by what its looks counted in `spent`, and what it rests on.
 
-    Seconds of enlarging count what had to be done: views that lie in the cache already cost next to nothing. Memory is
-    the GPU's for this condition; without a GPU, the process's highest so far.
+    Seconds count what had to be done: views that lie in the cache already cost next to nothing, and what conditions
+    share (round 1; round 2 of a batch that shows the same) counts for the first of them. Memory is the GPU's for this
+    condition; without a GPU, the process's highest so far.
     """
     import torch
 
