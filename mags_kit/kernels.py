@@ -52,10 +52,9 @@ def _started():
             return self.speaking
 
     manager = Manager(kernel_name="python3", client_class="jupyter_client.asynchronous.AsyncKernelClient")
-    # imported so that no name of theirs stands in the notebook's
-    lines = [f"__import__('importlib').import_module({name!r})" for name in LOADED]
+    line = f"__import__('mags_kit.compat').compat.load({LOADED!r})"  # so that no name of it stands in the notebook's
     quiet = "--IPKernelApp.log_level=40"  # or it warns that it speaks to this machine without encryption
-    manager.start_kernel(extra_arguments=[quiet, *(f"--IPKernelApp.exec_lines={line}" for line in lines)])
+    manager.start_kernel(extra_arguments=[quiet, f"--IPKernelApp.exec_lines={line}"])
     return manager
 
 

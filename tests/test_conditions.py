@@ -9,8 +9,10 @@ import pytest
 from test_records import make_trajectory
 
 from mags_kit.config import PROFILES, load_config
+from mags_kit.images import open_image
 from mags_kit.method import protocol
 from mags_kit.method.look import Agent
+from mags_kit.method.magnifier import draw_view
 from mags_kit.records import Region, read_json, read_samples
 from mags_kit.report import conditions, evidence
 from mags_kit.report.conditions import AGAIN, ANOTHER, BLANKED, BOXES, DIRECT, MAIN, ONE, ORACLE, RANDOM, VOTE
@@ -68,11 +70,23 @@ def test_round_1_is_made_once_for_all_conditions(answering, full):
     run, samples = full
     results = evaluate(run, answering, samples, "before")
     assert list(results) == list(conditions.grid(run.config))
-    assert Counter(kind for kind, *_ in answering.asked) == {"one": 2, "first": 1, "second": 9}
+    assert Counter(kind for kind, *_ in answering.asked) == {"one": 2, "first": 1, "second": 6}
     two = {name: [t.replies[0] for t in each] for name, each in results.items() if conditions.ALL[name].rounds == 2}
     assert len({tuple(replies) for name, replies in two.items() if name != ORACLE}) == 1
     before = len(answering.asked)
     assert evaluate(run, answering, samples, "before") == results and len(answering.asked) == before  # all is stored
+
+
+def test_round_2_is_made_once_for_conditions_that_show_the_same(answering, full):
+    """Regions so large that nothing enlarges them are the same picture plain, bicubic and by a network."""
+    run, samples = full
+    results = evaluate(run, answering, samples, "before")
+    shown = [[image.tobytes() for image in images] for kind, _, images in answering.asked if kind == "second"]
+    two = [results[name] for name in results if conditions.ALL[name].rounds == 2]
+    assert len({*map(tuple, shown)}) == len(shown) == 6 < len(two) == 9
+    for each in two:
+        views = [draw_view(open_image(run.data / t.sample.image), t.views[0], t.magnifier).tobytes() for t in each]
+        assert views in shown and all(t.answer == "plus" for t in each)
 
 
 def test_controls_show_what_they_say(answering, full):

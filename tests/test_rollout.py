@@ -9,6 +9,7 @@ from PIL import Image
 from mags_kit.config import load_config
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
+from mags_kit.method import look as looks
 from mags_kit.method import protocol, rewards
 from mags_kit.method import rollout as rollouts
 from mags_kit.method.look import Agent, Look
@@ -171,3 +172,31 @@ def test_looks_at_a_time_share_an_image_that_is_read_anew_when_it_changed(smoke_
     path.unlink()
     with pytest.raises(RuntimeError, match="reading its image failed with ValueError: .*no such image"):
         Look(agent, sample)
+
+
+def test_a_later_look_decodes_an_image_only_to_cut_from_it(smoke_run, policy, samples, monkeypatch):
+    agent, sample = Agent.of(smoke_run, policy, "bicubic"), samples[0]
+    first = Look(agent, sample)
+    view, size, made = first.first_view.tobytes(), first.size, first.magnify([[200, 200, 400, 400]])
+    del first
+    opened = []
+    monkeypatch.setattr(looks, "open_image", lambda path: opened.append(path) or open_image(path))
+    later = Look(agent, sample)
+    assert later.first_view.tobytes() == view and later.size == size and not opened
+    assert later.magnify([[200, 200, 400, 400]]) == made and len(opened) == 1
+    looks.FIRST_VIEWS.forget()
+    assert Look(agent, replace(sample, id="another")).first_view.tobytes() == view and len(opened) == 1  # one at a time
+
+
+def test_a_greedy_second_round_that_was_there_is_not_written_again(smoke_run, policy, samples):
+    agent, samples, seconds = Agent.of(smoke_run, policy, "bicubic"), samples[:3], {}
+    one = rollout(agent, samples, seconds=seconds, progress=False)
+    [written] = seconds.values()
+    seconds.update(dict.fromkeys(seconds, [written[0]] * len(written)))
+    again = rollout(agent, samples, seconds=seconds, progress=False)
+    assert [t.replies[1] for t in again] == [policy.text(written[0])] * 3
+    assert [t.replies[0] for t in again] == [t.replies[0] for t in one]
+    rollout(agent, samples[:2], seconds=seconds, progress=False)  # others beside it: another batch
+    assert len(seconds) == 2
+    with pytest.raises(ValueError, match="known second rounds are greedy ones; expected temperature 0"):
+        rollout(agent, samples, seconds={}, temperature=1.0, progress=False)

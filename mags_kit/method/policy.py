@@ -127,6 +127,7 @@ class Policy:
         return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
 
 
+@compat.uncollected()
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
     """Model and processor by a config. `adapter` is a PEFT folder; `trainable` gives it, or a new one, gradients.
 
@@ -185,9 +186,8 @@ def _take_as_they_are(images) -> tuple[int, int]:
 
 def save_processor(policy: Policy, folder: Path) -> None:
     """Write the processor with the limits that it was published with."""
-    images, least = policy.processor.image_processor, policy.limits[0]
-    ours = images.size
-    images.size = {**ours, "shortest_edge": least}
+    images, ours = policy.processor.image_processor, policy.processor.image_processor.size
+    images.size = {**ours, "shortest_edge": policy.limits[0]}
     policy.processor.save_pretrained(folder)
     images.size = ours
 
