@@ -63,7 +63,8 @@ def load(names: tuple[str, ...]) -> None:
 
     def work() -> None:
         if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, os.nice(0) + 10))
+            with contextlib.suppress(OSError):  # a sandbox may forbid it
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, os.nice(0) + 10))
         with uncollected():
             for name in names:
                 transformers() if name == "transformers" else importlib.import_module(name)

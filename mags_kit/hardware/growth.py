@@ -104,8 +104,13 @@ def _images(ground: Ground) -> dict[float, Callable]:
         for millions in ground.some(MEGAPIXELS):
             name, side = f"images/{millions}-megapixels.jpg", round(1000 * millions**0.5)
             scene.convert("RGB").resize((side, side)).save(folder / name, quality=90)
-            tasks[millions] = partial(Look, agent, Sample(name, name, "How many?", "1"))
+            tasks[millions] = partial(_opened, agent, Sample(name, name, "How many?", "1"))
     return tasks
+
+
+def _opened(agent: Agent, sample: Sample) -> None:
+    """And let go of again: an image that is still looked at is not opened anew."""
+    Look(agent, sample)
 
 
 def _groups(ground: Ground) -> Iterator[Row]:
