@@ -35,8 +35,5 @@ def from_pip(listing: str) -> dict[str, str]:
 
 if __name__ == "__main__":
     listing = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True)
-    # Compiled now, in all cores at once, and not by the first process that imports it; or by each, where
-    # PYTHONDONTWRITEBYTECODE is set, as in many containers: 18 s of imports each time, not 6.
-    compiled = {"UV_COMPILE_BYTECODE": "1"}
-    environment = from_pip(listing) | compiled | os.environ | {"UV_PYTHON": sys.executable}
+    environment = from_pip(listing) | os.environ | {"UV_PYTHON": sys.executable}
     sys.exit(subprocess.call([sys.executable, "-m", "uv", *sys.argv[1:]], env=environment))

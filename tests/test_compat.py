@@ -18,7 +18,7 @@ def said(code: str, folder, *arguments: str) -> list[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
 def test_who_loads_ahead_gives_way_and_is_itself_again(tmp_path):
-    here = "os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) - os.nice(0)"
+    here = "os.getpriority(0, threading.get_native_id()) - os.getpriority(0, os.getpid())"  # which is the main thread's
     tmp_path.joinpath("probe.py").write_text(f"import gc, os, threading\nprint({here}, gc.isenabled())")
     code = f"import gc, os, threading; from mags_kit import compat; compat.load(('probe', 'json')); print({here}, "
     assert said(f"{code}gc.isenabled(), gc.get_freeze_count() > 0)", tmp_path) == "10 False 0 True True".split()
