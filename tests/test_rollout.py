@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -174,8 +175,9 @@ def test_looks_at_a_time_share_an_image_that_is_read_anew_when_it_changed(smoke_
         Look(agent, sample)
 
 
-def test_a_later_look_decodes_an_image_only_to_cut_from_it(smoke_run, policy, samples, monkeypatch):
-    agent, sample = Agent.of(smoke_run, policy, "bicubic"), samples[0]
+def test_a_later_look_decodes_an_image_only_to_cut_from_it(smoke_run, policy, samples, tmp_path, monkeypatch):
+    agent, sample = replace(Agent.of(smoke_run, policy, "bicubic"), folder=tmp_path), replace(samples[0], image="a.jpg")
+    shutil.copy(smoke_run.data / samples[0].image, tmp_path / "a.jpg")  # which no other test looks at
     first = Look(agent, sample)
     view, size, made = first.first_view.tobytes(), first.size, first.magnify([[200, 200, 400, 400]])
     del first
