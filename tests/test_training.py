@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from test_records import of_another_mode
 
 from mags_kit.dials import DIALS, VLLM_DIALS
@@ -259,3 +260,18 @@ def test_sampling_in_parts_keeps_groups_whole_and_covers_the_same_samples(steps_
     assert [len(set(ids)) for ids in asked_in_parts] == [1] * 4  # one whole group of four at a time
     assert sorted(sum(asked, [])) == sorted(sum(asked_in_parts, []))
     assert [row["step"] for row in parts.state.log_history if "reward" in row] == [1, 2]
+
+
+def test_prompts_of_a_group_are_made_once_and_are_the_same(policy):
+    """Three prompts, two of them alike: the processor is asked twice, and gives what it gives to each alone."""
+    processor, ask = policy.processor, policy.processor.apply_chat_template
+    images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    asked = [[{"type": "image", "image": images[i]}, {"type": "text", "text": "How many dots?"}] for i in (0, 0, 1)]
+    prompts = [[{"role": "user", "content": content}] for content in asked]
+    options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
+    alone = [ask(conversation=[prompt], tools=None, **options) for prompt in prompts]
+    with environment.asked_once(processor):
+        made = [processor.apply_chat_template(conversation=[prompt], tools=None, **options) for prompt in prompts]
+    assert made[0] is made[1] is not made[2] and "apply_chat_template" not in vars(processor)
+    for one, other in zip(alone, made, strict=True):
+        assert one["input_ids"] == other["input_ids"] and (one["pixel_values"] == other["pixel_values"]).all()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import contextmanager
 
 from mags_kit.method import processes, protocol, rewards
 from mags_kit.method.look import Agent, Look
@@ -78,6 +79,25 @@ def _find(part: list[int], ids: list[int], start: int) -> int | None:
     return next((i for i in range(start, len(ids)) if ids[i : i + len(part)] == part), None)
 
 
+@contextmanager
+def asked_once(processor):
+    """Within, the processor applies its template once to prompts of the same words and the very same images."""
+    ask, known = processor.apply_chat_template, {}
+
+    def once(conversation, tools, **options):
+        parts = [part for message in conversation[0] for part in message["content"]]
+        key = id(tools), *(id(part["image"]) if "image" in part else part["text"] for part in parts)
+        if key not in known:
+            known[key] = ask(conversation=conversation, tools=tools, **options)
+        return known[key]
+
+    processor.apply_chat_template = once
+    try:
+        yield
+    finally:
+        del processor.apply_chat_template
+
+
 def trainer_class(rates=None):
     """TRL's trainer, mended where a reply could stop it; with `rates`, samples are visited by them (see `visits`).
 
@@ -96,6 +116,12 @@ def trainer_class(rates=None):
 
         def create_model_card(self, *_, **__):
             """TRL's stub says less than the run's own card, and less than the truth: "fine-tuned version of None"."""
+
+        def _tokenize_prompts(self, prompts):
+            """TRL's, which asks the processor for each prompt: once for those of a group."""
+            with asked_once(self.processing_class):
+                ids, images, fields = super()._tokenize_prompts(prompts)
+            return [[*each] for each in ids], images, fields
 
         def _get_tool_suffix_ids(self, tool_messages):
             """TRL's, computed once for tool messages that are alike: most views are of one size."""
