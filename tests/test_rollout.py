@@ -191,14 +191,14 @@ def test_a_later_look_decodes_an_image_only_to_cut_from_it(smoke_run, policy, sa
 
 
 def test_a_greedy_second_round_that_was_there_is_not_written_again(smoke_run, policy, samples):
-    agent, samples, seconds = Agent.of(smoke_run, policy, "bicubic"), samples[:3], {}
-    one = rollout(agent, samples, seconds=seconds, progress=False)
-    [written] = seconds.values()
-    seconds.update(dict.fromkeys(seconds, [written[0]] * len(written)))
-    again = rollout(agent, samples, seconds=seconds, progress=False)
+    agent, samples, known = Agent.of(smoke_run, policy, "bicubic"), samples[:3], {}
+    one = rollout(agent, samples, second_replies=known, progress=False)
+    [written] = known.values()
+    known.update(dict.fromkeys(known, [written[0]] * len(written)))
+    again = rollout(agent, samples, second_replies=known, progress=False)
     assert [t.replies[1] for t in again] == [policy.text(written[0])] * 3
     assert [t.replies[0] for t in again] == [t.replies[0] for t in one]
-    rollout(agent, samples[:2], seconds=seconds, progress=False)  # others beside it: another batch
-    assert len(seconds) == 2
+    rollout(agent, samples[:2], second_replies=known, progress=False)  # others beside it: another batch
+    assert len(known) == 2
     with pytest.raises(ValueError, match="known second rounds are greedy ones; expected temperature 0"):
-        rollout(agent, samples, seconds={}, temperature=1.0, progress=False)
+        rollout(agent, samples, second_replies={}, temperature=1.0, progress=False)

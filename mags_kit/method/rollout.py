@@ -13,14 +13,14 @@ TOOLS = [protocol.magnify]  # what a chat template is shown as tools; the compac
 
 def rollout(
     agent: Agent, samples: list[Sample], *, rounds: int = 2, temperature: float = 0.0, condition: str = "",
-    regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, seconds: dict | None = None,
+    regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, second_replies: dict | None = None,
     look=Look, progress: bool = True,
 ) -> list[Trajectory]:  # fmt: skip
     """One trajectory per sample, in order. `regions` (source pixels) forces the choice of round 1, to measure with.
 
-    `firsts` are replies of round 1 that are there already (see `first_replies`). `seconds` holds what the same policy
-    wrote in greedy second rounds before, by all that the batch was shown: it is not written again, and what is new is
-    added. `look` makes a Look of (agent, sample, rounds), for one that asks or shows something else.
+    `firsts` are replies of round 1 that are there already (see `first_replies`). `second_replies` holds what the same
+    policy wrote in greedy second rounds before, by all that the batch was shown: it is not written again, and what is
+    new is added. `look` makes a Look of (agent, sample, rounds), for one that asks or shows something else.
 
     Sampling at a temperature above 0 uses torch's global random state: seed it for repeatable trajectories. Several
     processes deal the samples out among them, and each gets all trajectories.
@@ -30,7 +30,7 @@ def rollout(
         of, forced, given = zip(*batch, strict=True)
         looks = [look(agent, sample, rounds) for sample in of]
         begun = list(given) if firsts else None
-        replies = _replies(agent.policy, looks, temperature, forced if regions else None, begun, seconds)
+        replies = _replies(agent.policy, looks, temperature, forced if regions else None, begun, second_replies)
         return [_record(look, ids, condition) for look, ids in zip(looks, replies, strict=True)]
 
     nothing = [None] * len(samples)
@@ -85,10 +85,15 @@ def alike(content: list[dict] | str) -> tuple:
 
 
 def _replies(
-    policy: Policy, looks: list[Look], temperature: float, forced: list | None, given: list | None, seconds: dict | None
+    policy: Policy,
+    looks: list[Look],
+    temperature: float,
+    forced: list | None,
+    given: list | None,
+    second_replies: dict | None,
 ) -> list[list[list[int]]]:
     """The token ids that the policy writes in each look, a list a round; `given` are those of round 1, if known."""
-    if seconds is not None and temperature:
+    if second_replies is not None and temperature:
         raise ValueError("known second rounds are greedy ones; expected temperature 0")
     tokens = looks[0].agent.config.round_tokens
     prompts, images = _asked(policy, looks)
@@ -106,12 +111,12 @@ def _replies(
         going.append((i, prompts[i] + firsts[i] + between, images[i] + views))
     if going:
         index, asked, shown = map(list, zip(*going, strict=True))
-        key = None if seconds is None else _all_of(asked, shown)
-        written = seconds.get(key) if key else None
+        key = None if second_replies is None else _all_of(asked, shown)
+        written = second_replies.get(key) if key else None
         if written is None:
             written = policy.generate(asked, shown, tokens, temperature)
         if key:
-            seconds[key] = written
+            second_replies[key] = written
         for i, ids in zip(index, written, strict=True):
             replies[i].append(ids)
     return replies

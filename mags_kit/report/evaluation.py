@@ -53,7 +53,7 @@ class _Answering:
 
     def __init__(self, run: Run, policy: Policy, samples: list[Sample], moment: str):
         self.run, self.policy, self.samples, self.moment = run, policy, samples, moment
-        self.seconds = {}
+        self.second_replies = {}
 
     @cached_property
     def firsts(self) -> list[list[int]]:
@@ -76,7 +76,9 @@ class _Answering:
         kept = [i for i, s in enumerate(self.samples) if s.boxes or condition.shows != "true"]
         samples, firsts = ([every[i] for i in kept] for every in (self.samples, self.firsts))
         boxes = [list(s.boxes) for s in samples] if condition.shows == "true" else None
-        return rollout(agent, samples, firsts=firsts, regions=boxes, seconds=self.seconds, **options) if samples else []
+        if not samples:
+            return []
+        return rollout(agent, samples, firsts=firsts, second_replies=self.second_replies, regions=boxes, **options)
 
     def _votes(self, agent: Agent, count: int, options: dict) -> list[Trajectory]:
         import torch
