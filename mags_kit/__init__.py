@@ -30,7 +30,7 @@ those of its modules that one reads in an hour. How a sample goes through them i
     holder, fingerprints, steps       one at a time in a run folder; what its parts were made from; which are done
     single, serve                     one look from the shell; the widgets as a page
     status, chaos                     all of that, step by step; a run that is killed, and one that is not
-    compat, hub, install, pipes       two imports that need a hand; the one place that reaches out; uv, for `make env`;
+    compat, hub, install, pipes       imports that need a hand; the one place that reaches out; uv, for `make env`;
                                       output that nobody reads on
     launch/, assets/base/             accelerate's settings; the base's weights
 """

@@ -1,4 +1,4 @@
-"""Imports that need a hand: transformers, for its image processors, and basicsr; and all of them, for their time."""
+"""Imports that need a hand: transformers, for its image processors, and basicsr; what imports and memory cost."""
 
 import contextlib
 import ctypes

@@ -21,7 +21,8 @@ def test_who_loads_ahead_gives_way_and_is_itself_again(tmp_path):
     here = "os.getpriority(0, threading.get_native_id()) - os.getpriority(0, os.getpid())"  # which is the main thread's
     tmp_path.joinpath("probe.py").write_text(f"import gc, os, threading\nprint({here}, gc.isenabled())")
     code = f"import gc, os, threading; from mags_kit import compat; compat.load(('probe', 'json')); print({here}, "
-    assert said(f"{code}gc.isenabled(), gc.get_freeze_count() > 0)", tmp_path) == "10 False 0 True True".split()
+    lower = min(10, 19 - os.nice(0))  # 19 is the lowest that there is
+    assert said(f"{code}gc.isenabled(), gc.get_freeze_count() > 0)", tmp_path) == f"{lower} False 0 True True".split()
 
 
 def test_what_can_not_be_loaded_is_said_and_collecting_goes_on(tmp_path):
@@ -41,4 +42,4 @@ def test_memory_that_is_given_back_is_kept(tmp_path):
         "print(resource.getrusage(0).ru_minflt - before)"
     )
     kept, given = (int(said(code, tmp_path, how)[0]) for how in ("kept", "given"))
-    assert kept < 1000 < 10_000 < given  # pages, of 4 kB mostly
+    assert kept < 1000 and 10 * kept < given  # pages of 4 kB, or of 2 MB where the system takes these by itself

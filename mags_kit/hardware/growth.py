@@ -109,7 +109,7 @@ def _images(ground: Ground) -> dict[float, Callable]:
 
 
 def _opened(agent: Agent, sample: Sample) -> None:
-    """And let go of again: an image that is still looked at is not opened anew."""
+    """Open an image and let go of it: one that is still looked at is not opened anew."""
     Look(agent, sample)
 
 

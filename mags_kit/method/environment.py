@@ -81,11 +81,11 @@ def _find(part: list[int], ids: list[int], start: int) -> int | None:
 
 @contextmanager
 def asked_once(processor):
-    """Within, the processor applies its template once to prompts of the same words and the very same images."""
+    """Within, the processor applies its template once to conversations of the same words and the very same images."""
     ask, known = processor.apply_chat_template, {}
 
     def once(conversation, tools, **options):
-        parts = [part for message in conversation[0] for part in message["content"]]
+        parts = [part for messages in conversation for message in messages for part in message["content"]]
         key = id(tools), *(id(part["image"]) if "image" in part else part["text"] for part in parts)
         if key not in known:
             known[key] = ask(conversation=conversation, tools=tools, **options)
