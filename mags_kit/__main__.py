@@ -1,7 +1,6 @@
 """The one command line of the kit: `python -m mags_kit COMMAND`, which the Makefile calls."""
 
 import errno
-import json
 import re
 import sys
 
@@ -9,7 +8,7 @@ from mags_kit import commands, holder, status
 from mags_kit.config import check_own, load_config, parse_settings
 from mags_kit.pipeline import JOBS, begin, reproduce
 from mags_kit.pipes import quiet_when_unread
-from mags_kit.runs import Run, open_run, reopen, run_folder
+from mags_kit.run import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
 FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
@@ -71,7 +70,7 @@ def evaluate(arguments) -> None:
     check_own(arguments.own)
     from mags_kit import experiments
     from mags_kit.method import processes
-    from mags_kit.report import tables
+    from mags_kit.evaluation import tables
 
     model = arguments.model or "embedded"
     profile, name, settings = experiments.alone(model, arguments.own, benchmarks, arguments.questions)
@@ -93,28 +92,9 @@ def show_status(arguments) -> None:
 
 
 def plan(arguments) -> None:
-    from mags_kit.hardware.plan import table
+    from mags_kit.plan import table
 
     print(table(load_config(arguments.profile, arguments.set)))
-
-
-def measure(arguments) -> None:
-    from mags_kit.hardware import measure
-
-    print(json.dumps(measure.measure(arguments.profile, arguments.set, arguments.tiny, arguments.quick), indent=2))
-
-
-def run_bench(arguments) -> None:
-    from mags_kit.hardware import bench
-
-    of = reopen(arguments.of) if arguments.of else bench.earlier()
-    opened = begin(arguments.profile, arguments.name or "bench", parse_settings(arguments.set), "`mags_kit bench`")
-    result = bench.bench(opened, of, arguments.repeats, arguments.quick)
-    print(bench.table(result))
-    holder.leave(opened.path)
-    print(opened.path / "bench.json")
-    if result["differ"]:
-        raise SystemExit(f"mags_kit: {result['differ']}")
 
 
 def give(arguments) -> None:
@@ -124,18 +104,9 @@ def give(arguments) -> None:
     print(getattr(export, arguments.command)(reopen(arguments.name)))
 
 
-def make_chaos(arguments) -> None:
-    from mags_kit import chaos
-
-    result = chaos.chaos(arguments.name or "chaos", arguments.kills, arguments.short, arguments.processes)
-    print(chaos.table(result))
-    if not result["same"]:
-        raise SystemExit(f"mags_kit: not the same: {', '.join(result['rounds'][-1]['differ'])}")
-
-
 def look(arguments) -> None:
     from mags_kit import single
-    from mags_kit.report.progress import quietly
+    from mags_kit.viz.progress import quietly
 
     config = single.settings(arguments.model, parse_settings(arguments.set))
     print(single.look(arguments.image, arguments.question, config, arguments.adapter, quietly))
@@ -149,7 +120,7 @@ def inspect(arguments) -> None:
 
 def hold(arguments) -> None:
     """`rescore` and `check`: the exit status says whether a stored run bears out what is said of it."""
-    from mags_kit.report import claims, rescore
+    from mags_kit.evaluation import claims, rescore
 
     stored = rescore.stored_run(arguments.name)
     text, ended = rescore.report(stored) if arguments.command == "rescore" else claims.report(stored)
@@ -158,7 +129,7 @@ def hold(arguments) -> None:
 
 
 def compare(arguments) -> None:
-    from mags_kit.report import compare, rescore
+    from mags_kit.evaluation import compare, rescore
 
     print(compare.report(*map(rescore.stored_run, arguments.names)))
 
@@ -167,7 +138,7 @@ def try_settings(arguments) -> None:
     import pandas as pd
 
     from mags_kit import experiments
-    from mags_kit.report.evaluation import summary
+    from mags_kit.evaluation.evaluate import summary
 
     changes = parse_settings(arguments.set)
     result = summary(experiments.try_settings(reopen("reference"), changes))
@@ -179,7 +150,7 @@ def _functions() -> dict:
     """Command -> what does it."""
     return {
         "run": run, "curate": parts, "train": parts, "evaluate": evaluate, "status": show_status, "plan": plan,
-        "measure": measure, "bench": run_bench, "merge": give, "publish": give, "chaos": make_chaos, "look": look,
+        "merge": give, "publish": give, "look": look,
         "inspect": inspect, "rescore": hold, "check": hold, "compare": compare, "try": try_settings,
     }  # fmt: skip
 

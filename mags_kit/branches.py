@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 from mags_kit.config import CURRICULA, SPARSE, Config
 from mags_kit.records import read_json
-from mags_kit.runs import Run, open_run
+from mags_kit.run import Run, open_run
 
 
 def branch(run: Run, name: str, **changes) -> Run:

@@ -12,7 +12,7 @@ from mags_kit.branches import branch, branch_name, seeds, variants
 from mags_kit.config import BENCHMARKS, SPARSE, load_config, profile_of
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
-from mags_kit.method.look import Agent
+from mags_kit.method.episode import Agent
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import repeat, rollout
 from mags_kit.records import (
@@ -24,13 +24,14 @@ from mags_kit.records import (
     write_json,
     write_jsonl,
 )
-from mags_kit.report import charts, figures, page
-from mags_kit.report.conditions import MAIN, ONE, grid, step
-from mags_kit.report.evaluation import Results, before_and_after, evaluate, examples, metrics_alone
-from mags_kit.report.findings import findings
-from mags_kit.report.pays import ways
-from mags_kit.report.statistics import accuracy, over_seeds, seeds_difference
-from mags_kit.runs import Run
+from mags_kit.viz import charts, figures
+from mags_kit.report import page
+from mags_kit.evaluation.conditions import MAIN, ONE, grid, step
+from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics_alone
+from mags_kit.evaluation.analysis import findings
+from mags_kit.evaluation.pays import ways
+from mags_kit.evaluation.statistics import accuracy, over_seeds, seeds_difference
+from mags_kit.run import Run
 
 FRESH = 450  # validation scenes that nothing else uses, to try settings on
 FIRST_FRESH = 100_000  # the seed that they begin with

@@ -3,7 +3,7 @@
 import atexit
 
 # What most of the notebooks load, a few seconds each; none of it starts work of its own.
-LOADED = ("torch", "transformers", "peft", "bitsandbytes", "mags_kit.experiments", "mags_kit.report.charts")
+LOADED = ("torch", "transformers", "peft", "bitsandbytes", "mags_kit.experiments", "mags_kit.viz.charts")
 
 
 class Kernels:

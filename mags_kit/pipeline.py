@@ -9,10 +9,10 @@ from pathlib import Path
 from mags_kit import holder, status
 from mags_kit.config import load_config
 from mags_kit.data import benchmarks
-from mags_kit.hardware import plan
+from mags_kit import plan
 from mags_kit.kernels import Kernels
 from mags_kit.method import fit
-from mags_kit.runs import Run, open_run, run_folder
+from mags_kit.run import Run, open_run, run_folder
 from mags_kit.steps import SETTLED, Step
 
 LOADING = 900  # seconds, at most, until a kernel has its libraries: minutes from a slow disk, or not yet compiled

@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     BAD_CALL = "bad_call"  # it opened one that could not be read
 
 
-class Looked(StrEnum):
+class RegionOutcome(StrEnum):
     """What became of a region that a policy wrote."""
 
     OK = "ok"  # as it was asked for
@@ -46,8 +46,8 @@ class Looked(StrEnum):
     NOT_A_BOX = "not_a_box"
 
 
-FORMS = (Looked.LABELLED, Looked.AS_TEXT, Looked.SHARES, Looked.WRAPPED)
-USABLE = (Looked.OK, *FORMS, Looked.CLIPPED, Looked.TINY, Looked.WHOLE)  # these are magnified
+FORMS = (RegionOutcome.LABELLED, RegionOutcome.AS_TEXT, RegionOutcome.SHARES, RegionOutcome.WRAPPED)
+USABLE = (RegionOutcome.OK, *FORMS, RegionOutcome.CLIPPED, RegionOutcome.TINY, RegionOutcome.WHOLE)  # these are magnified
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Region:
     """A region of interest that a policy wrote, and what became of it (see `protocol.read_regions`)."""
 
     box: Box
-    outcome: str  # one of `Looked`
+    outcome: str  # one of `RegionOutcome`
 
     @property
     def said(self) -> str:

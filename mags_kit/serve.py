@@ -15,7 +15,7 @@ from typing import TextIO
 
 import nbformat
 
-from mags_kit.runs import CHECKOUT, Run
+from mags_kit.run import CHECKOUT, Run
 
 LOCAL = "127.0.0.1"
 # What a page may load: this server's own things alone, whatever a reply or a template asks for.
@@ -25,9 +25,9 @@ POLICY = (
 )
 LARGEST = 100 * 2**20  # bytes of an uploaded image; a websocket breaks off at 10 MiB by default
 CELLS = (
-    """from mags_kit.report.handling import Handling
-from mags_kit.report.inspector import Inspector
-from mags_kit.runs import reopen
+    """from mags_kit.viz.handling import Handling
+from mags_kit.viz.inspector import Inspector
+from mags_kit.run import reopen
 
 run = reopen({name!r}, {root!r})""",
     "# Region inspector\n\n## Where the policy looked",

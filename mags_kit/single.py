@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mags_kit.config import Config, load_config, profile_of
-from mags_kit.hardware import plan
+from mags_kit import plan
 from mags_kit.method.protocol import TOOL
 from mags_kit.records import Trajectory, write_bytes
-from mags_kit.report import figures
-from mags_kit.report.browser import words
-from mags_kit.report.playground import Playground
-from mags_kit.report.progress import Progress
-from mags_kit.runs import Run, run_folder
+from mags_kit.viz import figures
+from mags_kit.viz.browser import words
+from mags_kit.viz.playground import Playground
+from mags_kit.viz.progress import Progress
+from mags_kit.run import Run, run_folder
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from mags_kit import fingerprints, holder, steps
 from mags_kit.branches import branch_name, seeds, variants
 from mags_kit.records import read_json
-from mags_kit.runs import CHECKOUT, Run
+from mags_kit.run import CHECKOUT, Run
 from mags_kit.steps import Step
 
 ALONE = "alone"  # what shows a model that is measured without notebooks
@@ -18,11 +18,11 @@ LEAVES = {"03_evaluation": "metrics.json", "05_seeds": "seeds.json", "06_ablatio
 
 def shown(run: Run, notebook: str) -> tuple[Step, ...]:
     """The steps that a notebook makes, or reads and shows."""
-    from mags_kit.report.conditions import MAIN, grid, step
-    from mags_kit.report.pays import ways
+    from mags_kit.evaluation.conditions import MAIN, grid, step
+    from mags_kit.evaluation.pays import ways
 
-    def answers(of: Run, moment: str, names) -> list[Step]:
-        return [step(of, moment, name) for name in names]
+    def answers(of: Run, checkpoint: str, names) -> list[Step]:
+        return [step(of, checkpoint, name) for name in names]
 
     def branches(changes: list[tuple[int, dict]], names) -> list[Step]:
         made = []

@@ -17,7 +17,7 @@ from mags_kit import fingerprints, holder
 from mags_kit.config import Config
 from mags_kit.dials import DIALS, VLLM_DIALS
 from mags_kit.records import read_json, write_json
-from mags_kit.runs import Run, versions
+from mags_kit.run import Run, versions
 
 # Settings by what they matter to; `other_seeds`, `sizes` and `orders` only say which branches there are, `grid` which
 # answers, `tracker` who is told.
@@ -217,7 +217,7 @@ def training(run: Run) -> Step:
 
 
 def answers(
-    run: Run, moment: str, condition: str, how: dict, drawn: bool = False, rests_on: tuple[Step, ...] = ()
+    run: Run, checkpoint: str, condition: str, how: dict, drawn: bool = False, rests_on: tuple[Step, ...] = ()
 ) -> Step:
     """The test set's answers under one condition, `before` or `after` RL, or of a model `alone`. `how` is what is asked
     and shown; `rests_on` are other answers that it is made from; `drawn` says that chance has a part in it."""
@@ -226,7 +226,7 @@ def answers(
         config, rooms = run.config, ("evaluate", "scored", "_Answering", "_direct")
         alone = tuple(f"report.evaluation:{name}" for name in rooms)
         code = fingerprints.code("method.rollout", "method.rewards", "report.conditions", alone=alone)
-        adapter = run.best if moment == "after" else Path(config.adapter) if config.adapter else None
+        adapter = run.best if checkpoint == "after" else Path(config.adapter) if config.adapter else None
         weights = fingerprints.weights(config)
         weights |= {"weights of the adapter": fingerprints.path(adapter)} if adapter else {}
         files = content(run, run.samples("test"))
@@ -235,9 +235,9 @@ def answers(
         chosen = settings(config, (*ANSWERS, *(DRAWN if drawn else ())))
         return chosen | weights | code | {"condition": how} | files
 
-    before = (data(run), training(run)) if moment == "after" else (data(run),)
-    outputs = (run.trajectories(moment, condition),)
-    return Step(f"{moment}, {condition}", run, outputs, made_from, (*before, *rests_on))
+    before = (data(run), training(run)) if checkpoint == "after" else (data(run),)
+    outputs = (run.trajectories(checkpoint, condition),)
+    return Step(f"{checkpoint}, {condition}", run, outputs, made_from, (*before, *rests_on))
 
 
 def base(run: Run) -> Step:

@@ -4,7 +4,7 @@
 """
 
 from mags_kit.config import PROFILES, load_config
-from mags_kit.hardware import plan
+from mags_kit import plan
 from mags_kit.method import fit, memory
 
 CARDS = 16, 24, 48, 80  # GB

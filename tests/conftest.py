@@ -20,7 +20,7 @@ REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "real_photos"
 def smoke_run(tmp_path_factory):
     """A run of the smoke profile with its data made."""
     from mags_kit.data import sets
-    from mags_kit.runs import open_run
+    from mags_kit.run import open_run
 
     run = open_run("smoke", "smoke", root=tmp_path_factory.mktemp("runs"))
     sets.prepare(run)

@@ -21,15 +21,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from timing import fastest
 
-from mags_kit.hardware.random_model import KINDS, save_random
-from mags_kit.method import environment, protocol, rewards, training
+from random_model import KINDS, save_random
+from mags_kit.method import trl_environment as environment, protocol, rewards, training
 from mags_kit.method.curriculum import Stage
-from mags_kit.method.look import Agent, Look
+from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.policy import load_policy
-from mags_kit.method.replies import parse_reply, parts, text_of
+from mags_kit.method.parsing import parse_reply, parts, text_of
 from mags_kit.method.rollout import rollout
-from mags_kit.records import Looked, Outcome, Sample, to_json, trajectory_from
-from mags_kit.runs import open_run
+from mags_kit.records import RegionOutcome, Outcome, Sample, to_json, trajectory_from
+from mags_kit.run import open_run
 
 SHARE, BATCH, GROUP = 50, 16, 4
 MORE = 19
@@ -181,7 +181,7 @@ class Fuzz:
     def __init__(self, given: Given):
         self.given, self.replies, self.slowest, self.kept, self.looped = given, 0, (0.0, 0), [], 0
         self.last = ""  # the reply before, which answers in round 2
-        self.outcomes, self.looked = dict.fromkeys(Outcome, 0), dict.fromkeys(Looked, 0)
+        self.outcomes, self.looked = dict.fromkeys(Outcome, 0), dict.fromkeys(RegionOutcome, 0)
 
     def one(self, text: str) -> tuple[float, float]:
         """A reply in the place of the first and of the second round, read in both ways: µs a character, parts."""
@@ -189,7 +189,7 @@ class Fuzz:
         ids = given.sample(text)
         said = text_of(given.tokenizer, ids)
         seconds = self.time(said)
-        reply, look = parse_reply(said), Look(given.agent, sample)
+        reply, look = parse_reply(said), Episode(given.agent, sample)
         if reply.call:
             look.magnify(**reply.call)
         texts = [said, self.last] if reply.call else [said]
@@ -236,7 +236,7 @@ class Fuzz:
         assert trajectory_from(json.loads(line.encode().decode())) == made
         self.outcomes[Outcome(made.outcome)] += 1
         for region in made.regions:
-            self.looked[Looked(region.outcome)] += 1
+            self.looked[RegionOutcome(region.outcome)] += 1
 
     def loops(self) -> None:
         """What was kept, through the whole of both loops."""

@@ -9,7 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from mags_kit import __main__, compat, runs
+from mags_kit import __main__, compat, run as runs
 from mags_kit.method import processes, protocol
 from mags_kit.records import write_json
 

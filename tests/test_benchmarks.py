@@ -15,7 +15,7 @@ from mags_kit.config import PROFILES
 from mags_kit.data import benchmarks, pictures, sets
 from mags_kit.images import open_image
 from mags_kit.records import read_json
-from mags_kit.runs import open_run
+from mags_kit.run import open_run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from test_records import make_trajectory
 from timing import fastest
 
 from mags_kit.records import Region
-from mags_kit.report.browser import FILTERS, ORDERS, Browser, verdict
+from mags_kit.viz.browser import FILTERS, ORDERS, Browser, verdict
 
 
 def ids(browser):

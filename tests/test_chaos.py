@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mags_kit import chaos
+import chaos
 
 ROOT = Path(__file__).parents[1]
 SHORTEST = ["--profile", "smoke", "--name", "r", "--set", json.dumps(chaos.SHORTEST)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mags_kit.records import read_json
-from mags_kit.report import claims
+from mags_kit.evaluation import claims
 
 ROOT = Path(__file__).parents[1]
 CLAIMS, CONTEXT = claims.read_claims(ROOT / "results" / "claims.yaml")

@@ -11,14 +11,14 @@ from test_records import make_trajectory
 from mags_kit.config import PROFILES, load_config
 from mags_kit.images import open_image
 from mags_kit.method import protocol
-from mags_kit.method.look import Agent
+from mags_kit.method.episode import Agent
 from mags_kit.method.magnifier import draw_view
 from mags_kit.records import Region, read_json, read_samples
-from mags_kit.report import conditions, evidence
-from mags_kit.report.conditions import AGAIN, ANOTHER, BLANKED, BOXES, DIRECT, MAIN, ONE, ORACLE, RANDOM, VOTE
-from mags_kit.report.evaluation import evaluate
-from mags_kit.report.figures import show_trajectory
-from mags_kit.runs import Run
+from mags_kit.evaluation import conditions, evidence
+from mags_kit.evaluation.conditions import AGAIN, ANOTHER, BLANKED, BOXES, DIRECT, MAIN, ONE, ORACLE, RANDOM, VOTE
+from mags_kit.evaluation.evaluate import evaluate
+from mags_kit.viz.figures import show_trajectory
+from mags_kit.run import Run
 
 CALLS = [protocol.tool_call_text([box]) for box in ([120, 120, 320, 320], [480, 440, 680, 760])]
 AT_ONCE = "<think>the red disc shows plus</think><answer>plus</answer>"

@@ -14,8 +14,8 @@ from mags_kit.data.own import read_own
 from mags_kit.images import open_image
 from mags_kit.method import networks
 from mags_kit.records import Sample, read_json, read_samples, sample_from, to_json, write_jsonl
-from mags_kit.runs import open_run
-from mags_kit.tiny import scenes
+from mags_kit.run import open_run
+from mags_kit.data import scenes
 
 
 def test_samples_are_balanced_and_their_images_are_there(tmp_path):

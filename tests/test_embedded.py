@@ -8,9 +8,10 @@ from test_records import of_another_mode
 
 from mags_kit.method import protocol
 from mags_kit.method.policy import model_path
-from mags_kit.tiny import lessons, pretraining, scenes, vision
-from mags_kit.tiny.lessons import PHASES, Lessons
-from mags_kit.tiny.model import build_model, build_processor
+from mags_kit.tiny_base import lessons, pretraining, vision
+from mags_kit.data import scenes
+from mags_kit.tiny_base.lessons import PHASES, Lessons
+from mags_kit.tiny_base.model import build_model, build_processor
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,13 @@ from tiny_qwen import teach
 from mags_kit import __main__, experiments, single
 from mags_kit.config import PROFILES, load_config
 from mags_kit.data import sets
-from mags_kit.hardware import plan
-from mags_kit.hardware.random_model import save_random
+from mags_kit import plan
+from random_model import save_random
 from mags_kit.method import fit
 from mags_kit.method.memory import answering, shape_of
 from mags_kit.records import read_json, read_samples
-from mags_kit.report.conditions import CONDITIONS
-from mags_kit.runs import open_run
+from mags_kit.evaluation.conditions import CONDITIONS
+from mags_kit.run import open_run
 
 ROOT = Path(__file__).parents[1]
 COLAB = ROOT / "notebooks" / "colab.ipynb"
@@ -34,7 +34,7 @@ COLAB = ROOT / "notebooks" / "colab.ipynb"
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """A JSONL of three questions about photos, in a project of its own."""
-    monkeypatch.setattr("mags_kit.runs.PROJECT", tmp_path)
+    monkeypatch.setattr("mags_kit.run.PROJECT", tmp_path)
     monkeypatch.chdir(tmp_path)
     rows = []
     for number in range(3):
@@ -203,5 +203,5 @@ def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monke
     assert "GPU memory at its peak" in said and re.search(r"draft:\s+2\s+regions:\s+\d", said)
     assert re.search(r"figure:.*looks/300-1\.png", said)
     assert sum("image/png" in output.get("data", {}) for output in shown) >= 4
-    for name, moments in (("twenty", ["alone"]), ("short", ["before", "after"])):
-        assert list(read_json(clone / "runs" / name / "metrics.json")["conditions"]) == moments
+    for name, checkpoints in (("twenty", ["alone"]), ("short", ["before", "after"])):
+        assert list(read_json(clone / "runs" / name / "metrics.json")["conditions"]) == checkpoints

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from test_records import make_trajectory
 
-from mags_kit.method.measures import change, grounding
+from mags_kit.method.metrics import change, grounding
 from mags_kit.records import Region
-from mags_kit.report import conditions, evaluation, tables
-from mags_kit.report.statistics import accuracy, paired_difference, seeds_difference
+from mags_kit.evaluation import conditions, evaluate as evaluation, tables
+from mags_kit.evaluation.statistics import accuracy, paired_difference, seeds_difference
 
 
 def batch(answers, drafts=None, name="s"):

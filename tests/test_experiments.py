@@ -6,9 +6,9 @@ from test_evaluation import batch
 from mags_kit import experiments, status
 from mags_kit.config import PROFILES
 from mags_kit.records import read_samples, write_jsonl
-from mags_kit.report.evaluation import MAIN, ONE
-from mags_kit.report.tables import ablation_table
-from mags_kit.runs import open_run
+from mags_kit.evaluation.evaluate import MAIN, ONE
+from mags_kit.evaluation.tables import ablation_table
+from mags_kit.run import open_run
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_what_is_answered_with_each_seed_is_what_the_status_waits_for(smoke_run,
     monkeypatch.setattr(experiments, "seed_branch", lambda run, seed: replace(run, path=run.path / f"seed-{seed}"))
     monkeypatch.setattr(experiments, "load_policy", lambda config, adapter: None)
 
-    def evaluate(run, policy, test, moment, names):
+    def evaluate(run, policy, test, checkpoint, names):
         asked.update((run.path.name, f"after, {name}") for name in names)
 
     monkeypatch.setattr(experiments, "evaluate", evaluate)

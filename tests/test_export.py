@@ -6,9 +6,9 @@ from mags_kit.method.policy import load_policy, model_path
 from mags_kit.method.rollout import prompt_ids
 from mags_kit.records import write_json
 from mags_kit.report import export
-from mags_kit.runs import open_run, reopen
-from mags_kit.tiny import scenes
-from mags_kit.tiny.vision import first_view
+from mags_kit.run import open_run, reopen
+from mags_kit.data import scenes
+from mags_kit.tiny_base.vision import first_view
 
 
 @pytest.fixture(scope="module")

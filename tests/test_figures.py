@@ -8,7 +8,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from mags_kit.records import Region, Sample, Trajectory, View
-from mags_kit.report import charts, figures
+from mags_kit.viz import charts, figures
 
 BAD = "$\\frac{$ <b>$\\href{javascript:alert(1)}{x}$"  # as a formula it can't be parsed
 SAMPLE = Sample("s$x$", "a.png", f"How many {BAD}?", BAD, BAD, boxes=((1, 1, 9, 9),), meta={"chosen": BAD})

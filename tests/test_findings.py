@@ -11,8 +11,9 @@ from test_rescore import make
 
 from mags_kit.config import load_config
 from mags_kit.records import Region, read_json
-from mags_kit.report import charts, findings, tables
-from mags_kit.report.conditions import BLANKED, DIRECT, MAIN, ONE, RANDOM
+from mags_kit.viz import charts
+from mags_kit.evaluation import analysis as findings, tables
+from mags_kit.evaluation.conditions import BLANKED, DIRECT, MAIN, ONE, RANDOM
 
 CONFIG = load_config("smoke", {"grid": "full"})
 

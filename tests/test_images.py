@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from mags_kit import images
 from mags_kit.images import fingerprint, open_image
-from mags_kit.tiny import scenes
+from mags_kit.data import scenes
 
 WHITE, RED, SIZE = (255, 255, 255), (200, 30, 20), (24, 16)
 

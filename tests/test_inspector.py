@@ -11,8 +11,8 @@ from test_records import make_trajectory
 
 from mags_kit.method.protocol import tool_call_text
 from mags_kit.records import Region
-from mags_kit.report import figures, painting
-from mags_kit.report.inspector import Inspector
+from mags_kit.viz import figures, painting
+from mags_kit.viz.inspector import Inspector
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> $\\frac{1}{2}$ </pre> 象 & \"'"
 

@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from test_records import make_trajectory
 
-from mags_kit.report import judge
-from mags_kit.runs import open_run
+from mags_kit.evaluation import judge
+from mags_kit.run import open_run
 
 
 @pytest.fixture

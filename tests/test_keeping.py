@@ -11,8 +11,8 @@ from mags_kit.method.curriculum import Stage
 from mags_kit.method.keeping import Kept
 from mags_kit.method.validation import step_of
 from mags_kit.records import read_trajectories, write_jsonl
-from mags_kit.report import replay
-from mags_kit.runs import open_run
+from mags_kit.viz import replay
+from mags_kit.run import open_run
 
 SAMPLES = tuple(t.sample for t in batch(["3"] * 5))  # s0 to s4
 STAGES = [Stage("stage 1", SAMPLES[:3], 2), Stage("stage 2", SAMPLES, 3)]

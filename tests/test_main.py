@@ -27,7 +27,7 @@ from mags_kit import __main__
     ],
 )
 def test_a_wrong_argument_is_one_sentence(arguments, said, tmp_path, monkeypatch):
-    monkeypatch.setattr("mags_kit.runs.PROJECT", tmp_path)
+    monkeypatch.setattr("mags_kit.run.PROJECT", tmp_path)
     with pytest.raises(SystemExit) as ended:
         __main__.main(arguments)
     text = str(ended.value)

@@ -12,11 +12,11 @@ from torch.utils._pytree import tree_leaves
 
 from mags_kit.config import PROFILES, load_config
 from mags_kit.dials import SIZES
-from mags_kit.hardware.random_model import save_random
+from random_model import save_random
 from mags_kit.method import fit, memory
 from mags_kit.method.policy import load_policy
 from mags_kit.records import read_json
-from mags_kit.runs import open_run
+from mags_kit.run import open_run
 
 GIVEN = {"data": "scenes"}
 LARGE = [name for name, config in PROFILES.items() if config.model != "embedded"]

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from mags_kit.records import Sample, Trajectory, read_json, write_json
-from mags_kit.report import conditions, evaluation, page
-from mags_kit.runs import open_run
+from mags_kit.evaluation import conditions, evaluate as evaluation
+from mags_kit.report import page
+from mags_kit.run import open_run
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 BAD = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -52,14 +53,14 @@ def answers(verdicts: str, family: str = "count") -> list[Trajectory]:
 
 def metrics(before: str, after: str | None, family: str = "count") -> dict:
     """`metrics.json` where two rounds do as the letters say, and one round answers all wrong."""
-    moments = [
+    checkpoints = [
         verdicts
         and {
             name: answers(verdicts if "two" in name else "w" * len(verdicts), family) for name in conditions.CONDITIONS
         }
         for verdicts in (before, after)
     ]
-    return evaluation.metrics(*moments)
+    return evaluation.metrics(*checkpoints)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tiny_benchmarks import TEST_VG, jpeg, photo_server, write_mirror
 from tiny_qwen import teach
 
 from mags_kit import pipeline
-from mags_kit.hardware.random_model import save_random
+from random_model import save_random
 from mags_kit.records import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -58,8 +58,8 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
             if re.search(r"^(figures|charts)\.save\(", cell.source, re.MULTILINE):  # in no loop, under no condition
                 assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
     found = read_json(run / "metrics.json")["conditions"]
-    for moment in ("before", "after"):
-        families = found[moment]["two rounds, super-resolution"]["families"]
+    for checkpoint in ("before", "after"):
+        families = found[checkpoint]["two rounds, super-resolution"]["families"]
         assert {name: family["n"] for name, family in families.items()} == {"VSR": 2, "TallyQA": 6, "GQA": 3}
     assert of_another_mode(run) == []
     report = (run / "report.html").read_text()

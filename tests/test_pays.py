@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from test_worth import moments
+from test_worth import checkpoints
 
-from mags_kit.report import pays
-from mags_kit.report.conditions import BICUBIC, MAIN, ONE
+from mags_kit.evaluation import pays
+from mags_kit.evaluation.conditions import BICUBIC, MAIN, ONE
 
 
 def test_each_row_by_hand():
-    both = moments()
+    both = checkpoints()
     after = {0: both["after"], 1: both["after"] | {MAIN: both["after"][ONE]}}
     found = pays.pays(both["before"], after)
     assert found["RL"]["each"] == pytest.approx([11 / 16, 3 / 8])  # see test_worth: 15 of 16 less 4, and 10 of 16
@@ -30,7 +30,7 @@ def test_drafts_and_verdicts_are_counted_before_and_after():
     def drafting(trajectories, drafts):
         return [replace(t, draft=d, verdict="right") for t, d in zip(trajectories, drafts, strict=True)]
 
-    both = moments()
+    both = checkpoints()
     wrong, good = ["1"] * len(both["before"][MAIN]), ["3"] * len(both["before"][MAIN])
     before = both["before"] | {MAIN: drafting(both["before"][MAIN], wrong)}
     after = {0: both["after"] | {MAIN: drafting(both["after"][MAIN], good)}}
@@ -43,7 +43,7 @@ def test_drafts_and_verdicts_are_counted_before_and_after():
 
 
 def test_rows_that_the_samples_say_nothing_of_are_missing():
-    both = moments()
+    both = checkpoints()
     plain = {name: [replace(t, sample=replace(t.sample, meta={})) for t in ts] for name, ts in both["after"].items()}
     found = pays.pays(plain, {0: plain})
     assert not [name for name in found if "small" in name or "large" in name] and "RL" in found

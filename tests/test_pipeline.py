@@ -12,10 +12,10 @@ import papermill
 import pytest
 from jupyter_client.channels import HBChannel
 
-from mags_kit import kernels, pipeline, runs, status
+from mags_kit import kernels, pipeline, run as runs, status
 from mags_kit.kernels import Kernels
 from mags_kit.report import page
-from mags_kit.runs import open_run
+from mags_kit.run import open_run
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ import pytest
 
 from mags_kit import pipeline
 from mags_kit.config import load_config
-from mags_kit.hardware import plan
+from mags_kit import plan
 from mags_kit.method import fit
 
 GIVEN = {"data": "scenes"}
@@ -23,7 +23,7 @@ HERE = {"gpu": "A card", "memory": 25.4e9, "runs": 1e12, "models": 1e12}
 )
 def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, tmp_path, lacks, said):
     monkeypatch.setattr(plan, "machine", lambda *_: HERE | lacks)
-    monkeypatch.setattr("mags_kit.runs.PROJECT", tmp_path)
+    monkeypatch.setattr("mags_kit.run.PROJECT", tmp_path)
     monkeypatch.setattr("mags_kit.data.benchmarks.check", lambda config: None)  # as if the hub answered
     with pytest.raises(ValueError) as error:
         pipeline.reproduce("paper", "r", GIVEN)

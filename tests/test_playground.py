@@ -7,8 +7,8 @@ from PIL import Image
 
 from mags_kit.method import protocol
 from mags_kit.records import Sample, read_samples
-from mags_kit.report.handling import Handling
-from mags_kit.report.playground import Playground
+from mags_kit.viz.handling import Handling
+from mags_kit.viz.playground import Playground
 
 FIRST = f"<think>the red disc</think><draft>1</draft>{protocol.tool_call_text([(120, 120, 320, 320)])}"
 SECOND = "<rethink>the view shows 2, the draft was wrong</rethink><answer>2</answer>"

@@ -20,8 +20,8 @@ from mags_kit import experiments
 from mags_kit.config import load_config
 from mags_kit.method import curriculum, fit, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
-from mags_kit.report.evaluation import MAIN
-from mags_kit.runs import open_run, reopen
+from mags_kit.evaluation.evaluate import MAIN
+from mags_kit.run import open_run, reopen
 
 SETTINGS = {  # two processes share the second of three groups; in batches of one, padding is the same
     "samples_per_step": 3, "num_generations": 4, "micro_batch": 4, "stage_steps": [1, 2], "batch_size": 1,
@@ -128,8 +128,8 @@ def test_the_main_process_keeps_the_rollouts_of_all(runs):
 
 @pytest.mark.slow
 def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
-    for moment in ("before", "after"):
-        one, two = (read_trajectories(run.trajectories(moment, MAIN)) for run in runs[:2])
+    for checkpoint in ("before", "after"):
+        one, two = (read_trajectories(run.trajectories(checkpoint, MAIN)) for run in runs[:2])
         assert [t.sample.id for t in two] == [t.sample.id for t in one] and len(two) == 3
         assert [t.replies for t in two] == [t.replies for t in one]
 
@@ -137,7 +137,7 @@ def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
 CURATE = """
 import sys
 from pathlib import Path
-from mags_kit import __main__, experiments, runs
+from mags_kit import __main__, experiments, run as runs
 from mags_kit.method import processes
 from mags_kit.records import write_json
 
@@ -169,8 +169,8 @@ def test_one_command_curates_trains_and_evaluates(tmp_path):
     curated = [s.id for s in read_samples(run.samples("curated"))]
     assert len(curated) == 3 and [read_json(tmp_path / f"chosen-{i}.json") for i in (0, 1)] == [curated] * 2
     assert read_json(run.training_log)["stages"] == ["stage 1"]
-    for moment in ("before", "after"):
-        assert len(read_trajectories(run.trajectories(moment, MAIN))) == 3
+    for checkpoint in ("before", "after"):
+        assert len(read_trajectories(run.trajectories(checkpoint, MAIN))) == 3
     states = [run.stage("stage 1") / "checkpoint-1" / f"rng_state_{i}.pth" for i in (0, 1)]
     first, second = (torch.load(path, weights_only=False)["cpu"] for path in states)
     assert not torch.equal(first, second)  # each process goes on with its own after a resumption

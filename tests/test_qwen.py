@@ -10,14 +10,14 @@ from PIL import Image
 from tiny_qwen import as_published
 
 from mags_kit.data import sets
-from mags_kit.hardware.random_model import KINDS, save_random
+from random_model import KINDS, save_random
 from mags_kit.method import curriculum, families, policy, protocol, training
-from mags_kit.method.look import Agent, Look
+from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import TOOLS, prompt_ids, rollout, suffix_ids
 from mags_kit.records import Sample, read_json, read_samples
-from mags_kit.runs import open_run
+from mags_kit.run import open_run
 
 FRAME_WORDS = {"pixels": "in pixels of the image", "thousand": "in thousandths"}
 SIZES = {  # what differs from `paper`: the model, the data, sizes
@@ -102,7 +102,7 @@ def test_a_mark_that_the_tower_sees_is_cut_from_the_right_source_pixels(tiny, ru
     image.save(tmp_path / "mark.png")
     config = replace(run.config, first_view_pixels=640 * 28 * 28 // 2)
     agent = Agent(tiny, Magnifier(network, 112 * 112, tiny.factor, 0.0), config, tmp_path)
-    look = Look(agent, Sample("1", "mark.png", "Where is it?", "here"))
+    look = Episode(agent, Sample("1", "mark.png", "Where is it?", "here"))
     content = look.prompt()
     [seen] = tower_images(tiny, content)
     height, width = seen.shape[:2]
@@ -297,7 +297,7 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(run):
         prompt, completion = (
             batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in ("prompt", "completion")
         )
-        look = Look(Agent.of(run, made), samples[row["sample"]])
+        look = Episode(Agent.of(run, made), samples[row["sample"]])
         assert prompt_ids(made, look.prompt()) == prompt
         assert prompt.count(image) * made.factor**2 == look.first_view.size[0] * look.first_view.size[1]
         first = completion[: completion.index(end) + 1] if end in completion else completion

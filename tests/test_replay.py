@@ -9,7 +9,7 @@ from test_inspector import HOSTILE, Read
 from test_records import make_trajectory
 
 from mags_kit.records import Region, write_jsonl
-from mags_kit.report import replay
+from mags_kit.viz import replay
 
 
 def looks_of(name, answers, first=0):

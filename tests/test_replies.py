@@ -12,8 +12,8 @@ from timing import fastest
 
 from mags_kit import records
 from mags_kit.method import protocol, rewards
-from mags_kit.method.look import Agent, Look
-from mags_kit.method.replies import message, parse_reply, parts, text_of
+from mags_kit.method.episode import Agent, Episode
+from mags_kit.method.parsing import message, parse_reply, parts, text_of
 
 CALL = protocol.tool_call_text([(1, 2, 3, 4)])
 REGIONS = {"regions": [[1, 2, 3, 4]]}
@@ -235,7 +235,7 @@ def test_what_real_models_write_is_read_as_what_it_means(text, frame):
 @pytest.mark.parametrize("text", FORMS)
 def test_a_look_counts_the_form_of_its_call(text, policy, smoke_run, tmp_path):
     Image.new("RGB", (1000, 500)).save(tmp_path / "a.png")
-    look = Look(replace(Agent.of(smoke_run, policy), folder=tmp_path), replace(make_trajectory().sample, image="a.png"))
+    look = Episode(replace(Agent.of(smoke_run, policy), folder=tmp_path), replace(make_trajectory().sample, image="a.png"))
     assert len(look.magnify(**parse_reply(text).call)) == 1
     assert [(r.box, r.outcome) for r in look.trajectory([text], [9]).regions] == [((100, 100, 300, 200), FORMS[text])]
 

@@ -13,11 +13,11 @@ from mags_kit.__main__ import main
 from mags_kit.config import load_config
 from mags_kit.method.protocol import ANSWER, DRAFT, part, tool_call_text
 from mags_kit.records import Region, Sample, Trajectory, View, read_json, trajectory_from, write_json, write_jsonl
-from mags_kit.report import claims, compare, evidence
-from mags_kit.report.conditions import ANOTHER, BLANKED, MAIN, ONE, ORACLE, RANDOM, VOTE, majority
-from mags_kit.report.evaluation import metrics, scored
-from mags_kit.report.findings import findings
-from mags_kit.runs import Run
+from mags_kit.evaluation import claims, compare, evidence
+from mags_kit.evaluation.conditions import ANOTHER, BLANKED, MAIN, ONE, ORACLE, RANDOM, VOTE, majority
+from mags_kit.evaluation.evaluate import metrics, scored
+from mags_kit.evaluation.analysis import findings
+from mags_kit.run import Run
 
 ROOT = Path(__file__).parents[1]
 TRUTHS = ["1", "2", "3", "4"] * 6
@@ -51,13 +51,13 @@ def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
     write_jsonl(run.samples("test"), [sample(i) for i in range(24)])
     run.best.mkdir(parents=True)
     run.best.joinpath("adapter_model.safetensors").write_bytes(b"adapter %d" % seed)
-    moments = {}
-    for moment in ("before", "after"):
-        good = {ONE: 4, MAIN: 5 if moment == "after" else 4, BLANKED: 4, RANDOM: 3, ANOTHER: 3}
+    checkpoints = {}
+    for checkpoint in ("before", "after"):
+        good = {ONE: 4, MAIN: 5 if checkpoint == "after" else 4, BLANKED: 4, RANDOM: 3, ANOTHER: 3}
         names = good if grid else (ONE, MAIN)
         results = {
             name: [
-                answered(i, (i % good[name] > 0) == (name == MAIN and moment == "after"), 1 + (name != ONE))
+                answered(i, (i % good[name] > 0) == (name == MAIN and checkpoint == "after"), 1 + (name != ONE))
                 for i in range(24)
             ]
             for name in names
@@ -66,13 +66,13 @@ def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
             results[ORACLE] = [t for t in results[MAIN] if t.sample.boxes]
             results[VOTE] = [majority([t, t, t]) for t in results[ONE]]
         for name, trajectories in results.items():
-            path = run.trajectories(moment, name)
+            path = run.trajectories(checkpoint, name)
             results[name] = [scored(t, run.config) for t in trajectories]
             write_jsonl(path, results[name])
-            evidence.note(run, moment, name)
-        moments[moment] = results
-    write_json(run.metrics, metrics(moments["before"], moments["after"]))
-    write_json(run.path / "findings.json", findings(moments, run.config))
+            evidence.note(run, checkpoint, name)
+        checkpoints[checkpoint] = results
+    write_json(run.metrics, metrics(checkpoints["before"], checkpoints["after"]))
+    write_json(run.path / "findings.json", findings(checkpoints, run.config))
     return run
 
 
@@ -84,7 +84,7 @@ def run(tmp_path):
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
     """`command("check", "--name", "r")`: what it prints, and its exit status."""
-    monkeypatch.setattr("mags_kit.runs.PROJECT", tmp_path)
+    monkeypatch.setattr("mags_kit.run.PROJECT", tmp_path)
 
     def do(*arguments) -> tuple[str, int]:
         status = 0

@@ -6,7 +6,7 @@ from test_records import make_trajectory
 
 from mags_kit.config import WEIGHTS
 from mags_kit.method import protocol, rewards
-from mags_kit.method.replies import parse_reply
+from mags_kit.method.parsing import parse_reply
 from mags_kit.records import Region, View
 
 

@@ -10,14 +10,14 @@ from PIL import Image
 from mags_kit.config import load_config
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image
-from mags_kit.method import look as looks
+from mags_kit.method import episode as looks
 from mags_kit.method import protocol, rewards
 from mags_kit.method import rollout as rollouts
-from mags_kit.method.look import Agent, Look
+from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.rollout import rollout
 from mags_kit.records import read_samples, read_trajectories, write_jsonl
-from mags_kit.runs import Run
+from mags_kit.run import Run
 
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
 FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
@@ -103,7 +103,7 @@ def test_a_disk_that_is_full_is_no_bug_and_no_reply_of_the_tool(scripted, go, mo
     monkeypatch.setattr(Magnifier, "view", full)
     with pytest.raises(OSError, match="^.Errno 28. No space left on device: 'a/view.png'$"):
         go(scripted([[FIRST], [SECOND]]))
-    look = Look(Agent.of(smoke_run, scripted([]), "bicubic"), samples[0])
+    look = Episode(Agent.of(smoke_run, scripted([]), "bicubic"), samples[0])
     with pytest.raises(OSError):
         look.magnify([[120, 120, 320, 320]])  # which TRL's tool loop makes a text of
     with pytest.raises(OSError, match="No space left"):
@@ -119,7 +119,7 @@ def test_a_missing_image_is_a_bug_that_names_the_sample(scripted, smoke_run, sam
 def test_trajectories_are_enough_to_redraw(scripted, go, smoke_run, tmp_path):
     import matplotlib.pyplot as plt
 
-    from mags_kit.report import figures
+    from mags_kit.viz import figures
 
     write_jsonl(tmp_path / "t.jsonl", go(scripted([[FIRST], [SECOND]])))
     figure = figures.show_trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.data)
@@ -163,31 +163,31 @@ def test_looks_at_a_time_share_an_image_that_is_read_anew_when_it_changed(smoke_
     Image.new("RGB", (64, 64), "red").save(path)
     agent = replace(Agent.of(smoke_run, policy, "bicubic"), folder=tmp_path)
     sample = replace(read_samples(smoke_run.samples("test"))[0], image="a.png", boxes=())
-    one, two = Look(agent, sample), Look(agent, sample)
+    one, two = Episode(agent, sample), Episode(agent, sample)
     assert one.image is two.image and one.first_view is two.first_view
     smaller = replace(agent, config=replace(agent.config, first_view_pixels=32 * 32))
-    assert Look(smaller, sample).first_view.size != one.first_view.size
+    assert Episode(smaller, sample).first_view.size != one.first_view.size
     Image.new("RGB", (64, 64), "blue").save(path)
     os.utime(path, ns=(1, 1))
-    assert Look(agent, sample).image.getpixel((0, 0)) == (0, 0, 255) and one.image.getpixel((0, 0)) == (255, 0, 0)
+    assert Episode(agent, sample).image.getpixel((0, 0)) == (0, 0, 255) and one.image.getpixel((0, 0)) == (255, 0, 0)
     path.unlink()
     with pytest.raises(RuntimeError, match="reading its image failed with ValueError: .*no such image"):
-        Look(agent, sample)
+        Episode(agent, sample)
 
 
 def test_a_later_look_decodes_an_image_only_to_cut_from_it(smoke_run, policy, samples, tmp_path, monkeypatch):
     agent, sample = replace(Agent.of(smoke_run, policy, "bicubic"), folder=tmp_path), replace(samples[0], image="a.jpg")
     shutil.copy(smoke_run.data / samples[0].image, tmp_path / "a.jpg")  # which no other test looks at
-    first = Look(agent, sample)
+    first = Episode(agent, sample)
     view, size, made = first.first_view.tobytes(), first.size, first.magnify([[200, 200, 400, 400]])
     del first
     opened = []
     monkeypatch.setattr(looks, "open_image", lambda path: opened.append(path) or open_image(path))
-    later = Look(agent, sample)
+    later = Episode(agent, sample)
     assert later.first_view.tobytes() == view and later.size == size and not opened
     assert later.magnify([[200, 200, 400, 400]]) == made and len(opened) == 1
     looks.FIRST_VIEWS.forget()
-    assert Look(agent, replace(sample, id="another")).first_view.tobytes() == view and len(opened) == 1  # one at a time
+    assert Episode(agent, replace(sample, id="another")).first_view.tobytes() == view and len(opened) == 1  # one at a time
 
 
 def test_a_greedy_second_round_that_was_there_is_not_written_again(smoke_run, policy, samples):

@@ -3,7 +3,7 @@ import pytest
 from mags_kit.branches import branch
 from mags_kit.config import PROFILES
 from mags_kit.records import read_json, write_json
-from mags_kit.runs import open_run, reopen
+from mags_kit.run import open_run, reopen
 
 
 def test_settings_never_mix_in_a_run_folder(tmp_path):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mags_kit.data.sets import scene_samples
-from mags_kit.tiny import drawing, scenes, vision
-from mags_kit.tiny.scenes import ANSWERS, FAMILIES, make_scene
+from mags_kit.data import drawing, scenes
+from mags_kit.tiny_base import vision
+from mags_kit.data.scenes import ANSWERS, FAMILIES, make_scene
 
 
 def test_a_seed_is_a_scene():

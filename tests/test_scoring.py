@@ -9,7 +9,7 @@ from test_records import make_trajectory
 from timing import fastest
 
 from mags_kit.data.own import read_own
-from mags_kit.method import measures, readings, rewards, scoring
+from mags_kit.method import metrics as measures, readings, rewards, scoring
 
 VSR = [  # truths are yes or no
     ("yes", "yes"), ("Yes.", "yes"), ("True", "yes"), ("TRUE!", "yes"), ("correct", "yes"), ("Right.", "yes"),

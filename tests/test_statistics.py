@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from test_evaluation import batch
 
-from mags_kit.report import statistics as s
+from mags_kit.evaluation import statistics as s
 
 ALONE = np.arange(1000)
 

@@ -11,9 +11,9 @@ import pytest
 from mags_kit import pipeline, status, steps
 from mags_kit.config import Config
 from mags_kit.records import read_json, write_json, write_text
-from mags_kit.report import conditions
-from mags_kit.report.conditions import ANOTHER, MAIN, ONE, RANDOM, VOTE
-from mags_kit.runs import Run, open_run, reopen
+from mags_kit.evaluation import conditions
+from mags_kit.evaluation.conditions import ANOTHER, MAIN, ONE, RANDOM, VOTE
+from mags_kit.run import Run, open_run, reopen
 from mags_kit.steps import State
 
 ROOT = Path(__file__).parents[1]

@@ -9,14 +9,14 @@ from PIL import Image
 from test_records import of_another_mode
 
 from mags_kit.dials import DIALS, VLLM_DIALS
-from mags_kit.method import alarms, curriculum, environment, rewards, training
-from mags_kit.method.look import Agent, Look
-from mags_kit.method.measures import mixed_groups
+from mags_kit.method import alarms, curriculum, trl_environment as environment, rewards, training
+from mags_kit.method.episode import Agent, Episode
+from mags_kit.method.metrics import mixed_groups
 from mags_kit.method.policy import load_policy
-from mags_kit.method.replies import parse_reply, text_of
+from mags_kit.method.parsing import parse_reply, text_of
 from mags_kit.method.rollout import prompt_ids, suffix_ids
 from mags_kit.records import read_json, read_samples, read_trajectories
-from mags_kit.runs import open_run
+from mags_kit.run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run)
     masks = ("prompt", "completion")
     for i, row in enumerate(rows):
         prompt, completion = (batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in masks)
-        look = Look(Agent.of(smoke_run, policy), trainer.environments[i].samples[row["sample"]])
+        look = Episode(Agent.of(smoke_run, policy), trainer.environments[i].samples[row["sample"]])
         assert prompt_ids(policy, look.prompt()) == prompt
         first = completion[: completion.index(end) + 1] if end in completion else completion
         call = parse_reply(text_of(policy.processor.tokenizer, first)).call

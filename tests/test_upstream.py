@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from mags_kit import compat
-from mags_kit.method import alarms, environment, protocol, training
+from mags_kit.method import alarms, trl_environment as environment, protocol, training
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.families import FAMILIES
 from mags_kit.method.policy import load_policy
-from mags_kit.method.replies import text_of
+from mags_kit.method.parsing import text_of
 from mags_kit.records import read_samples
 from mags_kit.report import page
 from mags_kit.status import NOTEBOOKS

@@ -7,10 +7,11 @@ import matplotlib.pyplot as plt
 import pytest
 from test_records import make_trajectory
 
-from mags_kit.method.measures import verdicts
-from mags_kit.report import figures, findings, worth
-from mags_kit.report.conditions import BICUBIC, MAIN, ONE, PLAIN
-from mags_kit.tiny import drawing, scenes
+from mags_kit.method.metrics import verdicts
+from mags_kit.viz import figures, worth
+from mags_kit.evaluation import analysis as findings
+from mags_kit.evaluation.conditions import BICUBIC, MAIN, ONE, PLAIN
+from mags_kit.data import drawing, scenes
 
 CLASSES = list(product(drawing.QUALITIES, scenes.SIZES, scenes.DENSITIES))
 
@@ -29,7 +30,7 @@ def answering(right) -> list:
     return made
 
 
-def moments():
+def checkpoints():
     glass = {"sharp": 4, "soft": 2, "poor": 1}
     before = {name: answering(lambda *_: 1) for name in (ONE, PLAIN, BICUBIC, MAIN)}
     after = before | {
@@ -41,7 +42,7 @@ def moments():
 
 
 def test_each_part_is_measured_where_it_should_matter():
-    found = findings.worth(moments())
+    found = findings.worth(checkpoints())
     glass = {quality: row["difference"]["difference"] for quality, row in found["glass"].items()}
     assert glass == pytest.approx({"sharp": -1 / 8, "soft": 3 / 8, "poor": 5 / 8})  # 3.5 of 4, less 4, 2 and 1
     assert found["glass"]["soft"]["difference"]["n"] == 8  # small ones only: two densities of four
@@ -57,7 +58,7 @@ def test_it_is_not_measured_where_samples_do_not_say():
 
 
 def test_it_is_shown_as_a_table_and_a_picture():
-    found = findings.worth(moments())
+    found = findings.worth(checkpoints())
     table = worth.worth_table(found)
     assert table.shape == (3 + 2 + 2, 4)
     assert table.loc[("second round", "small"), "difference, points"].startswith("+62.5 (")

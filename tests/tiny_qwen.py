@@ -4,7 +4,7 @@ import torch
 
 from mags_kit.config import load_config
 from mags_kit.method import protocol
-from mags_kit.method.look import Agent, Look
+from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import prompt_ids, suffix_ids
@@ -41,7 +41,7 @@ def teach(folder, image, steps: int = 100):
     policy = load_policy(config)
     tokenizer, model = policy.processor.tokenizer, policy.model
     agent = Agent(policy, Magnifier("bicubic", 64 * 64, policy.factor), config, image.parent)
-    look = Look(agent, Sample("1", image.name, "How many dots?", "2"))
+    look = Episode(agent, Sample("1", image.name, "How many dots?", "2"))
     content = look.prompt()
     box = protocol.to_model((10, 8, 40, 44), policy.frame, look.first_view.size, look.image.size)
     views = look.magnify([box])

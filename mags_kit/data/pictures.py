@@ -54,7 +54,7 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple[Pa
 
     Each is looked for in the cache, in `mirror/images` by file name, and then at its addresses, several at a time.
     What is found is decoded whole before it counts, and what is fetched is kept in the cache; where that is full, an
-    OSError ends it: which rows were left out would depend on the moment.
+    OSError ends it: which rows were left out would depend on the checkpoint.
     """
     shelf = {path.name: path for path in Path(mirror, "images").rglob("*") if path.is_file()} if mirror else {}
     wanted = list({picture.name: picture for picture in pictures}.values())
@@ -74,7 +74,7 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple[Pa
             else:
                 found[name] = result
     silent = [host for host, times in failures.items() if times >= hub.GIVE_UP]
-    if silent and found:  # which rows were left out would depend on the moment
+    if silent and found:  # which rows were left out would depend on the checkpoint
         raise ValueError(
             f"{', '.join(silent)} stopped answering; {len(found)} of {len(wanted)} pictures are kept in {hub.cache()}, "
             "and the same command goes on when it answers again; or set a mirror"

@@ -9,8 +9,8 @@ from mags_kit import steps
 from mags_kit.data import benchmarks
 from mags_kit.data.own import read_own
 from mags_kit.records import Sample, read_samples, write_bytes, write_jsonl
-from mags_kit.runs import Run
-from mags_kit.tiny import drawing, scenes
+from mags_kit.run import Run
+from mags_kit.data import drawing, scenes
 
 
 def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) -> list[Sample]:

@@ -7,7 +7,7 @@ from mags_kit.config import Config
 from mags_kit.method import processes
 from mags_kit.method.families import Family
 from mags_kit.records import write_json
-from mags_kit.runs import mend_modes
+from mags_kit.run import mend_modes
 
 # Where transformers 4.52 and later have the parts of a model, by the names that adapters saved before it have.
 MOVED = {r"^model\.(layers|embed_tokens|norm)\.": r"model.language_model.\1.", r"^visual\.": "model.visual."}

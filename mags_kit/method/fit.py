@@ -10,7 +10,7 @@ from mags_kit.dials import AUTO, SIZES
 from mags_kit.method import processes
 from mags_kit.method.memory import GB, answering, by_part, peak, shape_of
 from mags_kit.records import read_json, write_json
-from mags_kit.runs import Run
+from mags_kit.run import Run
 
 CARD = 24 * GB  # reckoned with where there is no GPU
 ROWS = (128, 96, 64, 48, 32, 24, 16, 8, 4, 2, 1)  # trajectories at once, at most: beyond, a GPU gains little

@@ -6,7 +6,7 @@ from mags_kit.method import processes, rewards
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.validation import step_of
 from mags_kit.records import Trajectory, read_trajectories, to_json, write_text
-from mags_kit.runs import Run
+from mags_kit.run import Run
 
 
 class Kept:

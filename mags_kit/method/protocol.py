@@ -7,7 +7,7 @@ the original image.
 import math
 import re
 
-from mags_kit.records import Looked, Region, area
+from mags_kit.records import RegionOutcome, Region, area
 
 THINK, DRAFT, RETHINK, VERDICT, ANSWER = TAGS = "think", "draft", "rethink", "verdict", "answer"  # a reply's parts
 RIGHT, WRONG = VERDICTS = "right", "wrong"  # what round 2 can say of the draft
@@ -27,7 +27,7 @@ def magnify(regions: list) -> list[dict] | str:
     Returns:
         The magnified regions.
     """
-    raise NotImplementedError("this declares the tool to a policy; `look.Look.magnify` does what it says")
+    raise NotImplementedError("this declares the tool to a policy; `look.Episode.magnify` does what it says")
 
 
 TOOL = magnify.__name__
@@ -149,7 +149,7 @@ def _scale(frame, view, source) -> tuple[float, float]:
 def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int = 8) -> list[Region]:
     """What a policy wrote for `regions` -> regions in source pixels, each with what became of it. Never raises.
 
-    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.Looked`. What real
+    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.RegionOutcome`. What real
     models write instead of [x0, y0, x1, y1] is read as what it means, and what is not wrong with the region otherwise
     has an outcome that says so.
     """
@@ -161,37 +161,37 @@ def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int 
     for item in raw[:32]:
         box, form = _as_box(item)
         if box is None:
-            regions.append(Region((0, 0, 0, 0), Looked.NOT_A_BOX))
+            regions.append(Region((0, 0, 0, 0), RegionOutcome.NOT_A_BOX))
             continue
-        if form == Looked.SHARES:
+        if form == RegionOutcome.SHARES:
             box = [v * side for v, side in zip(box, (*source, *source), strict=True)]
         else:
             box = to_source(box, frame, view, source)
         region = _settle(box, source, min_side)
-        region = Region(region.box, form) if region.outcome == Looked.OK else region
+        region = Region(region.box, form) if region.outcome == RegionOutcome.OK else region
         usable = [r.box for r in regions if r.usable]
         if region.usable and region.box in usable:
-            region = Region(region.box, Looked.DUPLICATE)
+            region = Region(region.box, RegionOutcome.DUPLICATE)
         elif region.usable and len(usable) >= max_regions:
-            region = Region(region.box, Looked.SURPLUS)
+            region = Region(region.box, RegionOutcome.SURPLUS)
         regions.append(region)
     return regions
 
 
 def _as_box(item) -> tuple[list | None, str]:
     """Four numbers, and the form that they were written in; None where it is no box."""
-    form = Looked.OK
+    form = RegionOutcome.OK
     if isinstance(item, dict) and "bbox_2d" in item:
-        item, form = item["bbox_2d"], Looked.LABELLED
+        item, form = item["bbox_2d"], RegionOutcome.LABELLED
     if not (isinstance(item, (list, tuple)) and len(item) == 4):
         return None, form
     if any(isinstance(v, str) for v in item):
         item = [float(v) if isinstance(v, str) and re.fullmatch(NUMBER, v.strip()) else v for v in item]
-        form = Looked.AS_TEXT
+        form = RegionOutcome.AS_TEXT
     if not all(_is_number(v) for v in item):
         return None, form
     if all(0 <= v <= 1 for v in item) and any(v % 1 for v in item):  # [0, 0, 1, 1] are pixels or thousandths
-        form = Looked.SHARES
+        form = RegionOutcome.SHARES
     return list(item), form
 
 
@@ -202,13 +202,13 @@ def _is_number(value) -> bool:
 def _settle(box, source, min_side) -> Region:
     (x0, y0, x1, y1), (width, height) = box, source
     if x1 <= x0 or y1 <= y0:
-        return Region(tuple(round(v) for v in box), Looked.REVERSED)
+        return Region(tuple(round(v) for v in box), RegionOutcome.REVERSED)
     cut = (max(0, math.floor(x0)), max(0, math.floor(y0)), min(width, math.ceil(x1)), min(height, math.ceil(y1)))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        return Region(tuple(round(v) for v in box), Looked.OUTSIDE)
+        return Region(tuple(round(v) for v in box), RegionOutcome.OUTSIDE)
     if area(cut) > 0.9 * width * height:
-        return Region(cut, Looked.WHOLE)
+        return Region(cut, RegionOutcome.WHOLE)
     if min(cut[2] - cut[0], cut[3] - cut[1]) < min_side:
-        return Region(cut, Looked.TINY)
+        return Region(cut, RegionOutcome.TINY)
     reached_over = x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1
-    return Region(cut, Looked.CLIPPED if reached_over else Looked.OK)
+    return Region(cut, RegionOutcome.CLIPPED if reached_over else RegionOutcome.OK)

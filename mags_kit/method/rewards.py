@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG
-from mags_kit.method.replies import CALLING, Part, parts
+from mags_kit.method.parsing import CALLING, Part, parts
 from mags_kit.method.scoring import fits
-from mags_kit.records import Looked, Outcome, Trajectory, area, blame
+from mags_kit.records import RegionOutcome, Outcome, Trajectory, area, blame
 
 
 def answer(t: Trajectory) -> float:
@@ -45,7 +45,7 @@ def regions(t: Trajectory) -> float:
     One good region and one duplicate give 0.5, no region gives 0; so does one of 300x300 pixels seen as 128x128.
     """
     looks = zip([r for r in t.regions if r.usable], t.views, strict=False)
-    good = [r.outcome == Looked.OK and 4 * math.prod(v.size) >= area(v.box) for r, v in looks]
+    good = [r.outcome == RegionOutcome.OK and 4 * math.prod(v.size) >= area(v.box) for r, v in looks]
     return sum(good) / len(t.regions) if t.regions else 0.0
 
 

@@ -3,9 +3,9 @@
 from tqdm import tqdm
 
 from mags_kit.method import processes, protocol
-from mags_kit.method.look import Agent, Look
+from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.policy import Policy
-from mags_kit.method.replies import parse_reply, text_of
+from mags_kit.method.parsing import parse_reply, text_of
 from mags_kit.records import Box, Sample, Trajectory
 
 TOOLS = [protocol.magnify]  # what a chat template is shown as tools; the compact one leaves it out
@@ -14,13 +14,13 @@ TOOLS = [protocol.magnify]  # what a chat template is shown as tools; the compac
 def rollout(
     agent: Agent, samples: list[Sample], *, rounds: int = 2, temperature: float = 0.0, condition: str = "",
     regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, second_replies: dict | None = None,
-    look=Look, progress: bool = True,
+    look=Episode, progress: bool = True,
 ) -> list[Trajectory]:  # fmt: skip
     """One trajectory per sample, in order. `regions` (source pixels) forces the choice of round 1, to measure with.
 
     `firsts` are replies of round 1 that are there already (see `first_replies`). `second_replies` holds what the same
     policy wrote in greedy second rounds before, by all that the batch was shown: it is not written again, and what is
-    new is added. `look` makes a Look of (agent, sample, rounds), for one that asks or shows something else.
+    new is added. `look` makes a Episode of (agent, sample, rounds), for one that asks or shows something else.
 
     Sampling at a temperature above 0 uses torch's global random state: seed it for repeatable trajectories. Several
     processes deal the samples out among them, and each gets all trajectories.
@@ -42,7 +42,7 @@ def first_replies(agent: Agent, samples: list[Sample], condition: str = "", prog
     """Round 1 of two alone, greedy: token ids for each sample. No magnifier changes it, so several can share it."""
 
     def replied(batch: list[Sample]) -> list[list[int]]:
-        prompts, images = _asked(agent.policy, [Look(agent, sample) for sample in batch])
+        prompts, images = _asked(agent.policy, [Episode(agent, sample) for sample in batch])
         return agent.policy.generate(prompts, images, agent.config.round_tokens)
 
     return _in_batches(samples, agent.config.batch_size, replied, condition or "round 1", progress)
@@ -62,7 +62,7 @@ def _in_batches(rows: list, size: int, work, what: str, progress: bool) -> list:
     return processes.dealt(rows, share)
 
 
-def _asked(policy: Policy, looks: list[Look]) -> tuple[list[list[int]], list[list]]:
+def _asked(policy: Policy, looks: list[Episode]) -> tuple[list[list[int]], list[list]]:
     """The prompts of round 1 as token ids, and the images of each."""
     contents = [look.prompt() for look in looks]
     images = [[part["image"] for part in content if part["type"] == "image"] for content in contents]
@@ -86,7 +86,7 @@ def alike(content: list[dict] | str) -> tuple:
 
 def _replies(
     policy: Policy,
-    looks: list[Look],
+    looks: list[Episode],
     temperature: float,
     forced: list | None,
     given: list | None,
@@ -132,7 +132,7 @@ def _all_of(prompts: list[list[int]], images: list[list]) -> bytes:
     return of.digest()
 
 
-def _record(look: Look, replies: list[list[int]], condition: str) -> Trajectory:
+def _record(look: Episode, replies: list[list[int]], condition: str) -> Trajectory:
     return look.trajectory([*map(look.agent.policy.text, replies)], [*map(len, replies)], condition)
 
 
@@ -173,13 +173,13 @@ def suffix_ids(policy: Policy, results: list) -> list[int]:
     return list(after[end:])
 
 
-def answered(policy: Policy, look: Look, reply: list[int]) -> list[dict] | str | None:
+def answered(policy: Policy, look: Episode, reply: list[int]) -> list[dict] | str | None:
     """What the magnifier answers to the tool call of a reply of round 1; None where it has none."""
     call = parse_reply(text_of(policy.processor.tokenizer, reply)).call
     return None if call is None else look.magnify(**call)
 
 
-def force(policy: Policy, look: Look, reply: list[int], boxes: list[Box]) -> list[int]:
+def force(policy: Policy, look: Episode, reply: list[int], boxes: list[Box]) -> list[int]:
     """Round 1 with other regions: what stands before its tool call stays the policy's."""
     tokenizer = policy.processor.tokenizer
     own = text_of(tokenizer, reply).split(protocol.CALL[0])[0]

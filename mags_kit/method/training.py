@@ -17,14 +17,14 @@ from mags_kit.dials import DIALS, VLLM_DIALS
 from mags_kit.method import alarms, fit, processes
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
-from mags_kit.method.environment import Environment, reward_functions, trainer_class
+from mags_kit.method.trl_environment import Environment, reward_functions, trainer_class
 from mags_kit.method.keeping import Kept
-from mags_kit.method.look import Agent
+from mags_kit.method.episode import Agent
 from mags_kit.method.policy import Policy, load_policy, precision
 from mags_kit.method.validation import Validation
 from mags_kit.method.visits import SolveRates
 from mags_kit.records import Sample, read_json, write_json
-from mags_kit.runs import Run
+from mags_kit.run import Run
 
 
 def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:

@@ -9,11 +9,11 @@ from mags_kit import compat
 from mags_kit.method import alarms, processes, rewards
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
-from mags_kit.method.look import Agent
-from mags_kit.method.measures import behaviour
+from mags_kit.method.episode import Agent
+from mags_kit.method.metrics import step_metrics
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
-from mags_kit.runs import Run, mend_modes
+from mags_kit.run import Run, mend_modes
 
 REPLAYED = 30  # of the validation samples, how many have their trajectories stored at every look
 
@@ -49,7 +49,7 @@ class Validation(compat.transformers().TrainerCallback):
         self._store(step, trajectories[:REPLAYED])
         accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
-        seen = {"accuracy": accuracy, "samples": len(trajectories), **behaviour(trajectories)}
+        seen = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
         self.rows.append({"step": self.offset + step, **seen})
         if accuracy > best:
             save_adapter(self.agent.policy, self.run.best, note=self.rows[-1])

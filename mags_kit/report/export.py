@@ -12,8 +12,8 @@ from PIL import Image
 from mags_kit.config import Config
 from mags_kit.method.policy import check_stored, load_policy, model_path, save_processor
 from mags_kit.records import read_json, write_bytes, write_text
-from mags_kit.report.evaluation import MAIN, ONE
-from mags_kit.runs import PROJECT, Run, mend_modes
+from mags_kit.evaluation.evaluate import MAIN, ONE
+from mags_kit.run import PROJECT, Run, mend_modes
 
 WIDTH = 900  # pixels, at most, of a picture in a published notebook
 
@@ -98,9 +98,9 @@ def _measured(run: Run) -> str:
     if not run.metrics.exists():
         return "Nothing yet: the run was not evaluated."
     rows = [
-        f"- {name}, {moment} RL: {100 * r['accuracy']:.1f}% right ({100 * r['low']:.1f} to {100 * r['high']:.1f}), "
+        f"- {name}, {checkpoint} RL: {100 * r['accuracy']:.1f}% right ({100 * r['low']:.1f} to {100 * r['high']:.1f}), "
         f"n = {r['n']}"
-        for moment, results in read_json(run.metrics)["conditions"].items()
+        for checkpoint, results in read_json(run.metrics)["conditions"].items()
         for name, r in results.items()
         if name in (ONE, MAIN)
     ]

@@ -9,9 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from mags_kit.records import read_json, write_text
-from mags_kit.report import tables
-from mags_kit.report.evaluation import MAIN, ONE
-from mags_kit.runs import Run
+from mags_kit.evaluation import tables
+from mags_kit.evaluation.evaluate import MAIN, ONE
+from mags_kit.run import Run
 
 HERE = Path(__file__).parent
 LARGE = 10  # MB; what many mail servers refuse

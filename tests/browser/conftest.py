@@ -30,7 +30,7 @@ def browser_type_launch_args(browser_type_launch_args):
 def seen_run(smoke_run, policy):
     """The smoke run with trajectories at two stages, one of which is hostile."""
     from mags_kit.records import read_samples, write_jsonl
-    from mags_kit.report.evaluation import MAIN, evaluate
+    from mags_kit.evaluation.evaluate import MAIN, evaluate
 
     samples = read_samples(smoke_run.samples("test"))
     made = evaluate(smoke_run, policy, samples, "before", (MAIN,))[MAIN]
@@ -70,7 +70,7 @@ def served(command: list[str], url: str, log: Path):
 def voila(seen_run, tmp_path_factory):
     """Its address: what `make inspect` serves."""
     folder, port = tmp_path_factory.mktemp("voila"), free_port()
-    code = "import sys; from mags_kit import serve; from mags_kit.runs import reopen; "
+    code = "import sys; from mags_kit import serve; from mags_kit.run import reopen; "
     code += "serve.serve(reopen(sys.argv[1], sys.argv[2]), int(sys.argv[3]))"
     command = ["-c", code, seen_run.path.name, str(seen_run.path.parent.absolute()), str(port)]
     url = f"http://127.0.0.1:{port}/"

@@ -1,0 +1,231 @@
+"""The run folder that belongs to one set of settings, and its manifest."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import uuid
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from mags_kit.config import PROFILES, Config, load_config
+from mags_kit.records import read_json, write_json
+
+CHECKOUT = Path(__file__).parents[1]
+PROJECT = CHECKOUT if CHECKOUT.joinpath("pyproject.toml").exists() else Path.cwd()  # the kit may be installed by pip
+NAME = r"[\w-][\w.-]*"  # of a run folder: none that leaves its root
+NO_PHOTOS = "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the settings that made it: the one place for paths.
+
+    A branch is a run inside another, its `parent`: it shares the parent's data, its folder of views, and trains anew.
+    """
+
+    path: Path
+    config: Config
+    parent: "Run | None" = None
+
+    @property
+    def data(self) -> Path:
+        """The folder of images and lists of samples; a sample's image path is relative to it."""
+        return self.parent.data if self.parent else self.path / "data"
+
+    @property
+    def views(self) -> Path:
+        """Magnified views, shared by all runs beside this one."""
+        return self.parent.views if self.parent else self.path.parent / ".views"
+
+    def samples(self, name: str) -> Path:
+        """The list `pool`, `validation`, `test`, or `curated`, which a branch chooses anew."""
+        return (self.path if self.parent and name == "curated" else self.data) / f"{name}.jsonl"
+
+    def trajectories(self, checkpoint: str, condition: str = "") -> Path:
+        """Those of a condition (see report.evaluation) `before` or `after` RL, or of a model measured `alone`; those
+        that measured the `pool`."""
+        label = condition.replace(", ", "-").replace(" ", "_")
+        return self.path / "trajectories" / f"{checkpoint}{'-' * bool(label)}{label}.jsonl"
+
+    def stage(self, name: str) -> Path:
+        """The trainer's folder of a stage: checkpoints, the validation set's answers on the way, and rollouts kept."""
+        return self.path / "training" / name
+
+    def adapter(self, stage: str) -> Path:
+        """The LoRA adapter with which a stage ended."""
+        return self.stage(stage) / "adapter"
+
+    @property
+    def best(self) -> Path:
+        """The adapter that did best on the validation set, of all stages."""
+        return self.path / "training" / "best"
+
+    @property
+    def training_log(self) -> Path:
+        """Stages done, the trainer's log, and accuracy on the validation set by step."""
+        return self.path / "training" / "state.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def findings(self) -> Path:
+        """What the answers say beside how many are right, see report.findings."""
+        return self.path / "findings.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for readers."""
+        return self.path / "report.html"
+
+    @property
+    def branches(self) -> Path:
+        """The folder of the runs inside this one."""
+        return self.path / "branches"
+
+    @property
+    def manifest(self) -> Path:
+        """The profile, what the run was made with, and what each step made."""
+        return self.path / "manifest.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def notebooks(self) -> Path:
+        """Executed copies, and the same as HTML."""
+        return self.path / "notebooks"
+
+    @property
+    def caution(self) -> str:
+        """One sentence where the questions are about photos and the model knows none; else nothing."""
+        photos = self.config.own or self.config.data == "benchmarks"
+        if self.config.model != "embedded" or not photos:
+            return ""
+        return NO_PHOTOS
+
+    @property
+    def scope(self) -> str:
+        """One sentence on what the numbers of this run are about."""
+        if self.caution:
+            return self.caution
+        if self.config.model == "embedded":
+            return (
+                "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training "
+                "data: these numbers are about that model, and say nothing about large ones."
+            )
+        return f"The policy is {self.config.model}."
+
+    def done(self, step: str, **facts) -> None:
+        """Note in the manifest that a step is done, with what was made; `steps` knows what it was made from."""
+        manifest = read_json(self.manifest)
+        manifest["steps"][step] = facts
+        write_json(self.manifest, manifest)
+
+
+def run_folder(name: str, root: str | Path = "") -> Path:
+    """Where a run lies: in `root`, else in the folder `MAGS_RUNS`, else in `runs/` of the project.
+
+    It is relative, so that no record names this machine.
+    """
+    if not re.fullmatch(NAME, name):
+        raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only, and no '.' at its start")
+    return Path(os.path.relpath(root or os.environ.get("MAGS_RUNS") or PROJECT / "runs")) / name
+
+
+def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None = None, root: str | Path = "") -> Run:
+    """The run folder `root/name` (by default named as the profile), made if need be.
+
+    A folder that was made with other settings is an error: its results would mix with this run's. A setting that an
+    older kit did not have counts as its profile's default.
+    """
+    config, path = load_config(profile, settings), run_folder(name or profile, root)
+    wanted = _plain(config)
+    if path.joinpath("config.json").exists():
+        made_by, stored = _made_with(path)
+        stored = _plain(PROFILES.get(made_by, Config())) | stored  # an older kit had fewer settings
+        names = [k for k in {**stored, **wanted} if stored.get(k) != wanted.get(k)]
+        differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
+        if differ:
+            raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
+    else:
+        write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
+        write_json(path / "config.json", wanted)
+    return Run(path, config)
+
+
+def _made_with(path: Path) -> tuple[str, dict]:
+    """Profile and settings of a run folder; ValueError where its files, edited or from elsewhere, do not say them."""
+    files = (path / "manifest.json", path / "config.json")
+    manifest, settings = (read_json(file) if file.exists() else None for file in files)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("profile"), str):
+        raise ValueError(f"{files[0]}: expected the profile and the steps of a run; put it back, or take another NAME=")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{files[1]}: expected the settings of a run; put it back, or take another NAME=")
+    return manifest["profile"], settings
+
+
+def _plain(config: Config) -> dict:
+    """Settings as JSON holds them."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def made_before(name: str, root: str | Path = "") -> Path:
+    """The folder of a run by its name alone; ValueError where there is none."""
+    path = run_folder(name, root) if re.fullmatch(NAME, name) else None
+    if not path or not path.joinpath("config.json").exists():
+        expected = "expected the name of a folder under runs/ with a config.json"
+        raise ValueError(f"NAME={name!r}: {expected}; `make reproduce NAME=…` makes one")
+    return path
+
+
+def reopen(name: str, root: str | Path = "") -> Run:
+    """A run that was made before, by its name alone."""
+    profile, settings = _made_with(made_before(name, root))
+    return open_run(profile, name, settings, root)
+
+
+def environment() -> dict:
+    """Versions, machine and commit, for the manifest."""
+    import torch
+
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "versions": versions(),
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
+        "commit": git.stdout.strip() or "unknown",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that numbers depend on."""
+    names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
+    return {name: _version(name) for name in names}
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def mend_modes(folder: Path) -> None:
+    """Give the weights below a folder the mode that the user's umask gives; safetensors writes every file as 0600."""
+    new = folder / f"{uuid.uuid4().hex[:8]}.part"
+    new.touch()
+    mode = new.stat().st_mode
+    new.unlink()
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(mode)

@@ -1,0 +1,239 @@
+"""The tiny VLM's first phase: its vision tower learns, with throw-away heads, what each image token shows.
+
+Answers alone teach a tower this small nothing about marks of a few pixels. Dense targets do, given three things:
+patches that start whitened (or the colour of a card drowns its marks), losses that weigh the few tokens that hold
+something as much as the many that hold nothing, and even features, so that the language model sees what differs.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from mags_kit.method import protocol
+from mags_kit.method.magnifier import Magnifier
+from mags_kit.data import scenes
+
+VIEW = 192  # side of the first view in pixels: 36 image tokens of 32 pixels
+MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
+GRID = 40  # boxes are written in thousandths, in steps of this
+CELLS, CLOSE_UPS, SCENES = 36, 48, 24  # tokens of a first view; views of each kind in a batch
+WHOLE = (0, 0, scenes.SIZE, scenes.SIZE)
+COLOUR_CLASSES, SHAPE_CLASSES, SYMBOL_CLASSES = 1 + len(scenes.COLOURS), len(scenes.SHAPES), 1 + len(scenes.SYMBOLS)
+DOT_CLASSES, PLACES = 7, 1 + 1000 // GRID  # 0 to 6 of one tone; places on the grid
+READABLE = 0.7  # pixels of a view to one of the source, times a mark's zoom, from which on the mark can be read
+HEADS = {
+    # a first view's token: its card, whether that can be read, its place
+    "view": (COLOUR_CLASSES, SHAPE_CLASSES, 3, 2, CELLS, 4 * PLACES),
+    # any token: white and black dots, symbol; the way to the white dot; on which card they are
+    "mark": (4, 4, SYMBOL_CLASSES, 2, COLOUR_CLASSES - 1, SHAPE_CLASSES),
+    "whole": (DOT_CLASSES, DOT_CLASSES, SYMBOL_CLASSES),  # of a whole close-up: white and black dots, symbol
+}
+MAGNIFIER = Magnifier("bicubic", MAGNIFIED, 32)  # for what it would cut out, and how large it would show it
+
+
+def first_view(scene):
+    """The whole scene in the pixels of a first view, from its source."""
+    return scene.image.resize((VIEW, VIEW), Image.BICUBIC)
+
+
+def glance(rng, scene):
+    """The same without a source: drawn at twice the size and blurred a little. Much faster, and hardly to be told."""
+    pixels = np.asarray(scene.close_up(WHOLE, (2 * VIEW, 2 * VIEW)))
+    pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.15, 0.95))
+    return Image.fromarray(pixels).resize((VIEW, VIEW), Image.BICUBIC)
+
+
+def near(scene, box):
+    """What a magnifier shows of `box` (source pixels) if the source were sharp at any size, and what it cuts out."""
+    cut = MAGNIFIER.crop_box(box, (scenes.SIZE, scenes.SIZE))
+    return scene.close_up(cut, MAGNIFIER.view_size(cut[2] - cut[0], cut[3] - cut[1])), cut
+
+
+def grid_box(box) -> tuple[int, int, int, int]:
+    """A box in source pixels -> thousandths, widened to the grid that the vocabulary has."""
+    x0, y0, x1, y1 = (v * 1000 / scenes.SIZE / GRID for v in box)
+    cells = math.floor(x0 + 0.25), math.floor(y0 + 0.25), math.ceil(x1 - 0.25), math.ceil(y1 - 0.25)
+    return tuple(min(1000, max(0, GRID * v)) for v in cells)
+
+
+def loose_box(box) -> tuple[int, int, int, int]:
+    """One of nine overlapping windows, each an eighth of the image, in thousandths: too large for small marks."""
+    corner = [min(2, int(3 * (box[i] + box[i + 2]) / 2 / scenes.SIZE)) * 320 for i in (0, 1)]
+    return corner[0], corner[1], corner[0] + 360, corner[1] + 360
+
+
+def written(box) -> tuple[int, ...]:
+    """A box in thousandths, as the model writes it, in source pixels."""
+    return tuple(round(v) for v in protocol.to_source(box, "thousand", (VIEW, VIEW), (scenes.SIZE, scenes.SIZE)))
+
+
+def readable(card, cut=WHOLE, side: int = VIEW) -> bool:
+    """Whether a card's marks can be read where `cut` (source pixels) is shown with `side` pixels across."""
+    return scenes.ZOOM[card.size] * side / (cut[2] - cut[0]) >= READABLE
+
+
+def lesson(rng, draw_scene, processor) -> dict:
+    """First views and close-ups of the same scenes in one batch, with their dense targets.
+
+    `targets` (SCENES, 36, 10): colour (0: none), shape, offset, size, whether it can be read, and box (in steps of the
+    grid) of the card nearest to the token's centre;
+    `marks` (tokens of all views, first ones first, 7) and `whole` (CLOSE_UPS, 3) as `HEADS` says.
+    """
+    import torch
+
+    drawn = [draw_scene(rng) for _ in range(SCENES)]
+    cards = [(scene, card) for scene in drawn for card in scene.cards]
+    cards = [cards[i] for i in rng.permutation(len(cards))[:CLOSE_UPS]]
+    views, targets = [glance(rng, scene) for scene in drawn], np.stack([_view_targets(scene) for scene in drawn])
+    first, close = [_mark_targets(scene, WHOLE, (VIEW, VIEW)) for scene in drawn], []
+    for scene, card in cards:
+        how = rng.uniform()  # as the model would write it, as the card lies, or the window around it
+        box = card.box if how < 0.2 else written(grid_box(card.box) if how < 0.92 else loose_box(card.box))
+        view, cut = near(scene, box)
+        views.append(view)
+        close.append(_mark_targets(scene, cut, view.size))
+    whole = np.stack([np.append(np.minimum(6, tokens[:, :2].sum(0)), tokens[:, 2].max()) for tokens in close])
+    numbers = {"targets": targets, "marks": np.concatenate(first + close), "whole": whole.astype(np.int64)}
+    pixels = processor.image_processor(views, return_tensors="pt")
+    return {**pixels, **{name: torch.from_numpy(values) for name, values in numbers.items()}}
+
+
+def _view_targets(scene) -> np.ndarray:
+    targets = np.zeros((CELLS, 10), np.float32)
+    for card in scene.cards:
+        x, y = (c * VIEW / scenes.SIZE for c in card.centre)
+        cell = int(y // 32) * 6 + int(x // 32)
+        offset = x % 32 / 16 - 1, y % 32 / 16 - 1
+        if not targets[cell, 0] or np.hypot(*offset) < np.hypot(*targets[cell, 2:4]):
+            colour, shape = list(scenes.COLOURS).index(card.colour) + 1, scenes.SHAPES.index(card.shape)
+            box = (v // GRID for v in grid_box(card.box))
+            targets[cell] = colour, shape, *offset, card.radius / 28, readable(card), *box
+    return targets
+
+
+def _mark_targets(scene, cut, size) -> np.ndarray:
+    """For each token of a view of `cut` with `size` pixels, of marks that can be read in it: white dots, black dots,
+    the symbol (0: none), where it holds one of a pair of dots the direction from black to white (x, y), and the colour
+    and the shape of their card."""
+    columns, rows = (side // 32 for side in size)
+    targets = np.zeros((rows, columns, 7), np.float32)
+    for card in scene.cards:
+        if not readable(card, cut, size[0]):
+            continue
+        for kind, tone, dx, dy in card.marks:
+            x = (card.centre[0] + dx - cut[0]) / (cut[2] - cut[0]) * columns
+            y = (card.centre[1] + dy - cut[1]) / (cut[3] - cut[1]) * rows
+            if not (0 <= x < columns and 0 <= y < rows):
+                continue
+            token = targets[int(y), int(x)]
+            if kind == "dot":
+                token[0 if tone == "white" else 1] += 1
+            else:
+                token[2] = 1 + scenes.SYMBOLS.index(kind)
+            if card.family == scenes.RELATION:
+                place = {tone: np.array((dx, dy)) for _, tone, dx, dy in card.marks}
+                way = place["white"] - place["black"]
+                token[3:5] = way / np.hypot(*way)
+            token[5:] = list(scenes.COLOURS).index(card.colour), scenes.SHAPES.index(card.shape)
+    return targets.reshape(-1, 7)
+
+
+def whiten(tower, pixels) -> None:
+    """Start the patch embedding as the principal components of `pixels` (patches, values), of deviation 1."""
+    import torch
+
+    weight, bias = tower.patch_embed.proj.weight, tower.patch_embed.proj.bias
+    pixels = pixels.double()
+    mean = pixels.mean(0)
+    variance, components = torch.linalg.eigh((pixels - mean).T @ (pixels - mean) / len(pixels))
+    variance, components = variance.flip(0)[: len(weight)], components.flip(1)[:, : len(weight)]
+    rows = (components / (variance + 0.01).sqrt()).T
+    with torch.no_grad():
+        weight.copy_(rows.reshape(weight.shape))
+        bias.copy_(-(rows @ mean))
+
+
+def hasten(tower) -> None:
+    """Embed patches by a matrix product: a convolution of one place each is the same, and takes far longer to train."""
+    from torch.nn.functional import linear
+
+    proj = tower.patch_embed.proj
+    tower.patch_embed.forward = lambda pixels: linear(pixels, proj.weight.flatten(1), proj.bias)
+
+
+def build_heads(width: int):
+    import torch
+
+    return torch.nn.ModuleDict({name: torch.nn.Linear(width, sum(parts)) for name, parts in HEADS.items()})
+
+
+def loss_and_scores(model, heads, batch):
+    """The loss of a `lesson` batch, and the share that the heads get right, by what they are asked."""
+    import torch
+    from torch.nn.functional import cross_entropy, mse_loss
+
+    seen = model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
+    sizes = [SCENES * CELLS, len(batch["marks"]) - SCENES * CELLS]
+    features, close = seen.pooler_output.split(sizes)
+    lengths = (batch["image_grid_thw"][SCENES:].prod(-1) // 4).tolist()
+    pooled = 4 * torch.stack([tokens.mean(0) for tokens in close.split(lengths)])  # of deviation about 1 again
+    target, whole = batch["targets"].flatten(0, 1), batch["whole"]
+    colour, shape, place, clear, cell, box = heads["view"](features).split(HEADS["view"], -1)
+    whites, blacks, one = heads["whole"](pooled).split(HEADS["whole"], -1)
+
+    held = target[:, 0] > 0
+    own = torch.arange(CELLS, device=cell.device).repeat(SCENES)
+    loss = _balanced(colour, target[:, 0].long(), held) + 2 * cross_entropy(shape[held], target[held, 1].long())
+    loss = loss + 2 * mse_loss(place[held], target[held, 2:5]) + cross_entropy(cell, own)
+    loss = loss + cross_entropy(clear[held], target[held, 5].long())
+    box, truth = box[held].unflatten(-1, (4, PLACES)).flatten(0, 1), target[held, 6:].long().flatten()
+    loss = loss + 2 * cross_entropy(box, truth)
+    scores = {"colour": (colour.argmax(-1) == target[:, 0])[held], "shape": (shape.argmax(-1) == target[:, 1])[held]}
+    scores |= {"box": box.argmax(-1) == truth, "can be read": (clear.argmax(-1) == target[:, 5])[held]}
+    for name, tokens, marks in zip(("at first", "close"), (features, close), batch["marks"].split(sizes), strict=True):
+        costs, right = _marks_read(heads["mark"](tokens).split(HEADS["mark"], -1), marks)
+        loss, scores = loss + costs, scores | {f"{what} {name}": hits for what, hits in right.items()}
+    for guess, number in ((whites, whole[:, 0]), (blacks, whole[:, 1]), (one, whole[:, 2])):
+        loss = loss + 0.3 * cross_entropy(guess, number)
+    uneven = sum(
+        tokens.mean(0).square().mean() + (tokens.std(0) - 1).square().mean()
+        for layer in (seen.pooler_output, *seen.deepstack_features)
+        for tokens in layer.split(sizes)
+    )
+    scores |= {
+        "dots in all": whites.argmax(-1) == whole[:, 0],
+        "symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0],
+    }
+    scores = {name: round(hits.float().mean().item(), 3) for name, hits in scores.items()}
+    scores |= {"offset_px": round(16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(), 2)}
+    return loss + 0.2 * uneven, scores | {"uneven": round(uneven.item(), 3)}
+
+
+def _balanced(guesses, truth, held):
+    """Cross entropy in which the few tokens that hold something weigh as much as the many that hold nothing."""
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(guesses[held], truth[held]) + cross_entropy(guesses[~held], truth[~held])
+
+
+def _marks_read(guesses, marks):
+    """The loss of what is read off tokens, and which of them are read right: dots, symbols, directions."""
+    from torch.nn.functional import cross_entropy, mse_loss
+
+    white, black, symbol, way, colour, shape = guesses
+    marked, signed, pair = marks[:, :2].sum(-1) > 0, marks[:, 2] > 0, marks[:, 3:5].any(-1)
+    loss = _balanced(symbol, marks[:, 2].long(), signed)
+    for guess, number in ((white, marks[:, 0]), (black, marks[:, 1])):
+        loss = loss + _balanced(guess, number.long().clamp(max=3), marked)
+    loss = loss + 2 * mse_loss(way[pair], marks[pair, 3:5]) + 2 * mse_loss(way[~pair], marks[~pair, 3:5])
+    held = marked | signed
+    for guess, truth in ((colour, marks[:, 5]), (shape, marks[:, 6])):
+        loss = loss + cross_entropy(guess[held], truth[held].long())
+    return loss, {
+        "dots": (white.argmax(-1) == marks[:, 0].clamp(max=3))[marked],
+        "symbols": (symbol.argmax(-1) == marks[:, 2])[signed],
+        "relation": (way * marks[:, 3:5]).sum(-1)[pair] > 0,
+        "their card's colour": (colour.argmax(-1) == marks[:, 5])[held],
+    }
