@@ -4,10 +4,9 @@ import errno
 import re
 import sys
 
-from mags_kit import commands, holder, status
+from mags_kit import commands, lock, pipeline
 from mags_kit.config import check_own, load_config, parse_settings
 from mags_kit.pipeline import JOBS, begin, reproduce
-from mags_kit.pipes import quiet_when_unread
 from mags_kit.run import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
@@ -41,7 +40,7 @@ def parts(arguments) -> None:
         experiments.PARTS[part](opened)
         training.free_memory()  # or the next part would load its model beside this one's
     processes.leave()
-    holder.leave(opened.path)
+    lock.leave(opened.path)
 
 
 def together(profile: str, name: str, settings: dict, what: str) -> Run:
@@ -81,14 +80,13 @@ def evaluate(arguments) -> None:
     found = experiments.measure_alone(run)
     if processes.here().is_main_process:
         print(tables.accuracy_table(found).to_string(), tables.family_table(found).to_string(), sep="\n\n")
-        status.report(run, ()).stamp()
         print(run.report)
     processes.leave()
-    holder.leave(run.path)
+    lock.leave(run.path)
 
 
 def show_status(arguments) -> None:
-    print(status.table(reopen(arguments.name), JOBS["reproduce"]))
+    print(pipeline.status(reopen(arguments.name), JOBS["reproduce"]))
 
 
 def plan(arguments) -> None:
@@ -158,8 +156,7 @@ def _functions() -> dict:
 def main(arguments: list[str] | None = None) -> None:
     parsed = commands.parser(__doc__.splitlines()[0]).parse_args(arguments)
     try:
-        with quiet_when_unread():
-            _functions()[parsed.command](parsed)
+        _functions()[parsed.command](parsed)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
     except (MemoryError, RuntimeError, ImportError) as error:  # a library that finds no room is one, too

@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import steps
-from mags_kit.branches import branch, branch_name, seeds, variants
 from mags_kit.config import BENCHMARKS, SPARSE, load_config, profile_of
 from mags_kit.data import sets
 from mags_kit.method import curriculum, processes, training
@@ -31,7 +30,7 @@ from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, ex
 from mags_kit.evaluation.analysis import findings
 from mags_kit.evaluation.pays import ways
 from mags_kit.evaluation.statistics import accuracy, over_seeds, seeds_difference
-from mags_kit.run import Run
+from mags_kit.run import Run, branch, branch_name, seeds, variants
 
 FRESH = 450  # validation scenes that nothing else uses, to try settings on
 FIRST_FRESH = 100_000  # the seed that they begin with
@@ -45,7 +44,7 @@ def measure_pool(run: Run, agent: Agent) -> dict[str, float]:
     """
     import torch
 
-    if not processes.main_says(steps.ready, steps.pool(run)):
+    if processes.main_says(steps.start, steps.pool(run)):
         here = processes.here()
         torch.manual_seed(run.config.seed * here.num_processes + here.process_index)
         candidates = repeat(read_samples(run.samples("pool")), run.config.solve_rollouts)
@@ -66,7 +65,7 @@ def measured_rates(run: Run) -> dict[str, float]:
 
 def curate(run: Run, rates: dict[str, float]) -> list[Sample]:
     """Choose the training samples from the measured pool, and list them."""
-    if not processes.main_says(steps.ready, steps.curated(run)):
+    if processes.main_says(steps.start, steps.curated(run)):
         config = run.config
         chosen = curriculum.choose(
             read_samples(run.samples("pool")), rates, config.curated, config.seed, config.selection
@@ -79,7 +78,7 @@ def curate(run: Run, rates: dict[str, float]) -> list[Sample]:
 
 def train(run: Run) -> Path:
     """Train on the chosen samples, stage by stage, and return the folder of the best adapter."""
-    if processes.main_says(steps.ready, steps.training(run)):
+    if not processes.main_says(steps.start, steps.training(run)):
         return run.best
     samples, validation = (read_samples(run.samples(name)) for name in ("curated", "validation"))
     return training.train(run, validation, curriculum.stages(samples, run.config))
@@ -206,7 +205,7 @@ def measure_alone(run: Run) -> dict:
 
 
 def _answered(run: Run) -> bool:
-    return all(step(run, "alone", name).state()[0] in steps.SETTLED for name in grid(run.config))
+    return all(step(run, "alone", name).state()[0] == steps.DONE for name in grid(run.config))
 
 
 def report_alone(run: Run, found: dict, trajectories: list[Trajectory]) -> None:

@@ -3,63 +3,46 @@
 import json
 import logging
 import sys
-from contextlib import closing
 from pathlib import Path
 
-from mags_kit import holder, status
+from mags_kit import lock, plan, steps
 from mags_kit.config import load_config
 from mags_kit.data import benchmarks
-from mags_kit import plan
-from mags_kit.kernels import Kernels
-from mags_kit.method import fit
-from mags_kit.run import Run, open_run, run_folder
-from mags_kit.steps import SETTLED, Step
+from mags_kit.evaluation import conditions
+from mags_kit.run import CHECKOUT, Run, open_run, run_folder
+from mags_kit.steps import Step
 
-LOADING = 900  # seconds, at most, until a kernel has its libraries: minutes from a slow disk, or not yet compiled
-STEPS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
+NOTEBOOKS = CHECKOUT / "notebooks"
+MAIN_NOTEBOOKS = ("01_data_curation", "02_curriculum_rl", "03_evaluation", "04_regions")
 JOBS = {
-    "reproduce": STEPS,
-    "curate": STEPS[:1],
+    "reproduce": MAIN_NOTEBOOKS,
+    "curate": MAIN_NOTEBOOKS[:1],
     "base": ("00_embedded_base",),
-    "smoke": (*STEPS, "05_seeds", "06_ablations"),
-    "reference": (*STEPS, "05_seeds"),
-    "ablations": (*STEPS, "06_ablations"),
+    "smoke": (*MAIN_NOTEBOOKS, "05_seeds", "06_ablations"),
+    "reference": (*MAIN_NOTEBOOKS, "05_seeds"),
+    "ablations": (*MAIN_NOTEBOOKS, "06_ablations"),
 }
 
 
-def reproduce(profile: str, name: str, settings: dict, steps: tuple[str, ...] = STEPS) -> Path:
+def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...] = MAIN_NOTEBOOKS) -> Path:
     """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
     if not load_config(profile, settings).pool:
         raise ValueError("pool=0: there is nothing to train on; `make evaluate` measures a model without training")
-    run = begin(profile, name, settings, f"`mags_kit run` ({steps[0]} to {steps[-1]})")
+    run = begin(profile, name, settings, f"`mags_kit run` ({notebooks[0]} to {notebooks[-1]})")
     if run.caution:
         print(run.caution, flush=True)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
-    with closing(Kernels()) as kernels:
-        for name in steps:
-            _make(status.notebook(run, name), run, parameters, kernels, more=name != steps[-1])
-    path = run.notebooks / f"{steps[-1]}.ipynb"
-    if STEPS[-1] in steps:
-        from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
+    for notebook in notebooks:
+        step = notebook_step(run, notebook)
+        print(f"{notebook}: {' '.join(step.state())}", flush=True)
+        if steps.start(step):
+            _execute(notebook, run, parameters)
+    if MAIN_NOTEBOOKS[-1] not in notebooks:
+        return run.notebooks / f"{notebooks[-1]}.ipynb"
+    from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
 
-        path = page.write(run, steps)
-        status.report(run, steps).stamp()
-    holder.leave(run.path)
-    return path
-
-
-def _make(step: Step, run: Run, parameters: dict, kernels: Kernels, more: bool) -> None:
-    """Execute the notebook of a step unless it is done; `more` says that others come after it."""
-    state, why = step.state()
-    if state in SETTLED:
-        print(f"{step.name}: {state} already", flush=True)
-        return
-    print(f"{step.name}: {state}{f' ({why})' if why else ''}", flush=True)
-    step.clear(state, why)
-    partial = _execute(status.NOTEBOOKS / f"{step.name}.ipynb", run, parameters, kernels.take(more))
-    kernels.give_back()
-    step.stamp()  # before the copy has its name, which says that it is done
-    partial.replace(step.outputs[0])
+    lock.leave(run.path)
+    return page.write(run, notebooks)
 
 
 def begin(profile: str, name: str, settings: dict, what: str) -> Run:
@@ -71,15 +54,45 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
             raise ValueError(f"ADAPTER={config.adapter}: expected a folder with adapter_config.json, as PEFT saves it")
         benchmarks.check(config)
         plan.check(config)
-    holder.hold(folder, what)
-    run = open_run(profile, name, settings)
-    fit.note(run)
-    return run
+    lock.hold(folder, what)
+    return open_run(profile, name, settings)
 
 
-def _execute(source: Path, run: Run, parameters: dict, kernel) -> Path:
-    """Execute a notebook by a running kernel into `partial_….ipynb` of the run; on an error keep it as `failed_….ipynb`
-    and stop."""
+def notebook_step(run: Run, name: str) -> Step:
+    """An executed notebook: done if it, what it shows, and the steps behind it are."""
+    source, copy, inner = NOTEBOOKS / f"{name}.ipynb", run.notebooks / f"{name}.ipynb", shown(run, name)
+    inputs = (source, *dict.fromkeys(path for step in inner for path in step.inputs))
+
+    def finished() -> bool:
+        return copy.exists() and all(step.state()[0] == steps.DONE for step in inner)
+
+    return Step(name, run, (copy,), inputs, finished, code=(*steps.CODE, "experiments.py", "evaluation", "viz"))
+
+
+def shown(run: Run, notebook: str) -> list[Step]:
+    """The steps that a notebook makes or reads. Those of other seeds and variants are steps of their own runs."""
+    trained = bool(sum(run.config.stage_steps))
+    checkpoints = ("before", "after") if trained else ("before",)
+    return {
+        "00_embedded_base": [steps.base(run)],
+        "01_data_curation": [steps.data(run), steps.pool(run), steps.curated(run)],
+        "02_curriculum_rl": [steps.training(run)],
+        "03_evaluation": [conditions.step(run, c, name) for c in checkpoints for name in conditions.grid(run.config)],
+    }.get(notebook, [])
+
+
+def status(run: Run, notebooks: tuple[str, ...]) -> str:
+    """A line for each step of a run: done, stale (what changed), unfinished or missing."""
+    rows = []
+    for notebook in notebooks:
+        rows += [*shown(run, notebook), notebook_step(run, notebook)]
+    if not run.config.pool:  # a model measured alone
+        rows = [steps.data(run), *(conditions.step(run, "alone", name) for name in conditions.grid(run.config))]
+    return "\n".join(f"{step.name:<48}{state:<12}{why}".rstrip() for step in rows for state, why in [step.state()])
+
+
+def _execute(name: str, run: Run, parameters: dict) -> None:
+    """Execute a notebook into `notebooks/` of the run; on an error keep the copy as `failed_….ipynb` and stop."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -87,24 +100,24 @@ def _execute(source: Path, run: Run, parameters: dict, kernel) -> Path:
     for noisy in ("papermill.translators", "blib2to3", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     run.notebooks.mkdir(exist_ok=True)
-    partial, failed = run.notebooks / f"partial_{source.name}", run.notebooks / f"failed_{source.name}"
+    partial, failed = (run.notebooks / f"{state}_{name}.ipynb" for state in ("partial", "failed"))
     failed.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
-            str(source), str(partial), parameters, kernel_name="python3", log_output=True, progress_bar=False,
-            cwd=str(Path.cwd()), km=kernel, start_timeout=LOADING,
+            str(NOTEBOOKS / f"{name}.ipynb"), str(partial), parameters, kernel_name="python3", log_output=True,
+            progress_bar=False, cwd=str(Path.cwd()),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         partial.replace(failed)
         raise SystemExit(
-            f"\n{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+            f"\n{name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"The notebook with its traceback: {failed}. The same command goes on from there."
         ) from None
-    except RuntimeError as error:  # what nbclient says of a kernel that dies while it loads has no class of its own
+    except RuntimeError as error:  # nbclient has no class of its own for a kernel that dies while it loads
         if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
             raise
         raise SystemExit(
-            f"\n{source.name}: its kernel was killed or died, often for want of memory (smaller: batch_size, "
-            "rollout_batch, micro_batch). The same command goes on from there."
+            f"\n{name}: its kernel was killed or died, usually out of memory (smaller: batch_size, rollout_batch, "
+            "micro_batch). The same command goes on from there."
         ) from None
-    return partial
+    partial.replace(run.notebooks / f"{name}.ipynb")

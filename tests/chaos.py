@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from mags_kit import holder, status
+from mags_kit import lock, pipeline
 from mags_kit.config import load_config
 from mags_kit.records import read_json, write_json
 from mags_kit.run import Run, run_folder
@@ -110,7 +110,7 @@ class Target:
 def chaos(name: str, kills: int, short: bool = False, processes: int = 1, seed: int = 0) -> dict:
     """Kill a run `kills` times; what is in `chaos.json`, written after each kill. ValueError where a start fails."""
     folder = run_folder(name)
-    holder.hold(folder, "`mags_kit chaos`")
+    lock.hold(folder, "`mags_kit chaos`")
     rng, short = random.Random(seed), short or processes > 1
     alone, killed = (Target(folder / kind, short, processes) for kind in ("undisturbed", "killed"))
     for target in (alone, killed):
@@ -131,7 +131,7 @@ def chaos(name: str, kills: int, short: bool = False, processes: int = 1, seed: 
     finally:
         result["same"] = "failed" not in result and all(done["same"] for done in result["rounds"])
         write_json(folder / "chaos.json", result)
-        holder.leave(folder)
+        lock.leave(folder)
     return result
 
 

@@ -1,7 +1,5 @@
 import dataclasses
-import gc
 import os
-import shutil
 from pathlib import Path
 
 import hypothesis
@@ -9,7 +7,6 @@ import pytest
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in a process a core, and threads wait for each other
-gc.set_threshold(50_000)  # a collection looks at all that torch and transformers hold: half a minute of each process
 # A deadline is by the clock on the wall, which others' work moves; time is held by `timing.fastest`.
 hypothesis.settings.register_profile("kit", deadline=None)
 hypothesis.settings.load_profile("kit")
@@ -53,30 +50,6 @@ def scripted(policy):
         return Scripted(**{f.name: getattr(policy, f.name) for f in dataclasses.fields(policy)})
 
     return make
-
-
-@pytest.fixture
-def kit(tmp_path, monkeypatch):
-    """`kit(module, old, new)` changes a copy of the kit's source, as an editor would between two processes."""
-    from mags_kit import fingerprints
-
-    copied = tmp_path / "source" / "mags_kit"
-    shutil.copytree(fingerprints.KIT, copied, ignore=shutil.ignore_patterns("assets", "__pycache__"))
-    monkeypatch.setattr(fingerprints, "KIT", copied)
-
-    def change(module, old, new):
-        path = copied.joinpath(*module.split(".")).with_suffix(".py")
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new))
-        forget()
-
-    def forget():
-        for read in (fingerprints.tree, fingerprints.code, fingerprints._imports, fingerprints._code):
-            read.cache_clear()
-
-    forget()
-    yield change
-    forget()
 
 
 @pytest.fixture

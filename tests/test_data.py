@@ -8,7 +8,7 @@ from PIL import Image
 from timing import fastest
 
 from mags_kit import fingerprints
-from mags_kit.branches import branch
+from mags_kit.run import branch
 from mags_kit.data import sets, values
 from mags_kit.data.own import read_own
 from mags_kit.images import open_image

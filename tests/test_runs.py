@@ -1,6 +1,6 @@
 import pytest
 
-from mags_kit.branches import branch
+from mags_kit.run import branch
 from mags_kit.config import PROFILES
 from mags_kit.records import read_json, write_json
 from mags_kit.run import open_run, reopen

@@ -47,7 +47,7 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
     folder, config = run.data, run.config
     sizes = {"test": config.test, "validation": config.validation, "pool": config.pool}
     sizes = {name: count for name, count in sizes.items() if count}
-    steps.ready(steps.data(run))
+    steps.start(steps.data(run))
     wanted = [name for name in sizes if not run.samples(name).exists()]
     if "test" in wanted and config.own:
         samples, skipped = read_own(config.own, folder)

@@ -10,7 +10,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -109,8 +109,7 @@ def step(run: Run, checkpoint: str, name: str) -> steps.Step:
     shown = condition.shows == "another"
     rests_on = [kind for kind in (ONE, DIRECT, MAIN) if kind in kinds and (condition.votes or (shown and kind == MAIN))]
     before = tuple(step(run, checkpoint, kind) for kind in rests_on)
-    how = {key: value for key, value in asdict(condition).items() if key != "tells"}
-    return steps.answers(run, checkpoint, name, how, condition.votes or condition.shows == "random", before)
+    return steps.answers(run, checkpoint, name, before)
 
 
 class Conditioned(Episode):

@@ -34,7 +34,7 @@ def evaluate(run: Run, policy: Policy, samples: list[Sample], checkpoint: str, c
     results, answering = {}, _Answering(run, policy, samples, checkpoint)
     for name in conditions or grid(run.config):
         path = run.trajectories(checkpoint, name)
-        if not processes.main_says(steps.ready, step(run, checkpoint, name)):
+        if processes.main_says(steps.start, step(run, checkpoint, name)):
             spent = Counter()
             with evidence.measured(run, checkpoint, name, spent):
                 trajectories = answering.under(name, results, spent)

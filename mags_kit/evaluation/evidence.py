@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mags_kit import fingerprints
+from mags_kit import steps as fingerprints
 from mags_kit.config import model_path
 from mags_kit.method import processes
 from mags_kit.records import read_json, read_samples, write_json
@@ -70,9 +70,9 @@ def _peak() -> int:
 def note(run: Run, checkpoint: str, name: str) -> None:
     """Note what the stored trajectories of a condition rest on: questions and images, weights, and the file itself."""
     made, known = run.trajectories(checkpoint, name), _known(run)
-    known["files"] = {file: fingerprints.path(run.data / file) for file in _files(run)}
+    known["files"] = {file: fingerprints.digest(run.data / file) for file in _files(run)}
     known["weights"][checkpoint] = _weights(run, checkpoint)
-    known["trajectories"][made.name] = fingerprints.path(made)
+    known["trajectories"][made.name] = fingerprints.digest(made)
     write_json(_path(run), known)
 
 
@@ -109,7 +109,7 @@ def _weights(run: Run, checkpoint: str) -> dict[str, str]:
     adapter = run.best if checkpoint == "after" else run.config.adapter
     paths = {"adapter": Path(adapter or "-"), "base": Path(model_path(run.config.model))}
     return {
-        kind: fingerprints.path(path / WEIGHTS[kind]) for kind, path in paths.items() if (path / WEIGHTS[kind]).exists()
+        kind: fingerprints.digest(path / WEIGHTS[kind]) for kind, path in paths.items() if (path / WEIGHTS[kind]).exists()
     }
 
 
@@ -135,5 +135,5 @@ def problems(run: Run) -> list[str]:
 def _differs(path: Path, noted: str, advice: str) -> list[str]:
     if not path.exists():
         return [f"{path} is missing; {advice}"]
-    now = fingerprints.path(path)
+    now = fingerprints.digest(path)
     return [] if now == noted else [f"{path} differs from what was noted (sha256 {now[:12]}, {noted[:12]}); {advice}"]
