@@ -104,7 +104,7 @@ check: $(READY) ## hold run NAME= against the README's claims (results/claims.ya
 
 # The browser is the system's: Debian's `chromium`, or one that CHROMIUM= names.
 test-browser: $(READY) ## the widgets in a real Chromium, in JupyterLab and by Voilà; pictures in runs/browser/
-	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra browser
+	$(PY) scripts/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra browser
 	@$(PY) -m pytest tests/browser -m browser
 
 test: $(READY) ## the tests
@@ -140,8 +140,8 @@ clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
 # basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
 # Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.
 $(READY): requirements.lock pyproject.toml | $(UV)
-	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra dev --extra inspect
-	$(PY) mags_kit/install.py pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2 --editable .
+	$(PY) scripts/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra dev --extra inspect
+	$(PY) scripts/install.py pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2 --editable .
 	@touch $(READY)
 
 $(UV): found = $(or $(wildcard $(PY)),$(PYTHON))

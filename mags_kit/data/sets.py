@@ -54,14 +54,14 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
         samples = samples if config.pool else samples[: config.test]
         if skipped:
             print(f"{len(skipped)} rows were left out; the first, {skipped[0]['row']}: {skipped[0]['reason']}")
-        run.done("own data", used=len(samples), skipped=skipped)
+        run.note("own data", used=len(samples), skipped=skipped)
         write_jsonl(run.samples("test"), samples)
         wanted.remove("test")
     if wanted and config.data == "benchmarks":
         own = [folder / sample.image for sample in read_samples(run.samples("test"))] if config.own else []
         wanted = [name for name in sizes if name != "test" or not config.own]  # all anew, since each avoids the others
         sets, facts = benchmarks.build(config, folder, {name: sizes[name] for name in wanted}, own)
-        run.done("benchmarks", **facts)
+        run.note("benchmarks", **facts)
     else:
         splits = {"pool": "train"}
         sets = {name: scene_samples(splits.get(name, name), sizes[name], folder) for name in wanted}
