@@ -20,11 +20,11 @@ ifneq ($(words $(VENV)),1)
 $(error VENV=$(VENV): make can't build in a folder with a space in its name; name another)
 endif
 
-# Many containers set it, and each process would compile anew what it imports: 18 s of its time, not 6.
+# Many containers set it, and each process would then compile anew what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure bench merge look inspect rescore compare check test test-browser chaos fuzz lab lock check-lock clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure bench merge look inspect rescore compare check test test-long test-browser chaos fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -110,9 +110,12 @@ test-browser: $(READY) ## the widgets in a real Chromium, in JupyterLab and by V
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
 
+test-long: $(READY) ## the long tests: killed runs, hostile replies, several processes, the paper profile on a tiny model
+	@$(PY) -m pytest --numprocesses auto --dist loadfile -m long
+
 KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (an hour and more)
-	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
+	@$(PY) tests/chaos.py --kills $(KILLS)
 
 fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (half an hour on one core)
 	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
