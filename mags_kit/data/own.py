@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
 def absent(value) -> bool:
     """Whether a value is missing: null, NaN (pandas writes it for a gap), or text without a visible character."""
     if isinstance(value, str):
-        return not any(char.isprintable() and not char.isspace() for char in value)
+        return all(char.isspace() or unicodedata.category(char) == "Cf" for char in value)  # Cf: of zero width
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
