@@ -54,7 +54,8 @@ def require(models: list[str], datasets: list[str] = ()) -> None:
             raise ValueError(f"OFFLINE=1, and the hub's cache lacks {', '.join(missing)}; fetch it once with a network")
     elif (needed := [*models, *datasets]) and not answers(constants.ENDPOINT):
         hint = "connect to a network, or name local folders: SET='{model: FOLDER, mirror: FOLDER}'"
-        raise ValueError(f"{constants.ENDPOINT} does not answer, and this run needs {', '.join(needed)}; {hint}")
+        need = f"this run needs from it {', '.join(needed)}"
+        raise ValueError(f"{constants.ENDPOINT} does not answer, and {need}; {hint}")
 
 
 def commit(repo: str, revision: str = "main") -> str:

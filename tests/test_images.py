@@ -52,12 +52,10 @@ def test_transparent_pixels_are_white():
         "RGBA PNG": (content(half_clear("RGBA")), RED, WHITE),
         "grey and alpha": (content(half_clear("LA")), (grey,) * 3, WHITE),
         "palette with a clear colour": (content(keyed_palette(), transparency=1), RED, WHITE),
-        "palette with alphas": (content(keyed_palette(), transparency=b"\xff\x00"), RED, WHITE),
         "GIF": (content(keyed_palette(), "GIF", transparency=1), RED, WHITE),
         "WebP": (content(half_clear("RGBA"), "WEBP", lossless=True), RED, WHITE),
         "TIFF": (content(half_clear("RGBA"), "TIFF"), RED, WHITE),
         "RGB with a clear colour": (content(half_clear("RGB"), transparency=(0, 0, 0)), RED, WHITE),
-        "half clear": (content(Image.new("RGBA", SIZE, (0, 0, 0, 128))), (127,) * 3, (127,) * 3),
         "16-bit grey and alpha": (raw_png(16, 4, struct.pack(">4H", 0, 65535, 0, 0) * 12), (0, 0, 0), WHITE),
     }
     images = {name: decode(written) for name, (written, *_) in cases.items()}
@@ -73,10 +71,7 @@ def test_deep_greys_go_from_black_to_white():
     cases = {
         "16-bit PNG": content(ramp(65535, np.uint16)),
         "16-bit TIFF": content(ramp(65535, np.uint16), "TIFF"),
-        "16-bit PGM": content(ramp(65535, np.uint16), "PPM"),
         "12 bits in a PNG": content(ramp(4095, np.uint16)),
-        "10 bits in a TIFF": content(ramp(1023, np.uint16), "TIFF"),
-        "8 bits in a PNG of 16": content(ramp(255, np.uint16)),
         "32-bit TIFF": content(ramp(65535, np.int32), "TIFF"),
         "floats to 1": content(ramp(1, np.float32), "TIFF"),
         "big-endian 16-bit TIFF": content(ramp(65535, ">u2"), "TIFF"),
@@ -95,11 +90,9 @@ def test_white_is_white_in_every_kind():
         "CMYK JPEG": content(Image.new("CMYK", SIZE), "JPEG"),
         "CMYK TIFF": content(Image.new("CMYK", SIZE), "TIFF"),
         "Lab TIFF": content(white.convert("LAB"), "TIFF"),
-        "YCbCr TIFF": content(white.convert("YCbCr"), "TIFF"),
         "16-bit RGB": raw_png(16, 2, b"\xff" * 6 * SIZE[0]),
         "AVIF": content(white, "AVIF"),
         "JPEG 2000": content(white, "JPEG2000"),
-        "icon": content(Image.new("RGB", (32, 32), "white"), "ICO"),
     }
     darkest = {name: np.asarray(decode(written)).min() for name, written in cases.items()}
     assert not {name: value for name, value in darkest.items() if value < 254}
@@ -114,7 +107,6 @@ def test_what_can_not_be_used_is_one_sentence():
     cases = {
         "floats below 0": (floats(np.linspace(-1, 1, 64)), "grey values from -1 to 1"),
         "floats with NaN": (floats([np.nan] * 64), "grey values from nan to nan"),
-        "an infinite float": (floats([*[0] * 63, np.inf]), "grey values from 0 to inf"),
         "a mask of classes": (content(ramp(2, np.uint16)), "grey values from 0 to 2"),
         "heights in 32 bits": (content(ramp(1e6, np.int32), "TIFF"), "grey values from 0 to 1e+06"),
         "aspect 220": (content(Image.new("RGB", (4400, 20))), "4400x20 pixels; expected"),
@@ -127,8 +119,6 @@ def test_what_can_not_be_used_is_one_sentence():
             raw_png(8, 2, bytes(72), (b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8)))), "not a whole picture",
         ),
         "nothing": (b"", "an empty file"),
-        "a web page": (b"<html>not found</html>", "not a picture"),
-        "a drawing": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
         "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture"),
         "a pickle": (b"\x80\x04\x8c\x02os\x94.", "not a picture"),
         "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC; save it as JPEG"),

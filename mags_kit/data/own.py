@@ -36,21 +36,19 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
             if sample.image not in opened:
                 opened[sample.image] = _open(path.parent, sample.image)
             image, size, reason = opened[sample.image]
-            reason = reason or unaskable(sample.question)
-            if not reason:
-                for box in sample.boxes:
-                    _check_box(box, size)
+            if reason := reason or unaskable(sample.question):
+                skipped.append({"row": source, "image": sample.image, "reason": reason})
+                continue
+            for box in sample.boxes:
+                _check_box(box, size)
         except ValueError as error:
             raise ValueError(f"{path.parent / source}: {error}") from None
-        if reason:
-            skipped.append({"row": source, "image": sample.image, "reason": reason})
-            continue
         name = sample.id
         while name in ids:  # several questions about one image often share its id
             name = f"{name}-{number}"
         ids.add(name)
-        boxes = whole_pixels(sample.boxes, size)
-        samples.append(replace(sample, id=name, image=os.path.relpath(image, folder), boxes=boxes))
+        image = os.path.relpath(image, folder)
+        samples.append(replace(sample, id=name, image=image, boxes=whole_pixels(sample.boxes, size)))
     if not samples:
         first = f"; the first, {skipped[0]['row']}: {skipped[0]['reason']}" if skipped else ""
         raise ValueError(f"{path}: none of its {len(skipped)} rows can be used{first}")

@@ -1,7 +1,7 @@
 """Pictures of the benchmarks: from a data set itself, a mirror, the cache, or their URLs; each decoded whole."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -63,13 +63,16 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple], 
         except ValueError as error:
             missing[picture.name] = str(error)
 
-    with ThreadPoolExecutor(WORKERS) as workers:
-        try:
-            list(tqdm(workers.map(find, wanted), total=len(wanted), desc="images", unit="image"))
-        except ConnectionError as error:
-            hint = "the same command goes on when it does; or set a mirror"
-            kept = f"{len(found)} of {len(wanted)} pictures are kept in {hub.cache()}"
-            raise ValueError(f"{error}; {kept}, and {hint}") from None
+    workers = ThreadPoolExecutor(WORKERS)
+    tasks = [workers.submit(find, picture) for picture in wanted]
+    try:
+        for task in tqdm(as_completed(tasks), total=len(tasks), desc="images", unit="image"):
+            task.result()
+    except ConnectionError as error:
+        kept = f"{len(found)} of {len(wanted)} pictures are kept in {hub.cache()}"
+        raise ValueError(f"{error}; {kept}, and the same command goes on when it does; or set a mirror") from None
+    finally:
+        workers.shutdown(cancel_futures=True)
     return found, missing
 
 
