@@ -36,14 +36,6 @@ def cache() -> Path:
     return folder
 
 
-def answers(url: str, seconds: float = 4) -> bool:
-    """Whether a host answers at all."""
-    try:
-        return bool(requests.head(url, timeout=seconds).status_code)
-    except requests.RequestException:
-        return False
-
-
 def require(models: list[str], datasets: list[str] = ()) -> None:
     """Raise ValueError within seconds if the hub does not answer; with `OFFLINE=1`, if its cache lacks a model."""
     from huggingface_hub import constants, try_to_load_from_cache
@@ -52,10 +44,13 @@ def require(models: list[str], datasets: list[str] = ()) -> None:
         missing = [name for name in models if not isinstance(try_to_load_from_cache(name, "config.json"), str)]
         if missing:
             raise ValueError(f"OFFLINE=1, and the hub's cache lacks {', '.join(missing)}; fetch it once with a network")
-    elif (needed := [*models, *datasets]) and not answers(constants.ENDPOINT):
-        hint = "connect to a network, or name local folders: SET='{model: FOLDER, mirror: FOLDER}'"
-        need = f"this run needs from it {', '.join(needed)}"
-        raise ValueError(f"{constants.ENDPOINT} does not answer, and {need}; {hint}")
+    elif needed := [*models, *datasets]:
+        try:
+            requests.head(constants.ENDPOINT, timeout=4)
+        except requests.RequestException:
+            hint = "connect to a network, or name local folders: SET='{model: FOLDER, mirror: FOLDER}'"
+            need = f"this run needs from it {', '.join(needed)}"
+            raise ValueError(f"{constants.ENDPOINT} does not answer, and {need}; {hint}") from None
 
 
 def commit(repo: str, revision: str = "main") -> str:

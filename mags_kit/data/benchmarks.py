@@ -69,9 +69,10 @@ def sources(config) -> dict[str, dict[str, Source]]:
         "highres-8k": vstar | {"HR-Bench 8k": HRBENCH("hr_bench_8k.parquet")},
     }
     sets = {"test": {} if config.own else tests[config.test_sets]}
-    for part, count, split in (("validation", config.validation, "dev"), ("pool", config.pool, "train")):
-        gqa = GQA(f"{split.replace('dev', 'val')}_balanced_instructions/*.parquet")
-        sets[part] = {"VSR": vsr(f"{split}.jsonl"), "TallyQA": TALLYQA, "GQA": gqa} if count else {}
+    for part, vsr_split, gqa_split in (("validation", "dev", "val"), ("pool", "train", "train")):
+        gqa = GQA(f"{gqa_split}_balanced_instructions/*.parquet")
+        group = {"VSR": vsr(f"{vsr_split}.jsonl"), "TallyQA": TALLYQA, "GQA": gqa}
+        sets[part] = group if getattr(config, part) else {}
     chosen = {name for name in DATASETS if name.lower() in config.benchmarks}
     return {part: {n: s for n, s in group.items() if n in chosen or n not in DATASETS} for part, group in sets.items()}
 
