@@ -104,16 +104,10 @@ def give(arguments) -> None:
 
 def look(arguments) -> None:
     from mags_kit import single
-    from mags_kit.viz.progress import quietly
 
     config = single.settings(arguments.model, parse_settings(arguments.set))
-    print(single.look(arguments.image, arguments.question, config, arguments.adapter, quietly))
-
-
-def inspect(arguments) -> None:
-    from mags_kit import serve
-
-    serve.serve(reopen(arguments.name), arguments.port)
+    found = single.look(arguments.image, arguments.question, config, arguments.adapter)
+    print(single.report(arguments.image, *found, config.model))
 
 
 def hold(arguments) -> None:
@@ -149,7 +143,7 @@ def _functions() -> dict:
     return {
         "run": run, "curate": parts, "train": parts, "evaluate": evaluate, "status": show_status, "plan": plan,
         "merge": give, "publish": give, "look": look,
-        "inspect": inspect, "rescore": hold, "check": hold, "compare": compare, "try": try_settings,
+        "rescore": hold, "check": hold, "compare": compare, "try": try_settings,
     }  # fmt: skip
 
 

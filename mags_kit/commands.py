@@ -41,8 +41,6 @@ def parser(about: str) -> Parser:
     added.add_argument("--question", required=True, help="what to ask of it")
     added.add_argument("--model", default="embedded", help="`embedded`, a folder, or a hub id of a Qwen-VL")
     added.add_argument("--adapter", default="", help="a PEFT folder, e.g. runs/cpu/training/best")
-    added = command("inspect", "a run's inspector and playground as a page, on this machine alone", "name")
-    added.add_argument("--port", type=int, default=0, help="by default one that is free")
     command("rescore", "score a run's stored trajectories anew, without a model, and say what differs", "name")
     added = command("compare", "two runs, question by question: what differs, and how surely")
     added.add_argument("names", nargs=2, metavar="NAME", help="a run folder under runs/")

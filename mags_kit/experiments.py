@@ -23,7 +23,7 @@ from mags_kit.records import (
     write_json,
     write_jsonl,
 )
-from mags_kit.viz import charts, figures
+from mags_kit.viz import charts, draw
 from mags_kit.report import page
 from mags_kit.evaluation.conditions import MAIN, ONE, grid, step
 from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics_alone
@@ -210,15 +210,12 @@ def _answered(run: Run) -> bool:
 
 def report_alone(run: Run, found: dict, trajectories: list[Trajectory]) -> None:
     """The figures of `measure_alone`, and the page that holds them."""
-    import matplotlib.pyplot as plt
-
     title = f"Accuracy on {len(trajectories)} questions ({run.config.model_name})"
-    drawn = {"accuracy": charts.show_results(found, title)}
+    caption = "Accuracy on the questions by condition, with its 95% Wilson interval."
+    draw.save(charts.show_results(found, title), run, "accuracy", caption)
     for number, trajectory in enumerate(examples(trajectories), 1):
-        drawn[f"trajectory_{number}"] = figures.show_trajectory(trajectory, run.data, run.views)
-    for name, figure in drawn.items():
-        figures.save(figure, run, name)
-        plt.close(figure)
+        caption = f"Trajectory {number}, an illustration: the regions, their views, and both replies."
+        draw.save(draw.sheet({"": trajectory}, run.data, run.views), run, f"trajectory_{number}", caption)
     page.write(run, ())
 
 
