@@ -62,7 +62,8 @@ def folder(tmp_path):
 
 
 def colours_in(picture) -> set:
-    return {f"#{r:02X}{g:02X}{b:02X}" for r, g, b in np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)}
+    pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    return {f"#{r:02X}{g:02X}{b:02X}" for r, g, b in np.unique(pixels, axis=0)}
 
 
 def test_hostile_text_stays_text_in_html_and_in_the_sheet(folder):
@@ -99,7 +100,8 @@ def test_a_sheet_shows_regions_views_and_targets(folder):
     t = replace(t, sample=replace(t.sample, image="0.jpg", boxes=((320, 220, 360, 260),)))
     image = Image.open(folder / "0.jpg")
     assert list(draw.magnified(t, image)) == [0, 2]
-    assert {draw.colour(0), draw.colour(1), draw.colour(2), "#000000"} <= colours_in(draw.annotated(image, regions, t.sample.boxes))
+    marked = draw.annotated(image, regions, t.sample.boxes)
+    assert {draw.colour(0), draw.colour(1), draw.colour(2), "#000000"} <= colours_in(marked)
     one, two = draw.sheet({"": t}, folder), draw.sheet({"base": t, "trained": t}, folder)
     assert two.width == one.width and two.height > 2 * one.height
     assert draw.strip([("a", t), ("b", t)], folder).width < one.width
@@ -117,7 +119,8 @@ def test_pictures_in_html_have_a_text_alternative_with_the_regions(folder):
 def test_figures_are_saved_with_their_caption_and_shown(tmp_path):
     run = open_run("smoke", "r", root=tmp_path)
     caption = "A caption — with “quotes” and 象"
-    for name, figure in {"chart": charts.show_groups({"a": [50.0]}, "x", "t"), "sheet": Image.new("RGB", (300, 20))}.items():
+    figures = {"chart": charts.show_groups({"a": [50.0]}, "x", "t"), "sheet": Image.new("RGB", (300, 20))}
+    for name, figure in figures.items():
         shown = draw.save(figure, run, name, caption)
         with Image.open(run.figures / f"{name}.png") as saved:
             assert saved.info["Description"] == caption and shown.alt == caption

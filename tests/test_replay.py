@@ -74,9 +74,8 @@ def test_a_hostile_question_and_reply_stay_text(trained, tmp_path):
 def test_the_static_picture_has_a_few_steps_side_by_side_with_the_reward_below(trained, tmp_path):
     steps = replay.frames(trained)["better"]
     few, all_ = replay.show_replay(steps, tmp_path, most=3), replay.show_replay(steps, tmp_path)
-    half = draw.SIDE // 2
-    assert few.width < all_.width == 5 * half + 4 * draw.GAP
-    assert replay.show_replay(steps[:1], tmp_path).height > replay.reward_chart(steps).height + half * 3 / 4
+    assert few.width < all_.width == 5 * 300 + 4 * draw.GAP
+    assert replay.show_replay(steps[:1], tmp_path).height > replay.reward_chart(steps).height + 200
 
 
 def test_nothing_to_replay_is_a_sentence(tmp_path):

@@ -54,8 +54,7 @@ def card(run: Run, merged: bool) -> str:
     changed = {k: v for k, v in asdict(config).items() if v != getattr(Config(), k)} | {"model": base}
     changed = {k: Path(v).name if k in ("own", "adapter", "magnifier") else v for k, v in changed.items()}
     what = "A LoRA adapter on the language layers, as PEFT saves it; `make merge` merges it into its base."
-    if merged:
-        what = "Plain transformers weights: the LoRA adapter is merged in."
+    what = "Plain transformers weights: the LoRA adapter is merged in." if merged else what
     if merged and config.four_bit:
         what += " It was trained and measured over NF4 weights, so replies of these can differ a little."
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())

@@ -1,4 +1,4 @@
-"""Charts of numbers: candidates, training, accuracy, what views add, costs, regions. Each returns a `Chart`."""
+"""Charts: candidates, training, accuracy, what views and other parts of the method add, costs, regions."""
 
 import io
 from itertools import cycle
@@ -19,7 +19,7 @@ from mags_kit.viz import draw
 # Okabe and Ito's palette, safe for colour-blind readers
 BLUE, ORANGE, GREEN, RED, GREY, LIGHT = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#D9D9D9"
 STYLE = {"axes.spines.top": False, "axes.spines.right": False}
-BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 2, "fontsize": 9, "frameon": False}  # a legend
+BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 2, "fontsize": 9, "frameon": False}
 CONTRIBUTIONS = {  # title of a panel, by part of the method
     "glass": "magnifier, on small objects\nby quality of the source",
     "second round": "second round\nby size of the object",
@@ -134,9 +134,8 @@ def show_results(metrics: dict, title: str) -> Chart:
     for i, (checkpoint, ink) in enumerate(zip(results, (ORANGE, BLUE), strict=False)):
         middle, reach = _intervals([results[checkpoint][name] for name in names])
         at = np.arange(len(names)) + (thick + 0.02) * (i - (count - 1) / 2)
-        axis.barh(at, middle, thick, xerr=reach, color=ink, label=CHECKPOINTS[checkpoint], capsize=3)
-        for y, x, up in zip(at, middle, reach[1], strict=True):
-            axis.text(x + up + 1, y, f"{x:.0f}", va="center", fontsize=9)
+        bars = axis.barh(at, middle, thick, xerr=reach, color=ink, label=CHECKPOINTS[checkpoint], capsize=3)
+        axis.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
     n = next(iter(results.values()))[names[0]]["n"]
     axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {n})")
     _rows(axis, names)

@@ -43,7 +43,7 @@ def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Bo
     small = image.copy()
     small.thumbnail((side, side), Image.BILINEAR)
     pen = ImageDraw.Draw(small)
-    unit = max(small.size) / 448  # about a pixel on the screen
+    unit = max(1.0, max(small.size) / 448)  # about a pixel on the screen
     font, line, high = ImageFont.truetype(FONT, 13 * unit), max(1, round(2 * unit)), round(17 * unit)
     for box in targets:
         _frame(pen, [v * scale for v in box], "black", max(1, line // 2), 3)
@@ -224,10 +224,10 @@ def sheet(trajectories: dict[str, Trajectory], folder: str | Path, cache_dir=Non
     return joined(blocks, down=True, gap=3 * GAP)
 
 
-def strip(named: list[tuple[str, Trajectory]], folder: str | Path, side: int = SIDE // 2) -> Image.Image:
+def strip(named: list[tuple[str, Trajectory]], folder: str | Path, side: int = 300) -> Image.Image:
     """Trajectories side by side in brief: each image with its regions, above a name."""
     images = [open_image(Path(folder, t.sample.image)) for _, t in named]
-    marked = [annotated(image, t.regions, t.sample.boxes) for image, (_, t) in zip(images, named, strict=True)]
+    marked = [annotated(image, t.regions, t.sample.boxes, side) for image, (_, t) in zip(images, named, strict=True)]
     return joined([captioned(image, name, side) for image, (name, _) in zip(marked, named, strict=True)])
 
 
