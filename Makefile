@@ -89,8 +89,11 @@ look: override export IMAGE := $(value IMAGE)
 look: $(READY) ## two rounds on one image: IMAGE=photo.jpg QUESTION="…" [MODEL=…] [ADAPTER=…]
 	@$(PY) -m mags_kit look --image "$$IMAGE" --question "$$QUESTION" --model "$(MODEL)" --adapter "$(ADAPTER)" --set '$(SET)'
 
+inspect: export MAGS_RUN := $(or $(NAME),$(PROFILE))
 inspect: $(READY) ## the inspector and the playground of run NAME= as a page on this machine alone; Ctrl-C stops it
-	@exec $(PY) -m mags_kit inspect --name "$(or $(NAME),$(PROFILE))"
+	@test -e "$${MAGS_RUNS:-runs}/$$MAGS_RUN/config.json" || { echo "expected NAME= a folder under runs/, got $$MAGS_RUN"; exit 1; }
+	@MAGS_RUNS="$$(cd "$${MAGS_RUNS:-runs}" && pwd)" exec $(PY) -m voila mags_kit/viz/inspect.ipynb \
+		--Voila.config_file_paths=mags_kit/viz --no-browser
 
 rescore: $(READY) ## score the stored trajectories of run NAME= anew, without a model: the same, or what differs
 	@$(PY) -m mags_kit rescore --name "$(or $(NAME),$(PROFILE))"

@@ -114,7 +114,8 @@ def look(options) -> None:
     from mags_kit import single
 
     config = single.settings(options.model, parse_settings(options.set))
-    print(single.look(options.image, options.question, config, options.adapter))
+    found = single.look(options.image, options.question, config, options.adapter)
+    print(single.report(options.image, *found, config.model))
 
 
 def rescore(options) -> None:

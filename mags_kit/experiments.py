@@ -22,7 +22,7 @@ from mags_kit.method.rollout import repeat, rollout
 from mags_kit.records import Sample, Trajectory, read_jsonl, read_samples, read_trajectories, write_json, write_jsonl
 from mags_kit.report import page
 from mags_kit.run import Run, branch, branch_name, seeds, variants
-from mags_kit.viz import charts, figures
+from mags_kit.viz import charts, draw
 
 
 def curate(run: Run, agent: Agent | None = None) -> list[Sample]:
@@ -169,15 +169,12 @@ def measure_alone(run: Run) -> dict:
 
 
 def _report_alone(run: Run, found: dict, trajectories: list[Trajectory]) -> None:
-    import matplotlib.pyplot as plt
-
     title = f"Accuracy on {len(trajectories)} questions ({run.config.model_name})"
-    drawn = {"accuracy": charts.show_results(found, title)}
+    caption = "Accuracy of each condition, with its 95% interval."
+    draw.save(charts.show_results(found, title), run, "accuracy", caption)
     for number, trajectory in enumerate(examples(trajectories), 1):
-        drawn[f"trajectory_{number}"] = figures.show_trajectory(trajectory, run.data, run.views)
-    for name, figure in drawn.items():
-        figures.save(figure, run, name)
-        plt.close(figure)
+        caption = f"Trajectory {number}: the image with the chosen regions, the magnified views and both replies."
+        draw.save(draw.sheet({"": trajectory}, run.data, run.views), run, f"trajectory_{number}", caption)
     page.write(run, ())
 
 
