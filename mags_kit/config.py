@@ -17,7 +17,7 @@ MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to what a view holds
-CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
+CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable")
 SPARSE = "{}, sparse"  # a curriculum on the hardest samples, so many that each is met but twice
 # transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from PIL import Image
 
 from mags_kit.images import open_image
-from mags_kit.method.validation import step_of
+from mags_kit.method.monitoring import step_of
 from mags_kit.records import Trajectory, read_trajectories
 from mags_kit.viz import figures, painting
 from mags_kit.evaluation.evaluate import scored
