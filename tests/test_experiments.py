@@ -63,7 +63,7 @@ def test_what_is_answered_with_each_seed_is_what_the_status_waits_for(smoke_run,
 def test_the_ablations_vary_one_thing_at_a_time():
     variants = experiments.variants(PROFILES["cpu"])
     many = {"selection": "hardest", "curated": 180}  # 45 steps of 8 groups: 180 samples twice
-    orders = ["shuffled", "hard_first", "learnable", "bandwidth"]
+    orders = ["shuffled", "hard_first", "learnable"]
     assert list(variants.values()) == [
         {}, *({"curriculum": order} for order in orders), *({"curriculum": o, **many} for o in ("easy_first", *orders)),
         {"curated": 10}, {"curated": 20}, {"curated": 80},

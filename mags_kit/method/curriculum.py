@@ -26,6 +26,7 @@ class Stage:
     samples: tuple[Sample, ...]
     steps: int
     number: int = 0  # stages before it
+    before: int = 0  # optimisation steps before it
 
 
 def solve_rates(trajectories: list[Trajectory]) -> dict[str, float]:
@@ -92,7 +93,7 @@ def stages(samples: list[Sample], config: Config) -> list[Stage]:
     parts, made = len(config.stage_steps), []
     for i, steps in enumerate(config.stage_steps):
         count = len(mixed) if config.curriculum == "learnable" else round(len(mixed) * (i + 1) / parts)
-        made.append(Stage(f"stage {i + 1}", tuple(mixed[:count]), steps, i))
+        made.append(Stage(f"stage {i + 1}", tuple(mixed[:count]), steps, i, sum(config.stage_steps[:i])))
     return made
 
 
@@ -100,9 +101,9 @@ class WeightedDraws:
     """The `learnable` order: samples drawn for each batch with weights p(1 - p), the variance of their answers.
 
     p is a running share of right answers in the sample's own rollouts in training, so nothing is sampled beside. The
-    idea is LILO's (Foster et al., NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot, and slots
-    `groups * k` to `groups * k + groups - 1` are batch k. `file` holds {stage: [rates before batch 0, 1, ...]}, so
-    that a resumed training draws the same batches, and a later stage goes on with the rates of the one before it.
+    idea is LILO's (Foster et al., NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot: of
+    `groups` slots in a row, one batch. `file` holds {stage: [rates before batch 0, 1, ...]}, so that a resumed training
+    draws the same batches, and a later stage goes on with the rates of the one before it.
     """
 
     def __init__(self, stage: Stage, groups: int, seed: int, file: Path):
@@ -113,7 +114,7 @@ class WeightedDraws:
         self.rates = self.stored.setdefault(stage.name, latest or [measured])
 
     def sample(self, slot: int) -> Sample:
-        """The sample of a slot, the same for all rollouts of its group; none twice in a batch while there are enough."""
+        """The sample of a slot, the same for all rollouts of its group; none twice in a batch if there are enough."""
         self.batch, group = divmod(slot, self.groups)
         rates = np.array([self.rates[self.batch][sample.id] for sample in self.samples])
         weights = rates * (1 - rates) + FLOOR

@@ -31,7 +31,7 @@ class Validation(compat.transformers().TrainerCallback):
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
         self.agent, self.samples, self.stage, self.earlier = agent, samples, stage, earlier
-        self.best, self.folder, self.offset = run.best, run.stage(stage.name), steps_before(run, stage)
+        self.best, self.folder = run.best, run.stage(stage.name)
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
         self.reported: set[str] = set()  # names of alarms
@@ -42,7 +42,7 @@ class Validation(compat.transformers().TrainerCallback):
 
         Only after the checkpoint of the same step: a training that dies in between validates when it is resumed.
         """
-        now = self.offset + step
+        now = self.stage.before + step
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
         shown = [replace(t, condition=f"validation, step {now}") for t in trajectories[:REPLAYED]]
         _store(self.folder / "looks.jsonl", now, shown)
@@ -57,9 +57,9 @@ class Validation(compat.transformers().TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_):
         stored = read_json(self.file) if self.file.exists() else []
-        self.rows = [row for row in stored if row["step"] <= self.offset + state.global_step]
-        due = state.global_step or not self.offset  # a later stage begins with the adapter validated last
-        if due and self.offset + state.global_step not in [row["step"] for row in self.rows]:
+        self.rows = [row for row in stored if row["step"] <= self.stage.before + state.global_step]
+        due = state.global_step or not self.stage.before  # a later stage begins with the adapter validated last
+        if due and self.stage.before + state.global_step not in [row["step"] for row in self.rows]:
             self.validate(state.global_step)
         hidden, total = not processes.here().is_main_process, self.stage.steps
         self.bar = tqdm(total=total, initial=state.global_step, desc=self.stage.name, mininterval=5, disable=hidden)
@@ -98,7 +98,7 @@ class StoredRollouts:
 
     def __init__(self, run: Run, stage: Stage):
         self.weights, self.file = run.config.rewards, run.stage(stage.name) / "rollouts.jsonl"
-        self.offset, every = steps_before(run, stage), run.config.keep_rollouts
+        self.before, every = stage.before, run.config.keep_rollouts
         self.samples = {sample.id for sample in stage.samples[::every]} if every else set()
         self.step, self.of_step = 0, []
 
@@ -106,18 +106,13 @@ class StoredRollouts:
         """Store what was sampled after `steps` steps of this stage; each process gives its share."""
         if not self.samples:
             return
-        now = self.offset + steps + 1
+        now = self.before + steps + 1
         mine = [t for t in trajectories if t.sample.id in self.samples]
         named = [replace(t, condition=f"training, step {now}", rewards=rewards.scores(t, self.weights)) for t in mine]
         new = processes.gathered(named)
         self.of_step = self.of_step + new if now == self.step else new  # a step may be sampled in parts
         self.step = now
         _store(self.file, now, self.of_step)
-
-
-def steps_before(run: Run, stage: Stage) -> int:
-    """Optimisation steps of all stages before this one."""
-    return sum(run.config.stage_steps[: stage.number])
 
 
 def step_of(t: Trajectory) -> int:

@@ -11,7 +11,6 @@ optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, a
 6. The adapter that is kept did best on a validation set (`monitoring`); it need not be the last.
 """
 
-import gc
 import importlib.util
 import math
 from pathlib import Path
@@ -27,8 +26,6 @@ from mags_kit.method.policy import Policy, load_policy, precision
 from mags_kit.method.trl_environment import Environment, reward_functions
 from mags_kit.records import Sample, Trajectory, read_json, write_json
 from mags_kit.run import Run
-
-RATES = "solve_rates.json"  # running solve rates of the `learnable` order, beside the training's log
 
 
 def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
@@ -62,7 +59,7 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
         _write(run, state)
     save_adapter(policy, run.adapter(stage.name))
     for row in trainer.state.log_history:
-        state["log"].append(_finite(row) | {"step": row["step"] + monitor.offset, "stage": stage.name})
+        state["log"].append(_finite(row) | {"step": row["step"] + stage.before, "stage": stage.name})
     state["validation"] += monitor.rows
     state["stages"].append(stage.name)
     _write(run, state)
@@ -82,8 +79,8 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
     _set_seed(config, stage)
     stored, draws = monitoring.StoredRollouts(run, stage), None
     if config.curriculum == "learnable":
-        groups, rates = args.generation_batch_size // config.num_generations, run.training_log.with_name(RATES)
-        draws = WeightedDraws(stage, groups, args.seed, rates)
+        groups = args.generation_batch_size // config.num_generations
+        draws = WeightedDraws(stage, groups, args.seed, run.training_log.with_name("solve_rates.json"))
     slots = stage.steps * config.samples_per_step if draws else len(stage.samples)
     rows = [{"prompt": [{"role": "user", "content": ""}], "slot": i} for i in range(slots)]
     if args.generation_batch_size < config.samples_per_step * config.num_generations:
@@ -168,17 +165,14 @@ def batches(config: Config, count: int) -> dict[str, int]:
 
 def sampling(config: Config, policy: Policy) -> dict:
     """TRL's limits of tokens, for a round and for a completion; image tokens are never sampled, by either engine."""
-    budget, generation = config.completion_budget(policy.factor), {"suppress_tokens": policy.vision_ids}
+    budget, limit = config.completion_budget(policy.factor), config.round_tokens
     if not config.vllm:
-        return {"max_completion_length": budget, "generation_kwargs": generation | {"max_new_tokens": config.round_tokens}}
+        generation = {"max_new_tokens": limit, "suppress_tokens": policy.vision_ids}
+        return {"max_completion_length": budget, "generation_kwargs": generation}
+    generation = {"max_tokens": limit, "logit_bias": dict.fromkeys(policy.vision_ids, -100.0)}
     prompt = config.first_view_pixels // policy.factor**2 + 1024  # image tokens, and the prompt's text
-    banned = dict.fromkeys(policy.vision_ids, -100.0)
-    return {
-        "max_completion_length": budget,
-        "use_vllm": True,
-        "vllm_max_model_length": prompt + budget,
-        "generation_kwargs": {"max_tokens": config.round_tokens, "logit_bias": banned},
-    }
+    engine = {"use_vllm": True, "vllm_max_model_length": prompt + budget}
+    return {"max_completion_length": budget, "generation_kwargs": generation, **engine}
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -193,11 +187,9 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def free_memory() -> None:
-    import torch
+    from accelerate.utils.memory import clear_device_cache
 
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    clear_device_cache(garbage_collection=True)
 
 
 def _set_seed(config: Config, stage: Stage) -> None:
