@@ -6,13 +6,12 @@ of the base that a candidate's question solves. A group that is all right or all
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from mags_kit.config import Config
 from mags_kit.method import processes, rewards
-from mags_kit.records import Sample, Trajectory, read_json, write_json
+from mags_kit.records import Sample, Trajectory
 
 RECENT = 0.5  # weight of a batch's rollouts in a running solve rate
 FLOOR = 0.02  # added to every weight p(1 - p), so that no sample is given up for good
@@ -101,17 +100,16 @@ class WeightedDraws:
     """The `learnable` order: samples drawn for each batch with weights p(1 - p), the variance of their answers.
 
     p is a running share of right answers in the sample's own rollouts in training, so nothing is sampled beside. The
-    idea is LILO's (Foster et al., NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot: of
-    `groups` slots in a row, one batch. `file` holds {stage: [rates before batch 0, 1, ...]}, so that a resumed training
-    draws the same batches, and a later stage goes on with the rates of the one before it.
+    idea is LILO's (Foster et al., NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot, and
+    `groups` slots in a row are a batch. `stored` is {stage: [rates before batch 0, 1, ...]}, which `update` adds to:
+    with it a resumed training draws the same batches, and a later stage goes on with the rates of the one before it.
     """
 
-    def __init__(self, stage: Stage, groups: int, seed: int, file: Path):
-        self.samples, self.groups, self.seed, self.file, self.batch = stage.samples, groups, seed, file, 0
+    def __init__(self, stage: Stage, groups: int, seed: int, stored: dict[str, list[dict[str, float]]]):
+        self.samples, self.groups, self.seed, self.batch = stage.samples, groups, seed, 0
         measured = {sample.id: solve_rate(sample) for sample in stage.samples}
-        self.stored = read_json(file) if file.exists() else {}
-        latest = [rates for history in self.stored.values() for rates in history][-1:]
-        self.rates = self.stored.setdefault(stage.name, latest or [measured])
+        latest = [rates for history in stored.values() for rates in history][-1:]
+        self.rates = stored.setdefault(stage.name, latest or [measured])
 
     def sample(self, slot: int) -> Sample:
         """The sample of a slot, the same for all rollouts of its group; none twice in a batch if there are enough."""
@@ -122,12 +120,10 @@ class WeightedDraws:
         return self.samples[rng.choice(len(rates), self.groups, replace=few, p=weights / weights.sum())[group]]
 
     def update(self, trajectories: list[Trajectory]) -> None:
-        """Take in the rollouts of the batch drawn last; each process gives its share, the main one writes."""
+        """Take in the rollouts of the batch drawn last; each process gives its share."""
         hits = defaultdict(list)
         for name, hit in processes.gathered([(t.sample.id, rewards.answer(t) == 1) for t in trajectories]):
             hits[name].append(hit)
         before = self.rates[self.batch]
         now = {name: float((1 - RECENT) * before[name] + RECENT * np.mean(values)) for name, values in hits.items()}
         self.rates[self.batch + 1 :] = [before | now]  # a killed training may have stored later ones
-        if processes.here().is_main_process:
-            write_json(self.file, self.stored)

@@ -56,13 +56,13 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
     finally:
         raised = [{"stage": stage.name, **alarm} for alarm in monitoring.summary(trainer.state.log_history)]
         state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
-        _write(run, state)
+        _write(run.training_log, state)
     save_adapter(policy, run.adapter(stage.name))
     for row in trainer.state.log_history:
         state["log"].append(_finite(row) | {"step": row["step"] + stage.before, "stage": stage.name})
     state["validation"] += monitor.rows
     state["stages"].append(stage.name)
-    _write(run, state)
+    _write(run.training_log, state)
     processes.here().wait_for_everyone()
 
 
@@ -77,10 +77,10 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
 
     config, agent, args = run.config, Agent.of(run, policy), arguments(run, policy, stage)
     _set_seed(config, stage)
-    stored, draws = monitoring.StoredRollouts(run, stage), None
+    stored, draws, file = monitoring.StoredRollouts(run, stage), None, run.training_log.with_name("solve_rates.json")
     if config.curriculum == "learnable":
-        groups = args.generation_batch_size // config.num_generations
-        draws = WeightedDraws(stage, groups, args.seed, run.training_log.with_name("solve_rates.json"))
+        rates = read_json(file) if file.exists() else {}
+        draws = WeightedDraws(stage, args.generation_batch_size // config.num_generations, args.seed, rates)
     slots = stage.steps * config.samples_per_step if draws else len(stage.samples)
     rows = [{"prompt": [{"role": "user", "content": ""}], "slot": i} for i in range(slots)]
     if args.generation_batch_size < config.samples_per_step * config.num_generations:
@@ -90,6 +90,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
         stored.add(steps, trajectories)
         if draws:
             draws.update(trajectories)
+            _write(file, rates)
 
     tokenizer = policy.processor.tokenizer
     compat.keep_vision_frozen(policy.model)
@@ -196,9 +197,9 @@ def _set_seed(config: Config, stage: Stage) -> None:
     compat.transformers().set_seed(config.seed * 100 + stage.number)
 
 
-def _write(run: Run, state: dict) -> None:
+def _write(file: Path, state: dict) -> None:
     if processes.here().is_main_process:
-        write_json(run.training_log, state)
+        write_json(file, state)
 
 
 def _finite(row: dict) -> dict:
