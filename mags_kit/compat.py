@@ -118,3 +118,21 @@ def check_packages() -> None:
     if missing:
         command = f"pip install -c requirements.lock . && {BASICSR}"
         raise ImportError(f"the kit needs {', '.join(missing)}; run `{command}` in its clone, then restart the kernel")
+
+
+def keep_vision_frozen(model) -> None:
+    """Keep gradients out of the frozen vision tower of a PEFT model.
+
+    With gradient checkpointing TRL makes the output of `get_input_embeddings` require gradients. Qwen2.5-VL's vision
+    tower names its patch embedding there, so it would be differentiated through, at over a GB in the 3B model.
+    """
+    model.get_base_model().model.visual.get_input_embeddings = lambda: None
+
+
+def parse_replies_with(tokenizer, function) -> None:
+    """Let `function(token ids) -> message` read the replies that TRL's tool loop asks the tokenizer to parse.
+
+    transformers' parser raises on deeply nested brackets and on no token at all, takes seconds for some long replies,
+    and lets a reply call any name, which then returns into the next prompt as text.
+    """
+    tokenizer.parse_response = lambda ids, **_: function(ids)

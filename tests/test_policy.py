@@ -92,7 +92,7 @@ def test_the_card_decides_on_the_precision(card, numbers, policy, smoke_run, mon
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(major=card[0], minor=card[1]))
     monkeypatch.setattr("trl.GRPOConfig", dict)
-    told = training._arguments(smoke_run, policy, Stage("one", (), 1), 0)
+    told = training.arguments(smoke_run, policy, Stage("one", (), 1))
     assert precision() == numbers
     assert (told["bf16"], told["fp16"]) == (numbers == "bfloat16", numbers == "float16")
 

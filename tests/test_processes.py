@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from mags_kit import experiments
 from mags_kit.config import load_config
-from mags_kit.method import curriculum, fit, processes, training
+from mags_kit.method import curriculum, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
 from mags_kit.evaluation.evaluate import MAIN
 from mags_kit.run import open_run, reopen
@@ -176,22 +176,24 @@ def test_one_command_curates_trains_and_evaluates(tmp_path):
     assert not torch.equal(first, second)  # each process goes on with its own after a resumption
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("profile, settings", [("paper", {}), ("cpu", {}), ("cpu", {"micro_batch": 8})])
-def test_the_step_stays_whole_in_any_number_of_processes(profile, settings, count):
-    config = load_config(profile, settings)
-    batch = training.batches(config, count)
-    share, passes = batch["per_device_train_batch_size"], batch["gradient_accumulation_steps"]
-    assert share * passes * count == config.samples_per_step * config.num_generations
-    sampled, micro = fit.fitted(config, count).step_batches
-    assert batch["generation_batch_size"] == sampled  # in TRL, that of all processes
-    assert batch["generation_batch_size"] % (share * count) == 0 and share <= micro
+SAMPLED = {"rollout_batch": 32, "micro_batch": 8}  # what a GPU of 80 GB has room for
+
+
+def test_the_step_stays_whole_in_any_number_of_processes():
+    for profile, settings in (("paper", SAMPLED), ("cpu", {}), ("cpu", {"micro_batch": 8})):
+        config = load_config(profile, settings)
+        sampled, micro = config.step_batches
+        for count in (1, 2, 4, 8, 16):
+            batch = training.batches(config, count)
+            share, passes = batch["per_device_train_batch_size"], batch["gradient_accumulation_steps"]
+            assert share * passes * count == config.samples_per_step * config.num_generations
+            assert batch["generation_batch_size"] == sampled  # in TRL, that of all processes
+            assert sampled % (share * count) == 0 and share <= micro
 
 
 def test_a_number_of_processes_that_does_not_divide_is_one_sentence():
-    with pytest.raises(ValueError) as error:
-        training.batches(load_config("paper"), 3)
-    assert str(error.value).startswith("3 processes cannot share the 32 trajectories sampled at once")
+    with pytest.raises(ValueError, match="^3 processes cannot share the 32 trajectories sampled at once"):
+        training.batches(load_config("paper", SAMPLED), 3)
 
 
 def test_without_a_launcher_there_is_one_process():

@@ -289,7 +289,7 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(run):
 
     samples = [replace(s, question=f"Is <|image_pad|> {s.question}") for s in read_samples(run.samples("pool"))]
     made = half_call(load_policy(run.config, trainable=True))
-    trainer = training.build_trainer(run, made, curriculum.Stage("same", tuple(samples), 1), 0, [])
+    trainer = training.build_trainer(run, made, curriculum.Stage("same", tuple(samples), 1))
     rows = [trainer.train_dataset[i // 4] for i in range(4)]
     batch = trainer._generate_and_score_completions(rows)
     end, image, calls = made.processor.tokenizer.eos_token_id, made.processor.image_token_id, 0
@@ -297,7 +297,7 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(run):
         prompt, completion = (
             batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in ("prompt", "completion")
         )
-        look = Episode(Agent.of(run, made), samples[row["sample"]])
+        look = Episode(Agent.of(run, made), samples[row["slot"]])
         assert prompt_ids(made, look.prompt()) == prompt
         assert prompt.count(image) * made.factor**2 == look.first_view.size[0] * look.first_view.size[1]
         first = completion[: completion.index(end) + 1] if end in completion else completion
@@ -305,7 +305,7 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(run):
         if parsed:
             between = suffix_ids(made, [look.magnify(**call["function"]["arguments"]) for call in parsed])
             assert completion[len(first) : len(first) + len(between)] == between
-            written = trainer.environments[i].look.views
+            written = trainer.environments[i].episode.views
             assert written == look.views and written
             calls += 1
     assert calls == 2

@@ -3,30 +3,31 @@
 A version pinned in requirements.lock fails none of these; a newer one that does is to be met in the module named.
 """
 
-import ast
-import dataclasses
 import importlib
 import importlib.util
 import inspect
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from mags_kit import compat
-from mags_kit.method import alarms, trl_environment as environment, protocol, training
+from mags_kit.method import monitoring, protocol, training
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.families import FAMILIES
 from mags_kit.method.policy import load_policy
 from mags_kit.method.parsing import text_of
+from mags_kit.method.trl_environment import Environment
 from mags_kit.records import read_samples
 from mags_kit.report import page
-from mags_kit.status import NOTEBOOKS
+from mags_kit.pipeline import NOTEBOOKS
 
 compat.transformers()
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
 FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
+ENVIRONMENT = "method/trl_environment"
 SECOND = f"<rethink>the view shows 2, the draft was wrong</rethink><answer>2</answer>{CALL}"
 
 
@@ -44,7 +45,7 @@ class Stepped:
 
         self.policy = load_policy(run.config, trainable=True)
         samples = tuple(read_samples(run.samples("pool"))[:2])
-        self.trainer = training.build_trainer(run, self.policy, Stage("all", samples, 1), 1, [])
+        self.trainer = training.build_trainer(run, self.policy, Stage("all", samples, 1, 1))
         self.seen, self.turns, self.parse = [], [], parse_response
         tokenizer = self.policy.processor.tokenizer
         reply = {4: FIRST, 1: SECOND}  # by the number of generations that TRL asks for
@@ -54,12 +55,12 @@ class Stepped:
             self.turns.append((num_generations, len(prompts), has_tool_images))
             return [[*tokenizer.encode(reply[num_generations]), end] for _ in prompts], None
 
-        def spy(**given):
-            self.seen.append(given)
+        def spy(name, **given):
+            self.seen.append({"name": name, **given})
             return [float(len(self.seen) % 2)] * len(given["completions"])
 
-        spies = [lambda **given: spy(**given) for _ in self.trainer.reward_funcs]
-        self.trainer.reward_funcs, self.trainer.reward_func_names = spies, [f"r{i}" for i in range(len(spies))]
+        names = [f"r{i}" for i in range(len(self.trainer.reward_funcs))]
+        self.trainer.reward_funcs, self.trainer.reward_func_names = [partial(spy, name) for name in names], names
         real, trl.GRPOTrainer._generate_single_turn = trl.GRPOTrainer._generate_single_turn, turn
         try:
             self.trainer.model.train()
@@ -77,21 +78,13 @@ def stepped(smoke_run):
 # TRL
 
 
-def test_trl_offers_every_public_method_of_an_environment_but_reset_as_a_tool(stepped):
+def test_trl_drives_an_environment_of_its_own_for_each_rollout(stepped):
     names = [tool.__name__ for tool in stepped.trainer.tools]
-    public = [name for name, _ in inspect.getmembers(environment.Environment, inspect.isfunction) if name[0] != "_"]
-    relied(
-        names == ["magnify"] and set(public) == {"reset", "magnify"}, "which methods are tools", "method/environment"
-    )
-
-
-def test_trl_gives_the_row_to_reset_and_takes_its_content_as_the_prompt(stepped):
-    looks = [e.look for e in stepped.trainer.environments]
-    relied(len(looks) == 8 and len({look.sample.id for look in looks}) == 2, "reset(**row)", "method/environment")
-    relied(len({id(e) for e in stepped.trainer.environments}) == 8, "an environment a rollout", "method/environment")
-
-
-def test_trl_samples_two_turns_and_no_third_where_one_iteration_is_allowed(stepped):
+    public = [name for name, _ in inspect.getmembers(Environment, inspect.isfunction) if name[0] != "_"]
+    relied(names == ["magnify"] and set(public) == {"reset", "magnify"}, "which methods are tools", ENVIRONMENT)
+    episodes = [e.episode for e in stepped.trainer.environments]
+    relied(len({id(e) for e in stepped.trainer.environments}) == 8, "an environment a rollout", ENVIRONMENT)
+    relied(len(episodes) == 8 and len({e.sample.id for e in episodes}) == 2, "reset(**row)", ENVIRONMENT)
     asked = [(4, 8, False), (1, 8, True)]
     relied(stepped.turns == asked, "max_tool_calling_iterations=1 ends after round 2", "method/training")
 
@@ -104,17 +97,16 @@ def test_trl_masks_what_the_tool_says(stepped):
     relied("<tool_response>" in text_of(tokenizer, given), "the tool's tokens are not", "method/training")
 
 
-def test_trl_hands_environments_and_the_same_lists_to_every_reward(stepped):
-    keys = {"completions", "completion_ids", "environments", "log_metric"}
-    relied(all(keys <= set(given) for given in stepped.seen), "what rewards are given", "method/environment")
-    lists = {id(given["completion_ids"]) for given in stepped.seen}
-    relied(len(stepped.seen) > 1 and len(lists) == 1, "one list of ids for all rewards", "method/environment")
+def test_trl_calls_the_rewards_in_turn_with_environments_and_images(stepped):
+    keys = {"completions", "completion_ids", "environments", "log_metric", "trainer_state"}
+    relied(all(keys <= set(given) for given in stepped.seen), "what rewards are given", ENVIRONMENT)
+    names = [given["name"] for given in stepped.seen]
+    relied(names == ["r0", "r1", "r2", "r3", "r4"], "rewards are called in their order", ENVIRONMENT)
     content = stepped.seen[0]["completions"][0][1]["content"]
-    relied(content[0]["type"] == "image", "tool messages keep their images", "method/environment")
+    relied(content[0]["type"] == "image", "tool messages keep their images", ENVIRONMENT)
 
 
 def test_trl_asks_the_tokenizer_to_parse_and_takes_its_message(stepped):
-    tokenizer = stepped.policy.processor.tokenizer
     asked = []
 
     class Own:
@@ -125,15 +117,9 @@ def test_trl_asks_the_tokenizer_to_parse_and_takes_its_message(stepped):
             return {"role": "assistant", "content": "x", "tool_calls": []}
 
     read = stepped.parse(Own(), [1], prefix=[2], tools=[])
-    relied(asked == [([1], ["prefix", "tools"])] and read["content"] == "x", "parse_response", "method/environment")
-    relied(stepped.trainer._tokenizer is tokenizer, "the processor's tokenizer parses", "method/environment")
-
-
-def test_trl_turns_an_error_of_a_tool_into_text():
-    from trl import GRPOTrainer
-
-    source = inspect.getsource(GRPOTrainer._tool_call_loop)
-    relied("except Exception as e:" in source, "a tool's error is no error", "method/look")
+    relied(asked == [([1], ["prefix", "tools"])] and read["content"] == "x", "parse_response", "compat")
+    tokenizer = stepped.policy.processor.tokenizer
+    relied(stepped.trainer._tokenizer is tokenizer, "the processor's tokenizer parses", "compat")
 
 
 def test_trl_keeps_the_adapters_start_beside_it_for_the_kl_penalty(stepped):
@@ -141,14 +127,12 @@ def test_trl_keeps_the_adapters_start_beside_it_for_the_kl_penalty(stepped):
     relied({n.split(".")[-2] for n in names} == {"default", "ref"}, "the copy is called `ref`", "method/policy")
 
 
-def test_trl_logs_what_the_alarms_read(stepped):
+def test_trl_logs_what_the_alarms_read_and_callbacks_see_the_new_row(stepped):
+    from transformers import TrainerCallback
+
     logged = set(stepped.trainer._metrics["train"])
     read = {"reward", "frac_reward_zero_std", "completions/clipped_ratio", "tools/call_frequency"}
-    relied(read <= logged, f"the log has no {read - logged}", "method/alarms")
-
-
-def test_the_log_ends_in_the_row_that_callbacks_are_told_of(stepped):
-    from transformers import TrainerCallback
+    relied(read <= logged, f"the log has no {read - logged}", "method/monitoring")
 
     class Spy(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **_):
@@ -158,19 +142,9 @@ def test_the_log_ends_in_the_row_that_callbacks_are_told_of(stepped):
     stepped.trainer.add_callback(spy)
     stepped.trainer.log({"reward": 0.25, "loss": float("nan")})
     stepped.trainer.remove_callback(spy)
-    relied(spy.same, "on_log sees the new row in the state", "method/validation")
-    relied(alarms.alarms(stepped.trainer.state.log_history)[0].stop, "a NaN loss is logged as one", "method/alarms")
-
-
-def test_trl_takes_the_settings_that_the_kit_passes(smoke_run, policy):
-    from trl import GRPOConfig
-
-    tree = ast.parse(inspect.getsource(training))
-    [call] = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "GRPOConfig"]
-    passed = {keyword.arg for keyword in call.keywords if keyword.arg} | set(training.batches(smoke_run.config, 1))
-    passed |= set(training.sampling(smoke_run.config, policy)) | {"use_vllm", "vllm_max_model_length"}
-    unknown = passed - {field.name for field in dataclasses.fields(GRPOConfig)}
-    relied(not unknown, f"GRPOConfig no longer has {unknown}", "method/training")
+    relied(spy.same, "on_log sees the new row in the state", "method/monitoring")
+    raised = monitoring.alarms(stepped.trainer.state.log_history)
+    relied(raised[0].stop, "a NaN loss is logged as one", "method/monitoring")
 
 
 def test_trls_template_for_qwen3_vl_shows_tool_calls_and_tool_messages(policy):
@@ -192,7 +166,7 @@ def test_an_image_keeps_its_size_where_smart_resize_made_it(policy):
     relied((height < width) and height % 32 == width % 32 == 0, "smart_resize gives height, width", "method/policy")
     images = policy.processor.image_processor
     patches = images.get_number_of_image_patches(height, width, {})
-    relied(patches == height * width // images.patch_size**2, "patches of an image", "method/environment")
+    relied(patches == height * width // images.patch_size**2, "patches of an image", "method/trl_environment")
 
 
 def test_a_qwen_takes_the_kinds_of_its_tokens():
