@@ -13,7 +13,7 @@ from mags_kit import dials
 from mags_kit.dials import AUTO, SIZES
 
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
-# what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
+# what enlarges a region beside `none`: the networks that `method.magnifier` knows by name, and plain interpolation
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to what a view holds

@@ -22,7 +22,7 @@ from mags_kit.method.policy import load_policy
 from mags_kit.method.parsing import text_of
 from mags_kit.records import read_samples
 from mags_kit.report import page
-from mags_kit.status import NOTEBOOKS
+from mags_kit.pipeline import NOTEBOOKS
 
 compat.transformers()
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
