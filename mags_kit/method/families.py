@@ -6,30 +6,8 @@ checkpoint's own files.
 
 from dataclasses import dataclass
 
-from mags_kit.method import protocol
-
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DELTA = ("in_proj_qkv", "in_proj_z", "out_proj")  # the large matrices of a linear-attention layer (Gated DeltaNet)
-
-# Qwen3.5 calls tools in XML; numbers and lists are text there, converted by the tool's schema.
-XML_RESPONSE_TEMPLATE = {
-    **protocol.RESPONSE_TEMPLATE,
-    "fields": {
-        **protocol.RESPONSE_TEMPLATE["fields"],
-        "tool_calls": {
-            # a call that is cut off does not count, as in JSON
-            "open_pattern": protocol.CALL[0] + r"\s*<function=(?P<name>[^\n>]+)>(?=(?s:.)*?</tool_call>)",
-            "close_pattern": r"</tool_call>\s*",
-            "repeats": True,
-            "content": "xml-inline",
-            "content_args": {
-                "tag_pattern": r"<parameter=(?P<key>[^>\n]+)>\s*(?P<value>.*?)\s*</parameter>",
-                "value_parser": {"name": "text"},
-            },
-            "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
-        },
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -39,6 +17,7 @@ class Family:
     frame: str  # of its boxes, as Qwen documents it: `pixels` of the view that it sees, or `thousand`ths
     template: str
     thinking: str = ""  # the template with which it reasons in its own way before each reply; empty: none
+    replies: str = "qwen3_template"  # the format of its replies
     xml: bool = False  # tool calls are XML, else JSON
     layers: tuple[str, ...] = ATTENTION  # those of the language model that LoRA trains
     four_bit_from: float = 0  # parameters from which on NF4 is the default
@@ -47,11 +26,6 @@ class Family:
     def lora(self) -> str:
         """A regular expression for the names of the layers that LoRA trains."""
         return rf".*language_model.*\.({'|'.join(self.layers)})"
-
-    @property
-    def response_template(self) -> dict:
-        """The format of its replies, for `tokenizer.parse_response`."""
-        return XML_RESPONSE_TEMPLATE if self.xml else protocol.RESPONSE_TEMPLATE
 
 
 FAMILIES = {
@@ -63,8 +37,8 @@ FAMILIES = {
     # Unsloth advises against 4 bits for Qwen3.5 (unsloth.ai/docs/models/qwen3.5/fine-tune), since quantisation changes
     # it more than usual; from 9B on it would need a GPU of over 24 GB without.
     "qwen3_5": Family(
-        "thousand", "qwen3_5_nothink_training_chat_template", "qwen3_5_think_training_chat_template", True,
-        ATTENTION + DELTA, 5e9,
+        "thousand", "qwen3_5_nothink_training_chat_template", "qwen3_5_think_training_chat_template",
+        "qwen3_5_template", xml=True, layers=ATTENTION + DELTA, four_bit_from=5e9,
     ),
 }  # fmt: skip
 # Not Gemma, InternVL, SmolVLM, Mistral and the like: TRL 1.16 passes a tool's images on with token types, which their

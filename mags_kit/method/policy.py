@@ -161,7 +161,7 @@ def _give_template(processor, family: Family, thinking: bool) -> None:
         raise ValueError("thinking: true, but this model has no template for it; set thinking: false")
     if getattr(processor.tokenizer, "response_template", None) is None:
         processor.chat_template = getattr(chat_template_utils, family.thinking if thinking else family.template)
-        processor.tokenizer.response_template = family.response_template
+        processor.tokenizer.response_template = getattr(chat_template_utils, family.replies)
 
 
 def _take_as_they_are(images) -> tuple[int, int]:
