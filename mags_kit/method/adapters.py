@@ -34,10 +34,8 @@ def _check_complete(model, adapter) -> None:
     stored = set(load_peft_weights(str(adapter), device="cpu", key_mapping=RENAMED))
     lost = sorted(stored ^ set(get_peft_model_state_dict(model, save_embedding_layers=False)))
     if lost:
-        raise ValueError(
-            f"adapter {str(adapter)!r}: {len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}; "
-            "expected an adapter of this model"
-        )
+        wrong = f"{len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}"
+        raise ValueError(f"adapter {str(adapter)!r}: {wrong}; expected an adapter of this model")
 
 
 def save_adapter(policy, folder: Path, note: dict | None = None) -> None:

