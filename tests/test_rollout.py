@@ -3,6 +3,8 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from mags_kit.config import load_config
@@ -81,12 +83,24 @@ def test_calls_and_no_calls_share_a_batch(scripted, go):
     assert [t.outcome for t in made] == ["answered", "no_call", "answered"]
 
 
-def test_forced_regions_take_the_place_of_the_policys(scripted, go, samples):
-    [t] = go(scripted([[FIRST], [SECOND]]), regions=[[samples[0].boxes[0]]])
-    x0, y0, x1, y1 = samples[0].boxes[0]
-    a, b, c, d = t.views[0].box
-    assert t.draft == "1" and t.answer == "2"
-    assert a <= x0 + 16 and b <= y0 + 16 and c >= x1 - 16 and d >= y1 - 16  # its numbers are 31 pixels apart
+def test_forced_regions_take_the_place_of_the_policys_and_are_seen_whole(scripted, go, samples):
+    made = go(scripted([[FIRST] * 8, [SECOND] * 8]), 8, regions=[list(s.boxes) for s in samples[:8]])
+    assert {(t.draft, t.answer) for t in made} == {("1", "2")}
+    for t, sample in zip(made, samples, strict=False):
+        (x0, y0, x1, y1), (a, b, c, d) = sample.boxes[0], t.regions[0].box
+        assert x0 - 32 < a <= x0 and y0 - 32 < b <= y0 and x1 <= c < x1 + 32 and y1 <= d < y1 + 32  # a step is 31
+
+
+@given(st.sampled_from(["thousand", "pixels"]), st.lists(st.integers(0, 2000), min_size=4, max_size=4))
+def test_a_box_snapped_outward_encloses_what_it_was_within_the_image(frame, numbers):
+    (x0, x1), (y0, y1) = sorted(numbers[:2]), sorted(numbers[2:])
+    view, source = (560, 420), (max(x1, 1), max(y1, 1))
+    for step in (1, 40) if frame == "thousand" else (1,):
+        written = protocol.to_model((x0, y0, x1, y1), frame, view, source, step, outward=True)
+        a, b, c, d = protocol.to_source(written, frame, view, source)
+        assert not any(v % step for v in written)
+        assert -0.01 < a < x0 + 0.01 and -0.01 < b < y0 + 0.01
+        assert x1 - 0.01 < c < source[0] + 0.01 and y1 - 0.01 < d < source[1] + 0.01
 
 
 def test_errors_of_the_magnifier_and_the_disk_are_no_reply_of_the_tool(scripted, go, monkeypatch, smoke_run, samples):
