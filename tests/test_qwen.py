@@ -1,6 +1,6 @@
 """Each family of models as it is saved, at tiny sizes, through the whole path of the `paper` profile."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -62,6 +62,20 @@ def test_forced_regions_lead_into_round_2(tiny, run):
     samples, agent = read_samples(run.samples("test")), Agent.of(run, tiny, "bicubic")
     made = rollout(agent, samples, progress=False, regions=[[(100, 100, 300, 260)]] * 2)
     assert all(len(t.replies) == 2 and t.regions[0].usable and t.views for t in made)
+
+
+def test_only_prompts_of_two_rounds_describe_the_tool(tiny, run):
+    [sample, *_], agent, asked = read_samples(run.samples("test")), Agent.of(run, tiny, "bicubic"), {}
+
+    class Noted(type(tiny)):
+        def generate(self, prompts, images, *rest):
+            asked[len(asked) + 1] = self.processor.tokenizer.decode(prompts[0])
+            return [[self.processor.tokenizer.eos_token_id]]
+
+    noted = replace(agent, policy=Noted(**{f.name: getattr(tiny, f.name) for f in fields(tiny)}))
+    for rounds in (1, 2):
+        rollout(noted, [sample], rounds=rounds, progress=False)
+    assert {rounds: '"name": "magnify"' in prompt for rounds, prompt in asked.items()} == {1: False, 2: True}
 
 
 def tower_images(tiny, *images) -> list[np.ndarray]:

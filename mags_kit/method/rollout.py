@@ -8,7 +8,7 @@ from mags_kit.method.parsing import parse_reply, text_of
 from mags_kit.method.policy import Policy
 from mags_kit.records import Box, Sample, Trajectory
 
-TOOLS = [protocol.magnify]  # for the chat template; the compact one does not describe tools
+TOOLS = [protocol.magnify]  # as chat templates describe them in a system message, except for the compact one
 
 
 def rollout(
@@ -64,8 +64,8 @@ def _in_batches(rows: list, size: int, work, title: str, progress: bool) -> list
 
 def _opening(episodes: list[Episode]) -> tuple[list[list[int]], list[list]]:
     """The prompts of round 1 as token ids, and the images of each."""
-    contents = [episode.prompt() for episode in episodes]
-    prompts = [prompt_ids(episodes[0].agent.policy, content) for content in contents]
+    contents, (first, *_) = [episode.prompt() for episode in episodes], episodes
+    prompts = [prompt_ids(first.agent.policy, content, first.rounds) for content in contents]
     return prompts, [images_of(content) for content in contents]
 
 
@@ -107,9 +107,9 @@ def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = 
     return ids
 
 
-def prompt_ids(policy: Policy, content: list[dict]) -> list[int]:
-    """Token ids of the conversation before the first reply."""
-    return conversation_ids(policy, [{"role": "user", "content": content}], TOOLS)
+def prompt_ids(policy: Policy, content: list[dict], rounds: int = 2) -> list[int]:
+    """Token ids of the conversation before the first reply; only where there are two rounds it describes the tool."""
+    return conversation_ids(policy, [{"role": "user", "content": content}], TOOLS if rounds == 2 else None)
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
