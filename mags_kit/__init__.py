@@ -11,7 +11,7 @@ those of its modules that one reads in an hour. How a sample goes through them i
               look                    one look in two rounds, and the agent that looks
               magnifier, networks     crop and enlarge; Real-ESRGAN's networks
               policy, adapters, features, rollout    load and sample a model; its LoRA; images seen once; trajectories
-              wording, readings, scoring    texts made alike; what an answer says; right or wrong
+              scoring                 whether an answer is right, by the benchmarks' rules
               rewards, measures     what training pays; what is to be said of a trajectory
               curriculum, visits      which few samples, in which order, and how often
               environment, alarms, validation, keeping, training    TRL's GRPOTrainer, its guards, the best checkpoint,

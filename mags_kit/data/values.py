@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from mags_kit.images import upright
-from mags_kit.method.wording import plain
+from mags_kit.method.scoring import plain
 from mags_kit.records import Box, area
 
 KINDS = {dict: "an object", list: "a list", bool: "true or false", str: "text", type(None): "null", bytes: "bytes"}
