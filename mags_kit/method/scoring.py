@@ -66,7 +66,7 @@ def yes_or_no(text: str) -> str:
     ('yes', 'no', 'no', '')
     """
     sentences = re.split(r"(?<=[.!?]) ", plain(text.replace("\n", ". ")))
-    text = " ".join(s for s in sentences if not s.endswith("?") or " " not in s)  # a question says nothing
+    text = " ".join(s for s in sentences if not s.endswith("?") or s[:-1] in PARTICLES)  # a question says nothing
     clauses = [words for words in map(WORD.findall, CLAUSE.split(NOT.sub(" not ", text))) if words]
     said = [_said(words) for words in clauses]
     values = {value for clause in said for value in clause}
