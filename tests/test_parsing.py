@@ -17,36 +17,29 @@ CALL = protocol.tool_call_text([(1, 2, 3, 4)])
 REGIONS = {"regions": [[1, 2, 3, 4]]}
 ECHO = "<think> </think> <draft> </draft> <tool_call> </tool_call> <rethink> </rethink> <answer> </answer>"
 SAID = [  # reply, draft, answer
-    ("<think>a</think><draft> 2 </draft>", "2", None),
+    ("<think>a</think><draft> 2 </draft>", "2", None), ("", None, None),
     ("<rethink>b</rethink><answer>two\nlines</answer>", None, "two\nlines"),
-    ("", None, None),
     # several, empty
-    ("<answer>1</answer><answer>2</answer>", None, "2"),
-    ("<answer>1</answer><answer> </answer>", None, "1"),
-    # spoken of inside the reasoning
+    ("<answer>1</answer><answer>2</answer>", None, "2"), ("<answer>1</answer><answer> </answer>", None, "1"),
+    # spoken of inside the reasoning, nested with balance and without, opened by the chat template
     ("<think>then <draft> </draft></think><draft>2</draft>", "2", None),
     ("<draft>2</draft><think>or <draft>9</draft></think>", "2", None),
     ("<answer>yes</answer><rethink>I gave <answer>no</answer></rethink>", None, "yes"),
     (f"<think>{ECHO}</think><draft>2</draft>", "2", None),
-    ("<think>a<think>b</think><draft>9</draft></think><draft>2</draft>", "2", None),  # nested, balanced
-    ("<think>begin with <think> and <draft>9</draft></think><draft>2</draft>", "2", None),  # nested, not balanced
-    ("<think>a <rethink> b</think><answer>2</answer>", None, "2"),  # another tag inside is text
-    ("<draft>9</draft> it is</think><draft>2</draft>", "2", None),  # opened by the chat template
-    ("<draft>2</draft> was right</rethink>", "2", None),
+    ("<think>a<think>b</think><draft>9</draft></think><draft>2</draft>", "2", None),
+    ("<think>begin with <think> and <draft>9</draft></think><draft>2</draft>", "2", None),
+    ("<think>a <rethink> b</think><answer>2</answer>", None, "2"),
+    ("<draft>9</draft> it is</think><draft>2</draft>", "2", None), ("<draft>2</draft> was right</rethink>", "2", None),
     # not closed, crossed, nested, reversed
-    ("<think>cut off, perhaps <answer>3</answer>", None, "3"),
-    ("<answer>3", None, None),
-    ("<draft>1<answer>2</draft>3</answer>", None, None),
-    ("<answer>a<answer>b</answer>c</answer>", None, "b"),
-    ("<answer><think>a</think>3</answer>", None, None),
-    ("</answer>3<answer>", None, None),
-    # as the prompt writes them and no other way
-    ("<ANSWER>3</ANSWER>", None, None),
-    ('<answer type="final">3</answer>', None, None),
-    ("<answer>1<b>3</b></answer>", None, "1<b>3</b>"),  # other markup is text
+    ("<think>cut off, perhaps <answer>3</answer>", None, "3"), ("<answer>3", None, None),
+    ("<draft>1<answer>2</draft>3</answer>", None, None), ("<answer>a<answer>b</answer>c</answer>", None, "b"),
+    ("<answer><think>a</think>3</answer>", None, None), ("</answer>3<answer>", None, None),
+    # in small letters, with nothing else in the tag; other markup is text
+    ("<ANSWER>3</ANSWER>", None, None), ('<answer type="final">3</answer>', None, None),
+    ("<answer>1<b>3</b></answer>", None, "1<b>3</b>"),
     # inside a tool call
     ('<answer>2</answer><tool_call>{"a": "<answer>3</answer>"}</tool_call>', None, "2"),
-]
+]  # fmt: skip
 
 
 def test_drafts_and_answers():
@@ -59,44 +52,30 @@ def called(arguments: str, name: str = '"magnify"') -> str:
 
 
 SPOKEN, SHOUTED = f"<think>I could {CALL}</think>", CALL.replace("tool_call", "TOOL_CALL")  # no call
-CALLS = [
-    (CALL, REGIONS),
-    (f"<think>a</think><draft>2</draft>{CALL}", REGIONS),
-    # of several the last counts
-    (called('{"regions": 1}') + CALL, REGIONS),
-    (CALL + called('{"region": 1}'), None),
-    (CALL + "<tool_call>{", REGIONS),
-    (CALL + "<tool_call> </tool_call>", REGIONS),
+CALLS = [  # reply, the arguments of its call
+    (CALL, REGIONS), (f"<think>a</think><draft>2</draft>{CALL}", REGIONS),
+    # of several the last counts that is not empty
+    (called('{"regions": 1}') + CALL, REGIONS), (CALL + called('{"region": 1}'), None),
+    (CALL + "<tool_call>{", REGIONS), (CALL + "<tool_call> </tool_call>", REGIONS),
     # nothing else can be called, and with nothing else
-    (called('{"regions": []}', '"os.system"'), None),
-    (called('{"regions": []}', '["magnify"]'), None),
-    (called('{"boxes": []}'), None),
-    (called("null"), None),
-    (called("[[1, 2, 3, 4]]"), None),
-    (called('"left"'), None),
-    ('<tool_call>{"name": "magnify"}</tool_call>', None),
-    ('<tool_call>["magnify", []]</tool_call>', None),
+    (called('{"regions": []}', '"os.system"'), None), (called('{"regions": []}', '["magnify"]'), None),
+    (called('{"boxes": []}'), None), (called("null"), None), (called("[[1, 2, 3, 4]]"), None), (called('"left"'), None),
+    ('<tool_call>{"name": "magnify"}</tool_call>', None), ('<tool_call>["magnify", []]</tool_call>', None),
     ("<tool_call>magnify([[1, 2, 3, 4]])</tool_call>", None),
     ("<tool_call>__import__('os').getcwd()</tool_call>", None),
     # whatever stands for the regions is a matter of `read_regions`
-    (called('{"regions": null}'), {"regions": None}),
-    (called('{"regions": "left"}'), {"regions": "left"}),
+    (called('{"regions": null}'), {"regions": None}), (called('{"regions": "left"}'), {"regions": "left"}),
     (called('{"regions": 1, "regions": [[1, 2, 3, 4]]}'), REGIONS),  # a key twice
     (called('{"regions": ["\\ud800"]}'), {"regions": ["\ud800"]}),
-    # not JSON
-    (CALL.replace("]]", "]"), None),
-    (CALL.replace('"', "'"), None),
-    (f"<tool_call>{CALL}", None),  # nested
-    (CALL.replace("</tool_call>", ""), None),  # not closed
+    # no JSON, nested, not closed
+    (CALL.replace("]]", "]"), None), (CALL.replace('"', "'"), None), (f"<tool_call>{CALL}", None),
+    (CALL.replace("</tool_call>", ""), None),
     # more than a reader can take
-    (called('{"regions": ' + "[" * 1000 + "]" * 1000 + "}"), None),
-    (called('{"regions": ' + "[" * 10**6 + "}"), None),
+    (called('{"regions": ' + "[" * 1000 + "]" * 1000 + "}"), None), (called('{"regions": ' + "[" * 10**6 + "}"), None),
     (called('{"regions": [' + "9" * 10_000 + "]}"), None),
     # inside the reasoning it is only spoken of
-    (SPOKEN, None),
-    (SPOKEN + CALL, REGIONS),
-    (SHOUTED, None),
-]
+    (SPOKEN, None), (SPOKEN + CALL, REGIONS), (SHOUTED, None),
+]  # fmt: skip
 
 
 def test_tool_calls():
@@ -109,17 +88,16 @@ def test_tool_calls():
 
 def test_parts_say_whether_they_end_the_reply():
     found = parts("<think>a</think><draft></draft><answer>2</answer> \n")
-    assert [(p.tag, p.text, p.ends) for p in found] == [
-        ("think", "a", False), ("draft", "", False), ("answer", "2", True),
-    ]  # fmt: skip
+    wanted = [("think", "a", False), ("draft", "", False), ("answer", "2", True)]
+    assert [(p.tag, p.text, p.ends) for p in found] == wanted
 
 
 def test_reading_time_grows_with_the_length_alone():
     """30,000 characters of one piece, in each frame, take milliseconds; what is quadratic would take seconds."""
     pieces = [
-        "<think>", "</think>", "<think></think>", "<think><rethink>", "<answer>", "<draft>2</draft>", "<tool_call>", CALL,
-        "<", "<answer><draft></answer>", "[", '{"a":', "9 ", "\\", '"', " ", "\n", "\x00", "<tool_call>[", "</parameter>",
-        "<think></rethink>", "</think><think>", "<parameter=regions>", "</parameter></function>",
+        "<think>", "</think>", "<think></think>", "<think><rethink>", "<answer>", "<draft>2</draft>", "<tool_call>",
+        CALL, "<", "<answer><draft></answer>", "[", '{"a":', "9 ", "\\", '"', " ", "\n", "\x00", "<tool_call>[",
+        "</parameter>", "<think></rethink>", "</think><think>", "<parameter=regions>", "</parameter></function>",
     ]  # fmt: skip
     xml = "<tool_call><function=magnify><parameter=regions>{}</tool_call>"
     for frame in ("{}", "<tool_call>{}</tool_call>", called('{"regions": [{}]}'), "<think>{}</think>", xml):

@@ -13,51 +13,47 @@ from mags_kit.method import metrics, rewards, scoring
 
 SAYS = {  # what a text says to a yes-or-no question
     "yes": """
-        yes | Yes. | YES!!! | yes? | yeah | **Yes** | `yes` | "yes" | ＹＥＳ | y\u200bes | yes yes | Yes 👍 | True | TRUE!
-        correct | Right. | That's right | It is right | The caption is accurate | I agree | Answer: yes | answer=yes
-        Yes, the cat is on the car | Yes both cats are there | It is true that the cat is left of the car | so yes
-        It's true that both cats are there | The cat is on the car, so yes | The answer is yes. | Is it true? Yes.
-        The correct answer is yes | The true answer is yes | Yes, if you look closely | Yes, it is the only one.
-        not no | not false | It's not incorrect | That isn't wrong | I don't think it is false | True, not false
-        Yes, that's not false | Yes it is not false | It is correct, the only dog is black | True or false? True.
+        yes | Yes. | YES!!! | yes? | yeah | **Yes** | "yes" | ＹＥＳ | y\u200bes | yes yes | Yes 👍 | True | TRUE! | correct
+        Right. | That's right | The caption is accurate | I agree | Answer: yes | answer=yes | The answer is yes. | so yes
+        Yes, the cat is on the car | Yes both cats are there | It is true that the cat is left of the car | not no
+        The cat is on the car, so yes | Is it true? Yes. | The correct answer is yes | Yes, if you look closely
+        not false | It's not incorrect | That isn't wrong | I don't think it is false | Yes, that's not false
+        True or false? True. | It is correct, the only dog is black
     """,
     "no": """
-        no | No. | NOPE | nah | False | incorrect | wrong | untrue | I disagree | That's wrong | “No” | it is false
+        no | No. | NOPE | False | incorrect | wrong | I disagree | That's wrong | “No” | it is false | No, it is not true
         The statement is not true | That isn't correct. | It isnt true | It cannot be true | It can't be true | not yes
         I don’t think that’s correct. | That doesn't seem correct. | The statement isn't entirely accurate | It isn't
-        No, it is not true | No, it is not. | no, it is correct that it is left | No it is false | no no no | false, no
-        There is no cat on the car | There are no dogs. | The cat isn't on the car, so it's false. | I don't think so
-        I doubt it is true | It was never true | That is hardly true | The correct answer is no | The answer is not "yes"
-        No, it is false that it is true | Is it true? No. | anything but true | not really | unlikely to be true
+        No, it is not. | no, it is correct that it is left | No it is false | no no no | There is no cat on the car
+        There are no dogs. | The cat isn't on the car, so it's false. | I don't think so | I doubt it is true | not really
+        The correct answer is no | The answer is not "yes" | No, it is false that it is true | Is it true? No.
+        anything but true
     """,
     "": """
         yes or no | yes/no | True or False | yes and no | Yes. No. | no yes | Yes, wait, no | yes\\nno | maybe | It depends
         It might be true | It may not be true | It could be true | partly true | half true | Maybe yes | not always true
-        I'm not sure it is true | I can't say that it is true | hard to say yes or no | No idea | no clue | no doubt
-        Yes is wrong | Yes is not the answer | Yes if you look closely | It is false that it is true | not sure | both
-        It does not follow that the statement is true | I'm not convinced it is true | nowhere near true | Neither.
-        The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car? | it is | ok
-        It used to be true | It would be true only if it were red | the opposite is true | It is true. I doubt it.
-        👍 | Y | 1 | 0 | none | nothing | yesterday | ye s | ... | !? | \u200b |
+        I'm not sure it is true | I can't say that it is true | No idea | no clue | no doubt | not sure | both | Neither.
+        Yes is wrong | Yes is not the answer | Yes if you look closely | It is false that it is true | nowhere near true
+        It does not follow that the statement is true | I'm not convinced it is true | It is true. I doubt it. | it is
+        The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car? | none | 1
+        It would be true only if it were red | the opposite is true | 👍 | Y | yesterday | ye s | ... | \u200b |
     """,
 }
 NUMBERS = {  # the one number that a text names
-    "0": "0 | No dogs | There are no dogs. | I see no dogs | There aren't any | I don't see any dogs. | None of them | nobody",
-    "1": "one | the red one | ①",
+    "0": "0 | No dogs | There are no dogs. | I see no dogs | There aren't any | I don't see any dogs. | None of them",
+    "1": "one | the red one", "12": "twelve", "21": "twenty-one | twenty one", "1000": "1,000", "-3": "-3 | −3 | –3",
     "3": """
         3 | three | Three. | 3. | 3! | (3) | 3 (three) | **3** | \\boxed{3} | <b>3</b> | Answer:3 | #3 | No. 3 | 3.0 | +3
-        ٣ | 3️⃣ | \u200f3\u200f | 3\u00a0dogs | about 3 | ~3 | exactly three | only three dogs | No, there are 3 | No there are 3
-        There are 3 cats | There are 3.\\nThere are three. | the first three | 3 dogs that are not lying | 3, not sure
+        ٣ | 3️⃣ | 3\u00a0dogs | about 3 | ~3 | only three dogs | No, there are 3 | No there are 3 | There are 3 cats
+        There are 3.\\nThere are three. | the first three | 3 dogs that are not lying | 3, not sure
     """,
-    "12": "twelve", "21": "twenty-one | twenty one", "1000": "1,000", "-3": "-3 | −3 | –3", "0.5": ".5 | 0.5",
     "": """
-        many | a few | dozens | a dog | no | No. | no idea | there is no way to count them | no more | No it is | no others
-        2 or 3 | 2-3 | 2 to 3 | between 2 and 3 | 1 2 3 | three, maybe four | no dogs but 2 cats | 2 dogs and 1 cat | 2\\n3
-        at least 3 | at most 3 | no more than two | more than 3 | less than three | up to 3 | almost 3 | half of 3 | over 3
-        3 or more | 3+ | >3 | ≥ 3 | ±3 | not 3 | There aren't three | I don't think there are 3 | not sure there are any
-        4, not 3 | 1/2 | 3 / 4 | ½ | 3½ | three quarters | two-thirds | 3 and a half | 3rd | twenty-first | III | 10² | 3²
-        1e3 | nan | Infinity | x3 | 3D | 50% | 50 % | fifty percent | $5 | €5 | 5° | 3:30 | 1.2.3 | 1.000 | 1,5 | 10,00
-        1 000 | 1.5 million | one hundred | two hundred and five | 3 dozen | a pair | minus three | 5 minus 2 | 1_000 | 👍 |
+        many | dozens | a dog | no | No. | no idea | there is no way to count them | no more | No it is | no others
+        2 or 3 | 2-3 | 2 to 3 | 1 2 3 | three, maybe four | no dogs but 2 cats | 2 dogs and 1 cat | 2\\n3 | 4, not 3 | not 3
+        at least 3 | no more than two | more than 3 | up to 3 | almost 3 | half of 3 | 3 or more | 3+ | >3 | ≥ 3 | ±3
+        There aren't three | I don't think there are 3 | not sure there are any | 1/2 | 3 / 4 | ½ | 3½ | three quarters
+        two-thirds | 3 and a half | 3rd | twenty-first | III | 10² | 3² | 1e3 | nan | x3 | 50% | 50 % | fifty percent | $5
+        5° | 3:30 | 1.2.3 | 1.000 | 1,5 | 10,00 | 1 000 | one hundred | 3 dozen | a pair | minus three | 5 minus 2 | 👍 |
     """,
 }
 RIGHT = {  # texts that say a truth in words or by a letter
@@ -66,21 +62,21 @@ RIGHT = {  # texts that say a truth in words or by a letter
     "womens": "women's | women’s", "2": "two", "café": "cafe\u0301", "straße": "STRASSE", "50%": "50 %", "½": "1/2",
     "A, C": "a, c.", "IV": "IV", "0": "none", "A": "a | A) a car", "I": "I",
     "B": """
-        B | b | (B) | B. | b) | [B] | **B** | "B" | Answer: B | Answer: (B) | The answer is B. | Option B | I choose B
-        the correct answer is (B) | B is correct | B) the red one | B: red | B. the red one | B - the red one
-        **B.** the red one | B, because it is red | B) Vitamin C.
+        B | b | (B) | B. | b) | [B] | **B** | "B" | Answer: B | Answer: (B) | The answer is B. | Option B
+        I choose B | the correct answer is (B) | B is correct | B) the red one | B: red | B. the red one
+        B - the red one | **B.** the red one | B, because it is red | B) Vitamin C.
     """,
 }
 WRONG = {
     "red": "dark red | red and blue | red or blue | not red | It is not red | blue | yes | reddish | \u200b |",
     "red bus": "bus | red buses", "bus": "buses", "man": "men", "left": "right | on the left", "television": "tv",
-    "3": "-3 | 3.5 | 13 | thirteen | three or four |", "-3": "3", "50%": "50", "50": "50%", "$5": "5 | €5", "5": "$5 | .5",
+    "3": "-3 | 3.5 | 13 | thirteen | three or four |", "-3": "3", "50%": "50", "50": "50%", "$5": "5 | €5", "5": "$5",
     "C++": "C", "C": "c# | A, C", "A+": "A", "1 2": "1/2", "102": "10²", "10:30": "10.30", "किताब": "कताब", "👍": "👎",
     "99999999999999999998": "99999999999999999999", "vitamin A": "vitamin", "a b": "b", "IV": "4", "a": "the",
     "A": "A red car | A- | A, C", "I": "I think so | I'm not sure",
     "B": """
-        A | A or B | B or A | A and B | A/B | A, B | B, A | AB | (A) (B) | (B) or (A) | not B | It isn't B | Bob | bee | 8
-        B) the red one or C) the blue one | A) the B one | Not A. B | both | B the red one
+        A | A or B | B or A | A and B | A/B | A, B | B, A | AB | (A) (B) | (B) or (A) | not B | It isn't B | Bob
+        bee | 8 | B) the red one or C) the blue one | A) the B one | Not A. B | both | B the red one
     """,
 }
 QUESTION = "What colour is the car? (A) dark red (B) blue (C) 3 (D) yes"
@@ -92,7 +88,7 @@ CHOSEN = {  # truth: (right, wrong), where the question lists its options
 NORMAL = {
     "A": "a", "The 'big' bus": "big bus", "A T-shirt": "t shirt", "vitamin A": "vitamin a", "The U.S.": "u s",
     "-3": "-3", "- 3": "3", "x-3": "x 3", "50 %": "50%", "$5": "$5", "C++": "c++", "A-": "a-", "3.5": "3.5", "5.": "5",
-    "2:50 pm": "2:50 pm", "and/or": "and or", "_red_": "red", "हिन्दी": "हिन्दी", "None": "0", "twenty one": "21", "?!": "",
+    "2:50 pm": "2:50 pm", "and/or": "and or", "_red_": "red", "हिन्दी": "हिन्दी", "None": "0", "twenty one": "21",
 }
 ANYTHING = (
     "I | a b | the | The a | . | ?! | 50% | −3 | $5 | no | yes or no | 2 or 3 | ½ | 10² | 1.000 | 3rd | IV | 👍🏽 | ❤️ | "
@@ -100,9 +96,9 @@ ANYTHING = (
 )
 LISTS = {
     "Which? (A) red (B) blue": ["red", "blue"], "Which?\nA. red\nB. blue\nC. green": ["red", "blue", "green"],
-    "A) red B) blue C) red": ["red", "blue", "red"], "Which? (A) 1 (B) 2 (C) both (A) and (B)": ["1", "2", "both (A) and (B)"],
-    "Who is taller, A. Smith or B. Jones?": [], "(B) red (A) blue": [], "(1) red (2) blue": [],
-}  # fmt: skip
+    "A) 1 B) 2 C) both (A) and (B)": ["1", "2", "both (A) and (B)"], "(B) red (A) blue": [], "(1) red (2) blue": [],
+    "Who is taller, A. Smith or B. Jones?": [],
+}
 
 
 def table(text: str) -> list[str]:
@@ -162,8 +158,9 @@ def test_any_accepted_answer_counts_from_the_row_to_the_reward(tmp_path):
 def test_time_grows_with_the_length_alone():
     """30,000 characters of one piece take hundredths of a second; what is quadratic would take several."""
     pieces = """
-        a | yes | not | 3 | 1, | twenty one and | hundred | ( | (a) | a) | " | yes? | . | - | ٣ | ½ | 👍 | is | the | don't
-        no dogs | not any | at least | >3 | 1/ | $ | true or | correct answer | A. | \ud800 | ﷺ | \u0301 | \\n
+        a | yes | not | 3 | 1, | twenty one and | hundred | ( | (a) | a) | " | yes? | . | - | ٣ | ½ | 👍 | is | the
+        don't | no dogs | not any | at least | >3 | 1/ | $ | true or | correct answer | A. | \ud800 | ﷺ | \u0301
+        \\n
     """
     for piece in (f"{piece} " for piece in table(pieces)):
         text = piece * (30_000 // len(piece))
