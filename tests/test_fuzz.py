@@ -89,10 +89,9 @@ class Loops:
         self.trainer.model.train()
         rows = [{"prompt": [{"role": "user", "content": ""}], "sample": i} for i in range(BATCH)]
         batch = self.trainer._generate_and_score_completions(rows)
-        written = zip(batch["completion_ids"], batch["completion_mask"], strict=True)
-        ids = [row[mask.bool()].tolist() for row, mask in written]
-        looks = [environment.look for environment in self.trainer.environments]
-        return here, [trl_environment.trajectory(*pair) for pair in zip(looks, ids, strict=True)]
+        written = zip(self.trainer.environments, batch["completion_ids"], batch["completion_mask"], strict=True)
+        there = [trl_environment.trajectory(own.look, ids[mask.bool()].tolist()) for own, ids, mask in written]
+        return here, there
 
 
 @pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
@@ -137,11 +136,11 @@ def test_forced_regions_stand_behind_whatever_the_policy_spelt(loops):
 PIECES = [
     *(f"<{slash}{tag}>" for tag in (*protocol.TAGS, "tool_call") for slash in ("", "/")), "<THINK>", '<answer a="b">',
     *protocol.VISION_TOKENS, protocol.HEADER, "<|im_end|>", "<|endoftext|>", "<tool_response>", CALL, CALL[:-20],
-    "<draft>2</draft>", "<answer>no</answer>", '{"name": "magnify", ', '"arguments": ', '{"regions": ', "[[", "]]", "}}",
-    "null", "1e999", "-NaN", "9" * 99, '\\"', "\\ud800", "```json\n", "```", "<function=magnify>", "</function>",
-    "<parameter=regions>", "</parameter>", '{"bbox_2d": ', "__import__('os')", "{{7*7}}", "\u202e", "\x00", "é", " ", "\n",
+    "<draft>2</draft>", "<answer>no</answer>", '{"name": "magnify", ', '"arguments": ', '{"regions": ', "[[", "]]",
+    "}}", "null", "1e999", "-NaN", "9" * 99, '\\"', "\\ud800", "```json\n", "```", "<function=magnify>", "</function>",
+    "<parameter=regions>", "</parameter>", '{"bbox_2d": ', "__import__('os')", "{{7*7}}", "\u202e", "\x00", "é", "\n",
 ]  # fmt: skip
-BOXES = [[100, 200, 500, 700], [0, 0, 990, 1000], [5, 5, 9, 9], [-90, 0, 400, 300], [900, 0, 100, 9], [20, 20, 300, 90]]
+BOXES = [[100, 200, 500, 700], [0, 0, 990, 1000], [5, 5, 9, 9], [-90, 0, 400, 300], [900, 0, 9, 9], [20, 20, 300, 90]]
 BOXES += [["100", "200", "500", "700"], [0.1, 0.2, 0.5, 0.7], {"bbox_2d": [30, 30, 400, 400], "label": "dog"}]
 VALUES = [None, True, 0, -90, 1e999, 0.5, "left", "7", [], {}, [1, 2, 3], [None, 1, 2, 3], [[[1, 2, 3, 4]]]]
 

@@ -62,10 +62,9 @@ def vqa_form(text: str) -> str:
 def pairs():
     """(form, kind, answer, truth): each truth said in each way, and other truths of its kind said plainly."""
     for kind, truths in TRUTHS.items():
-        for i, truth in enumerate(truths):
+        for truth in truths:
             yield from ((form, kind, say.format(truth), truth) for form, say in FORMS.items())
-            others = {truths[(i + step) % len(truths)] for step in (1, 2, 3, 5)} - {truth}
-            yield from (("another", kind, other, truth) for other in others)
+            yield from (("another", kind, other, truth) for other in truths if other != truth)
 
 
 def test_every_difference_to_vqa_has_its_reason():
@@ -82,13 +81,3 @@ def test_what_gqa_and_tallyqa_call_right_is_right():
     for form, kind, answer, truth in pairs():
         right = answer == truth or (kind == "number" and form != "minus" and vqa_form(answer) == truth)
         assert scoring.is_right(answer, truth) or not right, (answer, truth)
-
-
-def test_the_reading_of_vqas_rules():
-    """By hand from its code."""
-    made = {
-        "A red bus.": "red bus", "T-shirt": "t shirt", "red , white": "red white", "red,white": "red white", "-3": "3",
-        "1,000": "1000", "1,000-2": "10002", "None": "0", "ten": "10", "eleven": "eleven", "2:50 pm": "2:50 pm",
-        "girl's": "girl's", "50%": "50%", "3.5": "3.5", "No.": "no", "the": "", "(yes)": "yes",
-    }  # fmt: skip
-    assert {text: vqa_form(text) for text in made} == made

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,11 +34,8 @@ SAID = [  # reply, draft, answer
     # not closed, crossed, nested, reversed
     ("<think>cut off, perhaps <answer>3</answer>", None, "3"), ("<answer>3", None, None),
     ("<draft>1<answer>2</draft>3</answer>", None, None), ("<answer>a<answer>b</answer>c</answer>", None, "b"),
-    ("<answer><think>a</think>3</answer>", None, None), ("</answer>3<answer>", None, None),
-    # in small letters, with nothing else in the tag; other markup is text
-    ("<ANSWER>3</ANSWER>", None, None), ('<answer type="final">3</answer>', None, None),
-    ("<answer>1<b>3</b></answer>", None, "1<b>3</b>"),
-    # inside a tool call
+    # in another form; with other markup; inside a tool call
+    ("<ANSWER>3</ANSWER>", None, None), ("<answer>1<b>3</b></answer>", None, "1<b>3</b>"),
     ('<answer>2</answer><tool_call>{"a": "<answer>3</answer>"}</tool_call>', None, "2"),
 ]  # fmt: skip
 
@@ -61,7 +59,6 @@ CALLS = [  # reply, the arguments of its call
     (called('{"regions": []}', '"os.system"'), None), (called('{"regions": []}', '["magnify"]'), None),
     (called('{"boxes": []}'), None), (called("null"), None), (called("[[1, 2, 3, 4]]"), None), (called('"left"'), None),
     ('<tool_call>{"name": "magnify"}</tool_call>', None), ('<tool_call>["magnify", []]</tool_call>', None),
-    ("<tool_call>magnify([[1, 2, 3, 4]])</tool_call>", None),
     ("<tool_call>__import__('os').getcwd()</tool_call>", None),
     # whatever stands for the regions is a matter of `read_regions`
     (called('{"regions": null}'), {"regions": None}), (called('{"regions": "left"}'), {"regions": "left"}),
@@ -73,15 +70,13 @@ CALLS = [  # reply, the arguments of its call
     # more than a reader can take
     (called('{"regions": ' + "[" * 1000 + "]" * 1000 + "}"), None), (called('{"regions": ' + "[" * 10**6 + "}"), None),
     (called('{"regions": [' + "9" * 10_000 + "]}"), None),
-    # inside the reasoning it is only spoken of
     (SPOKEN, None), (SPOKEN + CALL, REGIONS), (SHOUTED, None),
 ]  # fmt: skip
 
 
 def test_tool_calls():
-    replies = [parse_reply(text) for text, _ in CALLS]
-    failed = [text[:80] for (text, call), reply in zip(CALLS, replies, strict=True) if reply.call != call]
-    assert not failed and [text for text, _ in CALLS if not parse_reply(text).called] == [SPOKEN, SHOUTED]
+    assert not [text[:80] for text, call in CALLS if parse_reply(text).call != call]
+    assert [text for text, _ in CALLS if not parse_reply(text).called] == [SPOKEN, SHOUTED]
     for text, call in CALLS:  # as TRL reads them
         assert [c["function"]["arguments"] for c in message(text)["tool_calls"]] == ([call] if call else []), text[:80]
 
@@ -103,7 +98,7 @@ def test_reading_time_grows_with_the_length_alone():
     for frame in ("{}", "<tool_call>{}</tool_call>", called('{"regions": [{}]}'), "<think>{}</think>", xml):
         for piece in pieces:
             text = frame.replace("{}", piece * (30_000 // len(piece)))
-            assert fastest(lambda: parse_reply(text), 1) < 0.5, (piece, frame)
+            assert fastest(partial(parse_reply, text), 1) < 0.5, (piece, frame)
 
 
 @given(st.text() | st.lists(st.sampled_from(ECHO.split() + [CALL, "x"])).map("".join))
@@ -143,20 +138,16 @@ def forms(box: list[int]) -> dict[str, str]:
     }
 
 
-def test_what_real_models_write_is_read_as_what_it_means():
+def test_what_real_models_write_is_read_as_what_it_means_and_counted(policy, smoke_run, tmp_path):
+    Image.new("RGB", (1000, 500)).save(tmp_path / "a.png")
+    agent = replace(Agent.of(smoke_run, policy), folder=tmp_path)
     boxes, sizes = {"thousand": (100, 200, 300, 400), "pixels": (200, 400, 600, 800)}, ((500, 500), (1000, 1000))
     for text, outcome in forms([100, 200, 300, 400]).items():
         reply = parse_reply(text)
         for frame, box in boxes.items():
             [region] = protocol.read_regions(reply.call["regions"], frame, *sizes, 2)
             assert {region.outcome, reply.form} - {"ok"} == {outcome} - {"ok"} and region.box == box, text
-
-
-def test_an_episode_counts_the_form_of_its_call(policy, smoke_run, tmp_path):
-    Image.new("RGB", (1000, 500)).save(tmp_path / "a.png")
-    agent = replace(Agent.of(smoke_run, policy), folder=tmp_path)
-    for text, outcome in forms([100, 200, 300, 400]).items():
         episode = Episode(agent, replace(make_trajectory().sample, image="a.png"))
-        assert len(episode.magnify(**parse_reply(text).call)) == 1, text
+        assert len(episode.magnify(**reply.call)) == 1, text
         [region] = episode.trajectory([text], [9]).regions
         assert (region.box, region.outcome) == ((100, 100, 300, 200), outcome), text

@@ -30,10 +30,9 @@ def test_outcomes_of_regions():
 
 
 def test_shares_of_the_sides_are_the_same_in_every_frame():
-    raw = [[0.1, 0.2, 0.3, 0.4], {"bbox_2d": ["0.5", "0", "1.0", "0.25"]}]
     for frame in ("thousand", "pixels"):
-        boxes = [r.box for r in read_regions(raw, frame, (500, 500), (1000, 1000), 2)]
-        assert boxes == [(100, 200, 300, 400), (500, 0, 1000, 250)]
+        regions = read_regions([[0.1, 0.2, 0.3, 0.4], ["0.5", "0", "1.0", "0.25"]], frame, (500, 500), (1000, 1000), 2)
+        assert [r.box for r in regions] == [(100, 200, 300, 400), (500, 0, 1000, 250)]
 
 
 json_values = st.recursive(

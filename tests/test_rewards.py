@@ -15,7 +15,7 @@ GOOD = (
 )
 PARTS = [  # replies, how many of the six parts they have
     (GOOD, 6), (GOOD[:1], 3), (("<think>t</think><draft>2</draft><tool_call>",), 2), (("gibberish",), 0),
-    (("<think> </think><draft> </draft><tool_call> </tool_call>", "<rethink></rethink><answer> </answer>"), 0),
+    (("<think> </think><draft> </draft><tool_call> </tool_call>", "<answer> </answer>"), 0),
     (("<think><draft>2</draft><tool_call>{}</tool_call></think>",), 1),  # only spoken of
     (("<think>t</think><draft>2</draft>", "<rethink><verdict>wrong</verdict><answer>3</answer></rethink>"), 3),
     (("<think>t</think><draft>2</draft><tool_call>{}</tool_call> more",), 2),  # the call does not end the reply
@@ -46,7 +46,8 @@ def test_answers_drafts_and_verdicts_by_hand():
     """An answer counts where the rollout ended well, a draft in two rounds, a verdict for its truth alone."""
     made = [make_trajectory(), make_trajectory(answer="4"), make_trajectory(outcome="no_call")]
     assert list(map(rewards.answer, made)) == [1, 0, 0]
-    rows = ("2", "wrong", 1), ("2", "right", 0), ("3", "right", 1), ("3", "wrong", -1), ("2", None, 0), (None, "wrong", 0)
+    table = {"2": {"wrong": 1, "right": 0, None: 0}, "3": {"right": 1, "wrong": -1}, None: {"wrong": 0}}
+    rows = [(draft, verdict, value) for draft, values in table.items() for verdict, value in values.items()]
     for (draft, verdict, value), answer in product(rows, ("3", "2")):
         t = make_trajectory(draft=draft, verdict=verdict, answer=answer)
         assert (rewards.verify(t), rewards.draft(t)) == (value, draft == "3"), (draft, verdict, answer)
@@ -71,8 +72,7 @@ def played(drafts, verdicts, answers, calls="[[10, 10, 60, 60]]", first="", last
     return float(np.mean(totals))
 
 
-# Four questions with a chance of a quarter: one draft is right by luck. The honest policy answers three rightly, and
-# its verdicts follow its answers.
+# Of four drafts one is right by luck. The honest policy answers three rightly; its verdicts follow its answers.
 GUESSES, ANSWERS = ("3", "2", "2", "2"), ("3", "3", "3", "2")
 HONEST = {"drafts": GUESSES, "verdicts": ("right", "wrong", "wrong", "right"), "answers": ANSWERS}
 EXPLOITS = {
@@ -83,9 +83,8 @@ EXPLOITS = {
     "drafts nothing": {"drafts": ("",) * 4, "verdicts": ("wrong",) * 4},
     "keeps its draft as its answer": {"answers": GUESSES, "verdicts": ("right",) * 4},
     "asks for many regions": {"calls": "[[10, 10, 60, 60], [70, 10, 120, 60], [10, 90, 60, 140], [90, 90, 140, 140]]"},
-    "asks for the same region twice": {"calls": "[[10, 10, 60, 60], [10, 10, 60, 60]]"},
+    "asks for a region twice": {"calls": "[[10, 10, 60, 60], [10, 10, 60, 60]]"},
     "asks for no region": {"calls": "[]"},
-    "asks for empty regions": {"calls": "[[10, 10, 10, 10], [60, 60, 10, 10]]"},
     "asks for the whole image": {"calls": "[[0, 0, 640, 480]]"},
     "asks for a region too large to be magnified": {"calls": "[[10, 10, 400, 400]]"},
     "asks for what is outside": {"calls": "[[900, 900, 960, 960]]"},
@@ -108,12 +107,12 @@ def test_spoiling_a_draft_never_pays():
         assert WEIGHTS["draft"] * chance + WEIGHTS["verify"] * verdicts >= WEIGHTS["verify"], (chance, judged)
 
 
-def test_total_is_the_weighted_sum_and_zero_only_logs():
+def test_total_is_the_weighted_sum():
     scores = rewards.scores(make_trajectory(replies=GOOD), {"answer": 1.0, "format": 0.5, "verify": 0.0})
     assert scores == {"answer": 1.0, "format": 1.0, "verify": 0.0, "total": 1.5}
 
 
 def test_advantages_by_hand():
-    """Group (1, 0, 0, 1): mean 0.5, sample deviation 0.577; a group without spread gives zeros."""
+    """Mean 0.5, sample deviation 0.577; a group without spread gives zeros."""
     table = rewards.advantages([1, 0, 0, 1, 2, 2, 2, 2], 4)
     assert np.allclose(table, [[0.866, -0.866, -0.866, 0.866], [0, 0, 0, 0]], atol=1e-3)

@@ -2,7 +2,7 @@
 
 import doctest
 import json
-from dataclasses import replace
+from functools import partial
 
 from PIL import Image
 from test_records import make_trajectory
@@ -13,46 +13,44 @@ from mags_kit.method import metrics, rewards, scoring
 
 SAYS = {  # what a text says to a yes-or-no question
     "yes": """
-        yes | Yes. | YES!!! | yes? | yeah | **Yes** | "yes" | ＹＥＳ | y\u200bes | yes yes | Yes 👍 | True | TRUE! | correct
-        Right. | That's right | The caption is accurate | I agree | Answer: yes | answer=yes | The answer is yes. | so yes
+        yes | Yes. | YES!!! | yes? | yeah | **Yes** | "yes" | ＹＥＳ | y\u200bes | Yes 👍 | True | correct
+        Right. | That's right | The caption is accurate | I agree | Answer: yes | answer=yes | The answer is yes.
         Yes, the cat is on the car | Yes both cats are there | It is true that the cat is left of the car | not no
         The cat is on the car, so yes | Is it true? Yes. | The correct answer is yes | Yes, if you look closely
-        not false | It's not incorrect | That isn't wrong | I don't think it is false | Yes, that's not false
-        True or false? True. | It is correct, the only dog is black
+        not false | It's not incorrect | That isn't wrong | I don't think it is false | True or false? True.
     """,
     "no": """
-        no | No. | NOPE | False | incorrect | wrong | I disagree | That's wrong | “No” | it is false | No, it is not true
-        The statement is not true | That isn't correct. | It isnt true | It cannot be true | It can't be true | not yes
+        no | No. | NOPE | False | incorrect | wrong | I disagree | That's wrong | “No” | it is false | anything but true
+        The statement is not true | That isn't correct. | It isnt true | It cannot be true | It can't be true
         I don’t think that’s correct. | That doesn't seem correct. | The statement isn't entirely accurate | It isn't
         No, it is not. | no, it is correct that it is left | No it is false | no no no | There is no cat on the car
-        There are no dogs. | The cat isn't on the car, so it's false. | I don't think so | I doubt it is true | not really
+        There are no dogs. | The cat isn't on the car, so it's false. | I don't think so | I doubt it is true
         The correct answer is no | The answer is not "yes" | No, it is false that it is true | Is it true? No.
-        anything but true
     """,
     "": """
-        yes or no | yes/no | True or False | yes and no | Yes. No. | no yes | Yes, wait, no | yes\\nno | maybe | It depends
+        yes or no | yes/no | True or False | yes and no | Yes. No. | no yes | Yes, wait, no | yes\\nno | maybe
         It might be true | It may not be true | It could be true | partly true | half true | Maybe yes | not always true
-        I'm not sure it is true | I can't say that it is true | No idea | no clue | no doubt | not sure | both | Neither.
-        Yes is wrong | Yes is not the answer | Yes if you look closely | It is false that it is true | nowhere near true
+        I'm not sure it is true | I can't say that it is true | No idea | no clue | no doubt | not sure | both
+        Yes is wrong | Yes is not the answer | Yes if you look closely | It is false that it is true
         It does not follow that the statement is true | I'm not convinced it is true | It is true. I doubt it. | it is
         The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car? | none | 1
-        It would be true only if it were red | the opposite is true | 👍 | Y | yesterday | ye s | ... | \u200b |
+        It would be true only if it were red | the opposite is true | 👍 | Y | yesterday | \u200b |
     """,
 }
 NUMBERS = {  # the one number that a text names
     "0": "0 | No dogs | There are no dogs. | I see no dogs | There aren't any | I don't see any dogs. | None of them",
     "1": "one | the red one", "12": "twelve", "21": "twenty-one | twenty one", "1000": "1,000", "-3": "-3 | −3 | –3",
     "3": """
-        3 | three | Three. | 3. | 3! | (3) | 3 (three) | **3** | \\boxed{3} | <b>3</b> | Answer:3 | #3 | No. 3 | 3.0 | +3
+        3 | three | Three. | 3. | 3! | (3) | 3 (three) | **3** | \\boxed{3} | <b>3</b> | Answer:3 | #3 | No. 3 | 3.0
         ٣ | 3️⃣ | 3\u00a0dogs | about 3 | ~3 | only three dogs | No, there are 3 | No there are 3 | There are 3 cats
         There are 3.\\nThere are three. | the first three | 3 dogs that are not lying | 3, not sure
     """,
     "": """
         many | dozens | a dog | no | No. | no idea | there is no way to count them | no more | No it is | no others
-        2 or 3 | 2-3 | 2 to 3 | 1 2 3 | three, maybe four | no dogs but 2 cats | 2 dogs and 1 cat | 2\\n3 | 4, not 3 | not 3
+        2 or 3 | 2-3 | 2 to 3 | 1 2 3 | three, maybe four | no dogs but 2 cats | 2 dogs and 1 cat | 2\\n3 | 4, not 3
         at least 3 | no more than two | more than 3 | up to 3 | almost 3 | half of 3 | 3 or more | 3+ | >3 | ≥ 3 | ±3
         There aren't three | I don't think there are 3 | not sure there are any | 1/2 | 3 / 4 | ½ | 3½ | three quarters
-        two-thirds | 3 and a half | 3rd | twenty-first | III | 10² | 3² | 1e3 | nan | x3 | 50% | 50 % | fifty percent | $5
+        two-thirds | 3 and a half | 3rd | twenty-first | III | 10² | 3² | 1e3 | nan | x3 | 50% | fifty percent | $5
         5° | 3:30 | 1.2.3 | 1.000 | 1,5 | 10,00 | 1 000 | one hundred | 3 dozen | a pair | minus three | 5 minus 2 | 👍 |
     """,
 }
@@ -90,14 +88,10 @@ NORMAL = {
     "-3": "-3", "- 3": "3", "x-3": "x 3", "50 %": "50%", "$5": "$5", "C++": "c++", "A-": "a-", "3.5": "3.5", "5.": "5",
     "2:50 pm": "2:50 pm", "and/or": "and or", "_red_": "red", "हिन्दी": "हिन्दी", "None": "0", "twenty one": "21",
 }
-ANYTHING = (
-    "I | a b | the | The a | . | ?! | 50% | −3 | $5 | no | yes or no | 2 or 3 | ½ | 10² | 1.000 | 3rd | IV | 👍🏽 | ❤️ | "
-    "किताब | \u200fאדום | (B) or (A) | not red | Is it? | \ud800 | None | _ | a\u0301 | It is it"
-)
+ANYTHING = "I | a b | The a | . | 50% | −3 | yes or no | 2 or 3 | ½ | 👍🏽 | 红色 | किताब | \u200fאדום | (B) or (A) | not red"
 LISTS = {
-    "Which? (A) red (B) blue": ["red", "blue"], "Which?\nA. red\nB. blue\nC. green": ["red", "blue", "green"],
-    "A) 1 B) 2 C) both (A) and (B)": ["1", "2", "both (A) and (B)"], "(B) red (A) blue": [], "(1) red (2) blue": [],
-    "Who is taller, A. Smith or B. Jones?": [],
+    "Which?\nA. red\nB. blue": ["red", "blue"], "A) 1 B) 2 C) both (A) and (B)": ["1", "2", "both (A) and (B)"],
+    "Who is taller, A. Smith or B. Jones?": [], "(B) red (A) blue": [], "(1) red (2) blue": [],
 }
 
 
@@ -109,8 +103,7 @@ def test_yes_and_no():
     texts = [(text, says) for says, texts in SAYS.items() for text in table(texts)]
     assert not [(text, says) for text, says in texts if scoring.yes_or_no(text) != says]
     truths = {"yes": "yes", "True": "yes", "no": "no", "False": "no"}
-    judged = [(text, truth, truths[truth] == says) for text, says in texts for truth in truths]
-    assert not [(text, truth) for text, truth, right in judged if scoring.is_right(text, truth) != right]
+    assert not [(a, t) for a, says in texts for t, meant in truths.items() if scoring.is_right(a, t) != (says == meant)]
 
 
 def test_numbers():
@@ -123,7 +116,7 @@ def test_words_letters_and_options():
     rows = [(text, truth, "", True) for truth, texts in RIGHT.items() for text in table(texts)]
     rows += [(text, truth, "", False) for truth, texts in WRONG.items() for text in table(texts)]
     for truth, both in CHOSEN.items():
-        rows += [(text, truth, QUESTION, right) for right, texts in zip((True, False), both) for text in table(texts)]
+        rows += [(text, truth, QUESTION, texts == both[0]) for texts in both for text in table(texts)]
     assert not [row for row in rows if scoring.is_right(*row[:3]) != row[3]]
 
 
@@ -147,26 +140,23 @@ def test_any_accepted_answer_counts_from_the_row_to_the_reward(tmp_path):
     row = {"image": "a.png", "question": "What is this?", "answer": ["sofa", "couch", 3]}
     tmp_path.joinpath("own.jsonl").write_text(json.dumps(row))
     [sample], _ = read_own(tmp_path / "own.jsonl", tmp_path)
-    assert (sample.answer, sample.answers, sample.truth) == ("sofa", ("couch", "3"), "sofa or couch or 3")
     for said, right in (("sofa", 1), ("A couch.", 1), ("three", 1), ("sofa or couch", 0), ("bed", 0), ("", 0)):
         t = make_trajectory(sample=sample, draft="bed", answer=said)
         assert (rewards.answer(t), rewards.draft(t)) == (right, 0), said
         assert metrics.change(t) == (metrics.REPAIRED if right else metrics.KEPT_WRONG)
-    assert not scoring.fits("couch", replace(sample, answers=()))
 
 
 def test_time_grows_with_the_length_alone():
     """30,000 characters of one piece take hundredths of a second; what is quadratic would take several."""
     pieces = """
         a | yes | not | 3 | 1, | twenty one and | hundred | ( | (a) | a) | " | yes? | . | - | ٣ | ½ | 👍 | is | the
-        don't | no dogs | not any | at least | >3 | 1/ | $ | true or | correct answer | A. | \ud800 | ﷺ | \u0301
-        \\n
+        don't | no dogs | not any | at least | >3 | 1/ | $ | true or | correct answer | A. | \ud800 | \u0301 | \\n
     """
     for piece in (f"{piece} " for piece in table(pieces)):
         text = piece * (30_000 // len(piece))
         for read in (scoring.yes_or_no, scoring.number, scoring.normalise, scoring.options):
-            assert fastest(lambda: read(text), 1) < 1, (piece, read)
-        assert fastest(lambda: scoring.choice(text, {}), 1) < 1, piece
+            assert fastest(partial(read, text), 1) < 1, (piece, read)
+        assert fastest(partial(scoring.choice, text, {}), 1) < 1, piece
 
 
 def test_docstring_examples():
