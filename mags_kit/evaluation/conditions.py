@@ -18,7 +18,7 @@ from mags_kit import steps
 from mags_kit.config import BLANK, Config
 from mags_kit.method import protocol
 from mags_kit.method.episode import Agent, Episode
-from mags_kit.method.wording import normalise
+from mags_kit.method.scoring import normalise
 from mags_kit.records import Box, Outcome, Sample, Trajectory
 from mags_kit.run import Run
 

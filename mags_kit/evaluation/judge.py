@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 from tqdm.auto import tqdm
 
-from mags_kit.method import readings, rewards
+from mags_kit.method import rewards, scoring
 from mags_kit.records import Outcome, Trajectory, read_jsonl, write_bytes
 from mags_kit.evaluation.statistics import wilson
 from mags_kit.run import Run
@@ -64,7 +64,7 @@ def _ask(key: tuple[str, str, str, str]) -> str:
     try:
         reply = requests.post(url, json=body, headers=headers, timeout=(5, 120))
         reply.raise_for_status()
-        return readings.yes_or_no(reply.json()["choices"][0]["message"]["content"])
+        return scoring.yes_or_no(reply.json()["choices"][0]["message"]["content"])
     except (requests.RequestException, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"the judge at {url} gave no verdict ({error}); unset JUDGE_URL to go on without") from None
 
