@@ -106,7 +106,7 @@ class Config:
     def step_batches(self) -> tuple[int, int]:
         """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step.
 
-        Of a config without `auto`, see `method.fit.fitted`.
+        Of a config without `auto`, see `memory.resolve`.
         """
         sampled = self.rollout_batch or self.samples_per_step * self.num_generations
         return sampled, self.micro_batch or sampled

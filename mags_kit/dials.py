@@ -6,7 +6,7 @@ When to turn which is said beside each in `config`. Imports none of the kit's ot
 import importlib.util
 import math
 
-AUTO = "auto"  # as many as the card has memory for, see method.fit; a step holds the same trajectories
+AUTO = "auto"  # as many as the card has memory for, see `memory`; a step holds the same trajectories
 SIZES = ("rollout_batch", "micro_batch", "batch_size")
 DIALS = (
     "loss_type", "scale_rewards", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy",

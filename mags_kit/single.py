@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mags_kit.config import Config, load_config, profile_of
-from mags_kit import plan
+from mags_kit import memory, plan
 from mags_kit.method.protocol import TOOL
 from mags_kit.records import Trajectory, write_bytes
 from mags_kit.viz import figures
@@ -41,7 +41,7 @@ def look(image: str, question: str, config: Config, adapter: str, progress: Prog
     """Two rounds on one image; the figure is written to `runs/looks/`. ValueError where anything will not do."""
     if not image.strip():
         raise ValueError("no image is named; expected the file of a picture: IMAGE=photo.jpg")
-    run = Run(run_folder("looks"), config)
+    run = Run(run_folder("looks"), memory.resolve(config))
     ground = Playground(run, adapter or config.adapter)
     ground.open(Path(image).absolute())
     ground.ask(question)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mags_kit.config import Config
 from mags_kit.images import open_image
-from mags_kit.method import fit, protocol
+from mags_kit.method import protocol
 from mags_kit.method.features import Recent
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.policy import Policy
@@ -31,7 +31,7 @@ class Agent:
     @classmethod
     def of(cls, run: Run, policy: Policy, network: str = "") -> "Agent":
         """The agent of a run, with its own magnifier or another `network`."""
-        config = fit.fitted(run.config)
+        config = run.config
         pixels = min(config.view_pixels, policy.limits[1])
         magnifier = Magnifier(network or config.magnifier, pixels, policy.factor, config.margin, cache_dir=run.views)
         return cls(policy, magnifier, config, run.data)

@@ -14,7 +14,7 @@ from pathlib import Path
 from mags_kit import compat
 from mags_kit.config import Config
 from mags_kit.dials import DIALS, VLLM_DIALS
-from mags_kit.method import alarms, fit, processes
+from mags_kit.method import alarms, processes
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.trl_environment import Environment, reward_functions, trainer_class
@@ -75,7 +75,7 @@ def _write(run: Run, state: dict) -> None:
 
 def batches(config: Config, count: int) -> dict[str, int]:
     """TRL's batch settings in `count` processes, so that an optimisation step holds the same trajectories as in one."""
-    sampled, micro = fit.fitted(config, count).step_batches
+    sampled, micro = config.step_batches
     if sampled % count:
         raise ValueError(
             f"{count} processes cannot share the {sampled} trajectories sampled at once; expected a divisor of them, "
