@@ -22,7 +22,6 @@ from mags_kit import __main__
         (["status", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),
         (["merge", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),
         (["publish", "--name", "../x"], "NAME='../x': expected the name of a folder under runs/"),
-        (["measure", "--profile", "cpu"], "profile 'cpu': expected one whose model has a published shape"),
         (["try", "--set", "{seed"], "SET='{seed' is not YAML"),
     ],
 )
