@@ -42,8 +42,10 @@ def main(arguments: list[str] | None = None) -> dict:
     model = load_config(given.profile, settings).model
     with tempfile.TemporaryDirectory() as folder:
         if is_random:
-            shape = None if given.tiny else compat.transformers().AutoConfig.from_pretrained(model_path(model)).to_dict()
-            kind = shape["model_type"] if shape else "qwen2_5_vl"
+            kind, shape = "qwen2_5_vl", None
+            if not given.tiny:
+                shape = compat.transformers().AutoConfig.from_pretrained(model_path(model)).to_dict()
+                kind = shape["model_type"]
             settings |= {"model": str(save_random(kind, Path(folder, "model"), shard="4GB", shape=shape))}
         run = open_run(given.profile, "measured", settings, root=folder)
         sets.prepare(run)

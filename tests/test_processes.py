@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mags_kit import experiments
+from mags_kit import experiments, memory
 from mags_kit.config import load_config
-from mags_kit.method import curriculum, fit, processes, training
+from mags_kit.method import curriculum, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
 from mags_kit.evaluation.evaluate import MAIN
 from mags_kit.run import open_run, reopen
@@ -180,17 +180,18 @@ def test_one_command_curates_trains_and_evaluates(tmp_path):
 @pytest.mark.parametrize("profile, settings", [("paper", {}), ("cpu", {}), ("cpu", {"micro_batch": 8})])
 def test_the_step_stays_whole_in_any_number_of_processes(profile, settings, count):
     config = load_config(profile, settings)
+    config = memory.resolve(config, 24, count)
     batch = training.batches(config, count)
     share, passes = batch["per_device_train_batch_size"], batch["gradient_accumulation_steps"]
     assert share * passes * count == config.samples_per_step * config.num_generations
-    sampled, micro = fit.fitted(config, count).step_batches
+    sampled, micro = config.step_batches
     assert batch["generation_batch_size"] == sampled  # in TRL, that of all processes
     assert batch["generation_batch_size"] % (share * count) == 0 and share <= micro
 
 
 def test_a_number_of_processes_that_does_not_divide_is_one_sentence():
     with pytest.raises(ValueError) as error:
-        training.batches(load_config("paper"), 3)
+        training.batches(memory.resolve(load_config("paper"), 24), 3)
     assert str(error.value).startswith("3 processes cannot share the 32 trajectories sampled at once")
 
 

@@ -52,10 +52,9 @@ def test_what_cannot_be_looked_at_is_one_sentence_before_a_model_is_loaded(runs,
 
 
 def test_a_model_that_does_not_fit_is_refused_with_what_it_needs_and_what_is_there(runs, monkeypatch):
-    monkeypatch.setattr("mags_kit.plan.free_memory", lambda: 2e9)
-    monkeypatch.setattr("mags_kit.plan.machine", lambda: {"gpu": None, "memory": 0})
+    monkeypatch.setattr("mags_kit.plan.machine", lambda *_: {"GPU": "no GPU", "GPU memory": 0, "memory": 2})
     config = single.settings("Qwen/Qwen2.5-VL-7B-Instruct", {})
-    with pytest.raises(ValueError, match=r"a look needs [\d.]+ GB of memory, and 2\.0 GB are there \(no GPU\)"):
+    with pytest.raises(ValueError, match=r"needs [\d.]+ GB of memory, found 2\.0 GB \(no GPU\)"):
         single.look(str(runs / "a.png"), QUESTION, config, "", print)
 
 
