@@ -3,13 +3,11 @@
 from dataclasses import replace
 from itertools import product
 
-import matplotlib.pyplot as plt
 import pytest
 from test_records import make_trajectory
 
 from mags_kit.method.metrics import verdicts
-from mags_kit.viz import figures, worth
-from mags_kit.evaluation import analysis as findings
+from mags_kit.evaluation import analysis as findings, tables
 from mags_kit.evaluation.conditions import BICUBIC, MAIN, ONE, PLAIN
 from mags_kit.data import drawing, scenes
 
@@ -57,20 +55,10 @@ def test_it_is_not_measured_where_samples_do_not_say():
     assert findings.worth({"alone": {name: [make_trajectory()] for name in (ONE, PLAIN, BICUBIC, MAIN)}}) == {}
 
 
-def test_it_is_shown_as_a_table_and_a_picture():
-    found = findings.worth(checkpoints())
-    table = worth.worth_table(found)
+def test_it_is_shown_as_a_table():
+    table = tables.worth_table(findings.worth(checkpoints()))
     assert table.shape == (3 + 2 + 2, 4)
     assert table.loc[("second round", "small"), "difference, points"].startswith("+62.5 (")
-    figure = worth.show_worth(found, "title")
-    assert [axis.get_xticklabels()[0].get_text().split("\n")[0] for axis in figure.axes] == ["sharp", "small", "sparse"]
-    plt.close(figure)
-
-
-def test_the_glass_is_shown_against_each_quality():
-    figure = worth.show_qualities(3)
-    assert len(figure.axes) == 15 and len(figures.png(figure)) > 10_000
-    plt.close(figure)
 
 
 def test_verdicts_by_hand():

@@ -48,12 +48,10 @@ def evaluate(run: Run, policy: Policy, samples: list[Sample], checkpoint: str, c
 
 
 class _Answering:
-    """A policy answering samples under one condition after the other. Round 1 of two is made once for all of them, and
-    so is round 2 of a batch where they show the same, as regions so large that nothing enlarges them."""
+    """A policy answering samples under one condition after the other; round 1 of two is made once for all of them."""
 
     def __init__(self, run: Run, policy: Policy, samples: list[Sample], checkpoint: str):
         self.run, self.policy, self.samples, self.checkpoint = run, policy, samples, checkpoint
-        self.second_replies = {}
 
     @cached_property
     def firsts(self) -> list[list[int]]:
@@ -78,7 +76,7 @@ class _Answering:
         boxes = [list(s.boxes) for s in samples] if condition.shows == "true" else None
         if not samples:
             return []
-        return rollout(agent, samples, firsts=firsts, second_replies=self.second_replies, regions=boxes, **options)
+        return rollout(agent, samples, firsts=firsts, regions=boxes, **options)
 
     def _votes(self, agent: Agent, count: int, options: dict) -> list[Trajectory]:
         import torch

@@ -167,3 +167,19 @@ def ablation_table(ablations: dict) -> pd.DataFrame:
         rows[variant] = {seed: f"{value:.1f}" for seed, value in percent.items()} | {"mean": f"{percent.mean():.1f}"}
         rows[variant]["less the curriculum"] = interval(result["less the curriculum"])
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def worth_table(found: dict) -> pd.DataFrame:
+    """A row for each part of the method and class: accuracies in percent, and the difference in points."""
+    rows = {}
+    for part, classes in found.items():
+        for value, row in classes.items():
+            d = row["difference"]
+            shares = [f"{way} {100 * a['accuracy']:.1f}" for way, a in row.items() if way != "difference"]
+            rows[part, value] = {
+                "questions": d["n"],
+                "accuracy, %": ", ".join(shares),
+                "difference, points": interval(d),
+                "significant": "no" if d["tied"] else "yes",
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
