@@ -75,10 +75,10 @@ plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what 
 
 measure: PROFILE = paper
 measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, beside the plan, on random weights: results/gpu/
-	@$(PY) -m mags_kit measure --quick --profile "$(PROFILE)" --set '$(SET)'
+	@$(PY) scripts/bench.py --random --profile "$(PROFILE)" --set '$(SET)'
 
-bench: $(READY) ## where people wait: rollouts, a training step, views, starting, growth, beside what others do (docs/speed.md)
-	@$(PY) -m mags_kit bench --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)'
+bench: $(READY) ## rollouts by batch size, one call per sample, TRL's loop, a training step by part: runs/bench/bench.json
+	@$(PY) scripts/bench.py --profile "$(PROFILE)" --set '$(SET)'
 
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
 	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"

@@ -55,7 +55,9 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
         benchmarks.check(config)
         plan.check(config)
     lock.hold(folder, what)
-    return open_run(profile, name, settings)
+    run = open_run(profile, name, settings)
+    run.note_auto()
+    return run
 
 
 def notebook_step(run: Run, name: str) -> Step:

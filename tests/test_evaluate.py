@@ -12,17 +12,13 @@ import nbformat
 import papermill
 import pytest
 from PIL import Image
-from test_plan import HERE
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, write_mirror
 from tiny_qwen import teach
 
 from mags_kit import __main__, experiments, single
 from mags_kit.config import PROFILES, load_config
 from mags_kit.data import sets
-from mags_kit import plan
 from random_model import save_random
-from mags_kit.method import fit
-from mags_kit.method.memory import answering, shape_of
 from mags_kit.records import read_json, read_samples
 from mags_kit.evaluation.conditions import CONDITIONS
 from mags_kit.run import open_run
@@ -139,27 +135,6 @@ def test_the_notebooks_refuse_a_run_that_trains_nothing(own):
     settings = {"pool": 0, "curated": 0, "validation": 0, "stage_steps": [0]}
     with pytest.raises(SystemExit, match="pool=0: there is nothing to train on; `make evaluate` measures"):
         __main__.main(["run", "--name", "r", "--set", json.dumps(settings)])
-
-
-def test_a_large_model_answers_on_a_cpu_where_memory_allows(own, monkeypatch):
-    profile, _, settings = experiments.alone("Qwen/Qwen2.5-VL-3B-Instruct", own)
-    config = load_config(profile, settings)
-    here = HERE | {"gpu": None, "memory": 0}
-    monkeypatch.setattr(plan, "machine", lambda *_: here | {"host": 64e9})
-    plan.check(config)
-    monkeypatch.setattr(plan, "machine", lambda *_: here | {"host": 4e9})
-    with pytest.raises(ValueError, match=r"expected \d+\.\d GB of memory on the CPU, came 4.0; lower batch_size"):
-        plan.check(config)
-    monkeypatch.setattr(plan, "machine", lambda *_: HERE | {"memory": 13.5e9})  # where its training does not fit
-    plan.check(config)
-
-
-def test_auto_leaves_out_what_only_training_needs(own):
-    profile, _, settings = experiments.alone("Qwen/Qwen2.5-VL-3B-Instruct", own)
-    config, memory = load_config(profile, settings), 13.5e9
-    answers, trains = fit.fitted(config, 1, memory), fit.fitted(load_config(profile), 1, memory)
-    assert 48 >= answers.batch_size > trains.batch_size
-    assert answering(answers, shape_of(config.model), on_gpu=True) <= memory
 
 
 def test_the_hosted_notebook_asks_for_an_address_and_is_of_one_profile(tmp_path):

@@ -47,9 +47,8 @@ def test_what_cannot_be_looked_at_is_one_sentence_before_a_model_is_loaded(runs,
 
 
 def test_a_model_that_does_not_fit_is_refused_with_what_it_needs_and_what_is_there(runs, monkeypatch):
-    monkeypatch.setattr("mags_kit.plan.free_memory", lambda: 2e9)
-    monkeypatch.setattr("mags_kit.plan.machine", lambda: {"gpu": None, "memory": 0})
-    with pytest.raises(ValueError, match=r"[\d.]+ GB"):
+    monkeypatch.setattr("mags_kit.plan.machine", lambda *_: {"GPU": "no GPU", "GPU memory": 0, "memory": 2})
+    with pytest.raises(ValueError, match=r"needs [\d.]+ GB of memory, found 2\.0 GB \(no GPU\)"):
         looking.agent_with(load_config("paper-7b"))
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mags_kit import experiments
+from mags_kit import experiments, memory
 from mags_kit.config import load_config
 from mags_kit.method import curriculum, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
