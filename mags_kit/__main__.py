@@ -127,9 +127,9 @@ def hold(arguments) -> None:
 
 
 def compare(arguments) -> None:
-    from mags_kit.evaluation import compare, rescore
+    from mags_kit.evaluation import rescore
 
-    print(compare.report(*map(rescore.stored_run, arguments.names)))
+    print(rescore.comparison(*map(rescore.stored_run, arguments.names)))
 
 
 def try_settings(arguments) -> None:

@@ -27,8 +27,7 @@ from mags_kit.viz import charts, figures
 from mags_kit.report import page
 from mags_kit.evaluation.conditions import MAIN, ONE, grid, step
 from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics_alone
-from mags_kit.evaluation.analysis import findings
-from mags_kit.evaluation.pays import ways
+from mags_kit.evaluation.analysis import findings, seeded_conditions
 from mags_kit.evaluation.statistics import accuracy, over_seeds, seeds_difference
 from mags_kit.run import Run, branch, branch_name, seeds, variants
 
@@ -98,12 +97,11 @@ def seed_branch(run: Run, seed: int) -> Run:
 
 
 def after_each_seed(run: Run) -> dict[int, Results]:
-    """The answers after RL with each seed, under the conditions of `pays.ways`: two, and where `grid` is full those of
-    the short grid and the blank view. All seeds share the candidates and questions."""
-    test, results = read_samples(run.samples("test")), {}
+    """The answers after RL with each seed, under `seeded_conditions`. All seeds share the candidates and questions."""
+    test, results, names = read_samples(run.samples("test")), {}, seeded_conditions(run.config)
     for seed in seeds(run.config):
         inside = seed_branch(run, seed)
-        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", ways(run.config))
+        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", names)
     return results
 
 

@@ -52,9 +52,7 @@ def trajectories():
     """Truth red: rules and judge agree on `red`, `blue` and `blue` again, not on `red one`; `hm` stays open."""
     sample = replace(make_trajectory().sample, question="What {color}?", answer="red")
     answers = ("red", "red one", "blue", "blue", "hm", None)
-    return [
-        make_trajectory(sample=sample, answer=a, outcome="answered" if a else "no_answer") for a in answers
-    ]  # fmt: skip
+    return [make_trajectory(sample=sample, answer=a, outcome="answered" if a else "no_answer") for a in answers]
 
 
 def test_agreement_by_hand_and_verdicts_are_asked_for_once(run, endpoint):
@@ -72,17 +70,13 @@ def test_it_is_off_by_default(run, monkeypatch):
     assert judge.agreement(run, trajectories()) is None and not (run.path / "judge.jsonl").exists()
 
 
-def test_a_broken_judge_is_one_sentence(run, endpoint, monkeypatch):
+def test_a_broken_judge_is_one_sentence_and_leaves_no_half_line(run, endpoint, monkeypatch):
+    judge.agreement(run, trajectories()[:2])
+    kept = run.path.joinpath("judge.jsonl").read_text()
     endpoint.broken = True
     with pytest.raises(ValueError, match="^the judge at .* gave no verdict .*500.*; unset JUDGE_URL to go on without$"):
         judge.agreement(run, trajectories())
+    assert run.path.joinpath("judge.jsonl").read_text() == kept and len(kept.splitlines()) == 2
     monkeypatch.delenv("JUDGE_MODEL")
     with pytest.raises(ValueError, match="expected the name of the model in JUDGE_MODEL"):
         judge.agreement(run, trajectories())
-
-
-@pytest.mark.parametrize("torn, left", [("1\n2\n3", "1\n2\n"), ("1\n", "1\n"), ("1", ""), ("", "")])
-def test_an_append_that_was_cut_off_is_mended(tmp_path, torn, left):
-    tmp_path.joinpath("a").write_text(torn)
-    judge.mend_jsonl(tmp_path / "a")
-    assert tmp_path.joinpath("a").read_text() == left

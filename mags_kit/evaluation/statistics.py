@@ -5,6 +5,7 @@ about one image are no independent draws: where some share one, an interval coun
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -87,6 +88,15 @@ def mean_interval(values: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     return {"mean": mean, "se": error, "low": mean - reach, "high": mean + reach, "n": len(values), "clusters": count}
 
 
+def share(values: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """`mean_interval` of a share; where all values are alike Wilson's over the clusters: none seen is not none."""
+    found = mean_interval(values, clusters)
+    if found["se"] == 0:
+        low, high = wilson(int(found["mean"]) * found["clusters"], found["clusters"])
+        found |= {"low": low, "high": high}
+    return within(found, 0, 1)
+
+
 def _t(freedom: float) -> float:
     from scipy.stats import t
 
@@ -167,11 +177,11 @@ def with_holm(rows: dict[str, dict]) -> dict[str, dict]:
     }
 
 
-def over_seeds(ours: list[list[Trajectory]], theirs: list[list[Trajectory]]) -> dict[str, float]:
-    """`two_way` of ours less theirs, a list for each seed, paired by id; the interval ends where differences do."""
+def over_seeds(ours: list[list[Trajectory]], theirs: list[list[Trajectory]], measured: Callable = right) -> dict:
+    """`two_way` of ours less theirs, a list for each seed, paired by id; `each` has the difference by seed."""
     pairs = [matched(*pair) for pair in zip(ours, theirs, strict=True)]
-    gains = [right(a).astype(float) - right(b) for a, b in pairs]
-    return within(two_way(np.array(gains), clusters_of(pairs[0][0])), -1, 1)
+    gains = np.array([measured(a).astype(float) - measured(b) for a, b in pairs])
+    return within(two_way(gains, clusters_of(pairs[0][0])), -1, 1) | {"each": gains.mean(1).tolist()}
 
 
 def within(found: dict[str, float], least: float, most: float) -> dict[str, float]:
