@@ -11,7 +11,7 @@ from PIL import Image
 
 from mags_kit.__main__ import main
 from mags_kit.config import load_config
-from mags_kit.method.protocol import ANSWER, DRAFT, part, tool_call_text
+from mags_kit.method.protocol import ANSWER, DRAFT, VERDICT, WRONG, part, tool_call_text
 from mags_kit.records import Region, Sample, Trajectory, View, read_json, trajectory_from, write_json, write_jsonl
 from mags_kit.evaluation import rescore, tables
 from mags_kit.evaluation.conditions import ANOTHER, BLANKED, MAIN, ONE, ORACLE, RANDOM, VOTE, majority
@@ -34,9 +34,9 @@ def answered(i: int, right: bool, rounds: int) -> Trajectory:
     given = TRUTHS[i] if right else "9"
     if rounds == 1:
         return Trajectory(sample(i), (96, 64), "t", (part(ANSWER, given),), (5,), answer=given)
-    replies = part(DRAFT, "9") + tool_call_text([(0, 0, 500, 500)]), part(ANSWER, given)
+    replies = part(DRAFT, "9") + tool_call_text([(0, 0, 500, 500)]), part(VERDICT, WRONG) + part(ANSWER, given)
     look = {"regions": (Region((0, 0, 48, 32), "ok"),), "views": (View((0, 0, 50, 34), (64, 64)),)}
-    return Trajectory(sample(i), (96, 64), "t", replies, (9, 5), **look, magnifier="bicubic", draft="9", answer=given)
+    return Trajectory(sample(i), (96, 64), "t", replies, (9, 5), **look, magnifier="bicubic", draft="9", verdict=WRONG, answer=given)
 
 
 def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
@@ -125,6 +125,12 @@ def shuffle_answers(run):
     rewrite(path, [row | {"answer": made[i - 1]["answer"]} for i, row in enumerate(made)])
 
 
+def edit_a_verdict(run):
+    path = run.trajectories("after", MAIN)
+    made = rows(path)
+    rewrite(path, [made[0] | {"verdict": "right"}, *made[1:]])
+
+
 def shuffle_all_but_the_questions(run):
     path = run.trajectories("after", MAIN)
     made = rows(path)
@@ -169,6 +175,7 @@ def edit_a_reward(run):
 
 BREAKS = {
     shuffle_answers: "answer differs in 24 of 24 (first test-00000: ",
+    edit_a_verdict: "verdict differs in 1 of 24 (first test-00000: stored 'right', now 'wrong')",
     shuffle_all_but_the_questions: "metrics.json: conditions/after/two rounds, super-resolution/accuracy is stored as",
     shuffle_lines: "line 1: id, image, answer, boxes, meta of 'test-00023' differ from 'test-00000' in test.jsonl",
     shuffle_truths: "line 1: answer of 'test-00000' differ from 'test-00000' in test.jsonl; the lines or the",

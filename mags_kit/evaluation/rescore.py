@@ -109,7 +109,7 @@ def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
 
 
 def reread(t: Trajectory, config: Config, name: str) -> Trajectory:
-    """A trajectory with draft, answer, outcome and rewards as its replies give them by today's rules."""
+    """A trajectory with draft, verdict, answer, outcome and rewards as its replies give them by today's rules."""
     if name == VOTE:
         ballots = [_reread(replace(t, replies=(r,), lengths=(n,))) for r, n in zip(t.replies, t.lengths, strict=True)]
         return scored(majority(ballots), config)
@@ -121,13 +121,14 @@ def _reread(t: Trajectory) -> Trajectory:
     outcome = t.outcome
     if outcome in (Outcome.ANSWERED, Outcome.NO_ANSWER):  # the others say that round 2 never came
         outcome = Outcome.NO_ANSWER if last.answer is None else Outcome.ANSWERED
-    return replace(t, draft=first.draft, answer=last.answer, outcome=outcome)
+    verdict = last.verdict if len(t.replies) == 2 else None
+    return replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome)
 
 
 def _changed_readings(file: str, stored: list[Trajectory], again: list[Trajectory]) -> list[str]:
     """A sentence for each field or reward by which trajectories differ from the stored ones."""
     found, pairs = [], list(zip(stored, again, strict=True))
-    read = {name: lambda t, name=name: getattr(t, name) for name in ("draft", "answer", "outcome")}
+    read = {name: lambda t, name=name: getattr(t, name) for name in ("draft", "verdict", "answer", "outcome")}
     read |= {f"reward {name!r}": lambda t, name=name: t.rewards.get(name) for name in (*rewards.REWARDS, "total")}
     for what, value in read.items():
         if changed := [(a, b) for a, b in pairs if value(a) != value(b)]:
