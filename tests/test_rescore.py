@@ -36,7 +36,8 @@ def answered(i: int, right: bool, rounds: int) -> Trajectory:
         return Trajectory(sample(i), (96, 64), "t", (part(ANSWER, given),), (5,), answer=given)
     replies = part(DRAFT, "9") + tool_call_text([(0, 0, 500, 500)]), part(VERDICT, WRONG) + part(ANSWER, given)
     look = {"regions": (Region((0, 0, 48, 32), "ok"),), "views": (View((0, 0, 50, 34), (64, 64)),)}
-    return Trajectory(sample(i), (96, 64), "t", replies, (9, 5), **look, magnifier="bicubic", draft="9", verdict=WRONG, answer=given)
+    read = {"draft": "9", "verdict": WRONG, "answer": given}
+    return Trajectory(sample(i), (96, 64), "t", replies, (9, 5), **look, magnifier="bicubic", **read)
 
 
 def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:

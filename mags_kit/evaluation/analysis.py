@@ -13,7 +13,7 @@ from mags_kit.data import drawing, scenes
 from mags_kit.evaluation.conditions import ALL, BICUBIC, BLANKED, CONDITIONS, DIRECT, MAIN, ONE, PLAIN, X4PLUS, left_out
 from mags_kit.evaluation.evaluate import Results, by_family
 from mags_kit.evaluation.statistics import (
-    accuracy, clusters_of, compared, matched, over_seeds, share, two_way, with_holm, within,
+    accuracy, clusters_of, matched, over_seeds, paired_difference, share, two_way, with_holm, within,
 )  # fmt: skip
 from mags_kit.method import rewards
 from mags_kit.method.metrics import right, verdicts
@@ -43,7 +43,7 @@ def findings(checkpoints: dict[str, Results], config: Config) -> dict:
     found["worth"] = component_gains(checkpoints)
     if {"before", "after"} <= set(checkpoints):
         before, after = checkpoints["before"], checkpoints["after"]
-        gains = {name: compared(after[name], before[name]) for name in after if name in before}
+        gains = {name: paired_difference(after[name], before[name]) for name in after if name in before}
         found["after RL, less before"] = with_holm(gains)
     return _without_nan(found)
 
@@ -57,7 +57,7 @@ def _without_nan(value):
 
 def differences(results: Results) -> dict[str, dict]:
     """MAIN less each other condition, paired; Holm over all of them."""
-    return with_holm({name: compared(results[MAIN], each) for name, each in results.items() if name != MAIN})
+    return with_holm({name: paired_difference(results[MAIN], each) for name, each in results.items() if name != MAIN})
 
 
 def view_needed(results: Results) -> dict[str, dict]:
@@ -111,7 +111,7 @@ def _gains_by(key: str, versions: Results, ours: str, theirs: str) -> dict[str, 
         of = {name: [t for t in each if t.sample.meta[key] == value] for name, each in versions.items()}
         if of[ours]:
             classes[value] = {name: accuracy(each) for name, each in of.items()}
-            classes[value]["difference"] = compared(of[ours], of[theirs])
+            classes[value]["difference"] = paired_difference(of[ours], of[theirs])
     for value, row in with_holm({value: row["difference"] for value, row in classes.items()}).items():
         classes[value]["difference"] = row
     return classes
@@ -125,7 +125,7 @@ def by_class(results: Results, config: Config) -> dict[str, dict[str, dict]]:
         for name in sorted(set(classes)):
             pair = [[t for t, c in zip(each, classes, strict=True) if c == name] for each in both]
             accuracies = {key: float(right(t).mean()) for key, t in zip(("two rounds", "one round"), pair, strict=True)}
-            rows[name] = compared(*pair) | accuracies
+            rows[name] = paired_difference(*pair) | accuracies
         found[grouping] = with_holm(rows)
     return found
 

@@ -11,7 +11,7 @@ from mags_kit.config import Config, load_config
 from mags_kit.evaluation.analysis import findings
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, ORACLE, VOTE, majority
 from mags_kit.evaluation.evaluate import Results, metrics, metrics_alone, scored
-from mags_kit.evaluation.statistics import compared, with_holm
+from mags_kit.evaluation.statistics import paired_difference, with_holm
 from mags_kit.method import rewards
 from mags_kit.method.metrics import right
 from mags_kit.method.parsing import parse_reply
@@ -156,7 +156,7 @@ def _walk(old, new, where: str) -> Iterator[tuple]:
 
 
 def compare(a: Run, b: Run) -> dict[str, dict]:
-    """A less B by "checkpoint, condition" that both have, on the questions that both have: see `statistics.compared`.
+    """A less B (`paired_difference`) by "checkpoint, condition" that both have, on the questions that both have.
 
     A question is the same where id, words, truth and image are; others are left out and counted. ValueError for runs
     without a common question or condition.
@@ -171,7 +171,7 @@ def compare(a: Run, b: Run) -> dict[str, dict]:
             pair = [ours[question] for question in same], [theirs[question] for question in same]
             hits = [right(each).astype(int) for each in pair]
             gains = [(t.sample.id, gain) for t, gain in zip(pair[0], hits[0] - hits[1], strict=True)]
-            rows[f"{CHECKPOINTS[checkpoint]}, {name}"] = compared(*pair) | {
+            rows[f"{CHECKPOINTS[checkpoint]}, {name}"] = paired_difference(*pair) | {
                 "A": float(hits[0].mean()), "B": float(hits[1].mean()),
                 "only A": [i for i, gain in gains if gain > 0], "only B": [i for i, gain in gains if gain < 0],
                 "left out": len(ours) + len(theirs) - 2 * len(same),

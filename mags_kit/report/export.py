@@ -104,7 +104,7 @@ def _measured(run: Run) -> str:
         for name, r in results.items()
         if name in (ONE, MAIN)
     ]
-    return "Accuracy on the run's test set, greedy, with the 95% Wilson interval:\n\n" + "\n".join(rows)
+    return "Accuracy on the run's test set, greedy, with the 95% interval, clustered by image:\n\n" + "\n".join(rows)
 
 
 def publish(run: Run, folder: Path = PROJECT / "results") -> Path:

@@ -164,12 +164,12 @@ def finding(metrics: dict) -> str:
         who, what = "Two rounds", "questions"
     said = f"{who} with super-resolution answer {100 * ours['accuracy']:.1f}% of {d['n']} {what} correctly"
     points, low, high = (100 * d[name] for name in ("difference", "low", "high"))
-    if low == high == 0:
+    if d.get("discordant") == 0:
         return f"{said}, and {other} {'the very same ones' if ours['accuracy'] else 'none either'}."
     if low <= 0 <= high or d["p"] > 0.05:  # few questions have intervals that the exact test does not bear out
         return (
             f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: {d['n']} questions do not tell the two apart "
-            f"(95% interval of the difference {_signed(low)} to {_signed(high)} points, exact p = {d['p']:.2g})."
+            f"(95% interval of the difference {_signed(low)} to {_signed(high)} points, p = {d['p']:.2g})."
         )
     if points < 0:
         points, low, high = -points, -high, -low

@@ -129,7 +129,7 @@ def show_results(metrics: dict, title: str):
             axis.text(x + wide + 1, y, f"{x:.0f}", va="center", fontsize=9)
     axis.set_yticks(range(len(names)), names, parse_math=False)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {values[0]['n']})")
+    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% interval, n = {values[0]['n']})")
     axis.set_title(title, parse_math=False)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
