@@ -20,11 +20,11 @@ ifneq ($(words $(VENV)),1)
 $(error VENV=$(VENV): make can't build in a folder with a space in its name; name another)
 endif
 
-# Many containers set it, and each process would compile anew what it imports: 18 s of its time, not 6.
+# Many containers set it, and each process would then compile anew what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure bench merge look inspect rescore compare check test test-browser chaos fuzz lab lock check-lock clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure bench merge look inspect rescore compare check test test-long test-browser chaos fuzz lab lock check-lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -89,8 +89,11 @@ look: override export IMAGE := $(value IMAGE)
 look: $(READY) ## two rounds on one image: IMAGE=photo.jpg QUESTION="…" [MODEL=…] [ADAPTER=…]
 	@$(PY) -m mags_kit look --image "$$IMAGE" --question "$$QUESTION" --model "$(MODEL)" --adapter "$(ADAPTER)" --set '$(SET)'
 
+inspect: export MAGS_RUN := $(or $(NAME),$(PROFILE))
 inspect: $(READY) ## the inspector and the playground of run NAME= as a page on this machine alone; Ctrl-C stops it
-	@exec $(PY) -m mags_kit inspect --name "$(or $(NAME),$(PROFILE))"
+	@test -e "$${MAGS_RUNS:-runs}/$$MAGS_RUN/config.json" || { echo "expected NAME= a folder under runs/, got $$MAGS_RUN"; exit 1; }
+	@MAGS_RUNS="$$(cd "$${MAGS_RUNS:-runs}" && pwd)" exec $(PY) -m voila mags_kit/viz/inspect.ipynb \
+		--Voila.config_file_paths=mags_kit/viz --no-browser
 
 rescore: $(READY) ## score the stored trajectories of run NAME= anew, without a model: the same, or what differs
 	@$(PY) -m mags_kit rescore --name "$(or $(NAME),$(PROFILE))"
@@ -104,15 +107,18 @@ check: $(READY) ## hold run NAME= against the README's claims (results/claims.ya
 
 # The browser is the system's: Debian's `chromium`, or one that CHROMIUM= names.
 test-browser: $(READY) ## the widgets in a real Chromium, in JupyterLab and by Voilà; pictures in runs/browser/
-	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra browser
+	$(PY) scripts/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra browser
 	@$(PY) -m pytest tests/browser -m browser
 
 test: $(READY) ## the tests
 	@$(PY) -m pytest --numprocesses auto --dist loadfile
 
+test-long: $(READY) ## the long tests: killed runs, hostile replies, several processes, the paper profile on a tiny model
+	@$(PY) -m pytest --numprocesses auto --dist loadfile -m long
+
 KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (an hour and more)
-	@$(PY) -m mags_kit chaos --name "$(or $(NAME),chaos)" --kills $(KILLS)
+	@$(PY) tests/chaos.py --kills $(KILLS)
 
 fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (half an hour on one core)
 	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
@@ -140,8 +146,8 @@ clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
 # basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
 # Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.
 $(READY): requirements.lock pyproject.toml | $(UV)
-	$(PY) mags_kit/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra dev --extra inspect
-	$(PY) mags_kit/install.py pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2 --editable .
+	$(PY) scripts/install.py pip install --quiet --constraint requirements.lock --requirement pyproject.toml --extra dev --extra inspect
+	$(PY) scripts/install.py pip install --quiet --no-build-isolation --no-deps basicsr==1.4.2 --editable .
 	@touch $(READY)
 
 $(UV): found = $(or $(wildcard $(PY)),$(PYTHON))

@@ -1,41 +1,42 @@
-"""The one command line of the kit: `python -m mags_kit COMMAND`, which the Makefile calls."""
+"""The command line of the kit: `python -m mags_kit COMMAND`, which the Makefile calls."""
 
+import argparse
 import errno
 import re
 import sys
 
-from mags_kit import commands, lock, pipeline
-from mags_kit.config import check_own, load_config, parse_settings
-from mags_kit.pipeline import JOBS, begin, reproduce
+from mags_kit import lock, pipeline
+from mags_kit.config import PROFILES, check_own, load_config, parse_settings
 from mags_kit.run import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
 FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
 CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR), "allow writing there")
-
-# What libraries say that find no room; the last is oneDNN's.
-NO_ROOM = "allocate|out of memory|map segment|could not create a primitive"
-
-
-def run(arguments) -> None:
-    settings = parse_settings(arguments.set) | ({"own": arguments.own} if arguments.own else {})
-    print(reproduce(arguments.profile, arguments.name, settings, JOBS[arguments.job]))
+# What libraries say when they run out of memory; the last is oneDNN's.
+NO_MEMORY = "allocate|out of memory|map segment|could not create a primitive"
+PARTS = ("curate", "train", "evaluate")
 
 
-def parts(arguments) -> None:
-    """Under `accelerate launch`, in every process."""
+def run(options) -> None:
+    """The notebooks into a run folder, and a report."""
+    settings = parse_settings(options.set) | ({"own": options.own} if options.own else {})
+    print(pipeline.reproduce(options.profile, options.name, settings, pipeline.JOBS[options.job]))
+
+
+def parts(options) -> None:
+    """Curate, train or evaluate a run without notebooks; in every process under `accelerate launch`."""
     from mags_kit import experiments
     from mags_kit.method import processes, training
 
-    wanted = (arguments.command, *arguments.more)
-    for part in wanted:
-        if part not in experiments.PARTS:
-            raise ValueError(f"part {part!r} is unknown; expected one of {', '.join(experiments.PARTS)}")
-    curated = run_folder(arguments.name or arguments.profile) / "data" / "curated.jsonl"
+    wanted = (options.command, *options.more)
+    for part in set(wanted) - set(PARTS):
+        raise ValueError(f"part {part!r} is unknown; expected one of {', '.join(PARTS)}")
+    profile = options.profile or "cpu"
+    curated = run_folder(options.name or profile) / "data" / "curated.jsonl"
     if wanted[0] != "curate" and not curated.exists():
-        alone = ", or give DATA= or BENCH= to measure a model alone" if wanted[0] == "evaluate" else ""
+        alone = ", or give DATA= or BENCH= to evaluate a model without training" if wanted[0] == "evaluate" else ""
         raise ValueError(f"{curated} is missing; `make curate` with the same settings makes it{alone}")
-    opened = together(arguments.profile, arguments.name, parse_settings(arguments.set), " ".join(wanted))
+    opened = _together(profile, options.name, parse_settings(options.set), " ".join(wanted))
     for part in wanted:
         experiments.PARTS[part](opened)
         training.free_memory()  # or the next part would load its model beside this one's
@@ -43,128 +44,166 @@ def parts(arguments) -> None:
     lock.leave(opened.path)
 
 
-def together(profile: str, name: str, settings: dict, what: str) -> Run:
-    """The run folder, made and held by the main process and opened by all, for the parts `what`."""
+def _together(profile: str, name: str, settings: dict, what: str) -> Run:
+    """The run folder, made and held by the main process and opened by all."""
     from mags_kit.method import processes
 
-    load_config(profile, settings)  # so that what is wrong ends every process, and none waits for it
+    load_config(profile, settings)  # a wrong setting ends every process, so that none waits for another
     if processes.here().is_main_process:
-        begin(profile, name, settings, f"`mags_kit {what}`")
+        pipeline.begin(profile, name, settings, f"`mags_kit {what}`")
     processes.here().wait_for_everyone()
     return open_run(profile, name, settings)
 
 
-def evaluate(arguments) -> None:
-    """Given questions, a model alone, in a run of its own; else a run's test set, as `train` leaves it."""
-    benchmarks = tuple(name for name in arguments.bench.lower().split(",") if name)
-    if not (arguments.own or benchmarks):
-        if arguments.model or arguments.adapter or arguments.questions:
-            raise ValueError("MODEL, ADAPTER and N want questions: expected DATA=own.jsonl or BENCH=vsr,tallyqa,gqa")
-        arguments.profile = arguments.profile or "cpu"
-        return parts(arguments)
-    if arguments.own and benchmarks:
-        raise ValueError(f"DATA={arguments.own} and BENCH={arguments.bench}: expected one of them")
-    if arguments.more:
-        raise ValueError(f"a model alone is not trained: expected no part after `evaluate`, got {arguments.more[0]!r}")
-    check_own(arguments.own)
+def evaluate(options) -> None:
+    """With questions: a model without training, in a run of its own; else a run's test set."""
+    benchmarks = tuple(name for name in options.bench.lower().split(",") if name)
+    if not (options.own or benchmarks):
+        if options.model or options.adapter or options.questions:
+            raise ValueError("MODEL, ADAPTER and N need questions: expected DATA=own.jsonl or BENCH=vsr,tallyqa,gqa")
+        return parts(options)
+    if options.own and benchmarks:
+        raise ValueError(f"DATA={options.own} and BENCH={options.bench}: expected one of them")
+    check_own(options.own)
     from mags_kit import experiments
-    from mags_kit.method import processes
     from mags_kit.evaluation import tables
+    from mags_kit.method import processes
 
-    model = arguments.model or "embedded"
-    profile, name, settings = experiments.alone(model, arguments.own, benchmarks, arguments.questions)
-    settings |= ({"adapter": arguments.adapter} if arguments.adapter else {}) | parse_settings(arguments.set)
-    run = together(arguments.profile or profile, arguments.name or name, settings, "evaluate")
-    if run.caution and processes.here().is_main_process:
-        print(run.caution, flush=True)
-    found = experiments.measure_alone(run)
+    model = options.model or "embedded"
+    profile, name, settings = experiments.alone(model, options.own, benchmarks, options.questions)
+    settings |= ({"adapter": options.adapter} if options.adapter else {}) | parse_settings(options.set)
+    opened = _together(options.profile or profile, options.name or name, settings, "evaluate")
+    if processes.here().is_main_process and opened.caution:
+        print(opened.caution, flush=True)
+    found = experiments.measure_alone(opened)
     if processes.here().is_main_process:
         print(tables.accuracy_table(found).to_string(), tables.family_table(found).to_string(), sep="\n\n")
-        print(run.report)
+        print(opened.report)
     processes.leave()
-    lock.leave(run.path)
+    lock.leave(opened.path)
 
 
-def show_status(arguments) -> None:
-    print(pipeline.status(reopen(arguments.name), JOBS["reproduce"]))
+def status(options) -> None:
+    """Each step of a run: done, stale and why, unfinished or missing."""
+    print(pipeline.status(reopen(options.name), pipeline.JOBS["reproduce"]))
 
 
-def plan(arguments) -> None:
-    from mags_kit.plan import table
+def plan(options) -> None:
+    """What a run will need beside what this machine has; starts nothing."""
+    from mags_kit import plan
 
-    print(table(load_config(arguments.profile, arguments.set)))
+    print(plan.table(load_config(options.profile, options.set)))
 
 
-def give(arguments) -> None:
-    """`merge` and `publish`: what a run has to give away."""
+def merge(options) -> None:
+    """The best adapter of a run merged into its base, with model cards."""
     from mags_kit.report import export
 
-    print(getattr(export, arguments.command)(reopen(arguments.name)))
+    print(export.merge(reopen(options.name)))
 
 
-def look(arguments) -> None:
+def publish(options) -> None:
+    """Copy what the README shows of a run into results/."""
+    from mags_kit.report import export
+
+    print(export.publish(reopen(options.name)))
+
+
+def look(options) -> None:
+    """Two rounds on one image, printed and drawn."""
     from mags_kit import single
-    from mags_kit.viz.progress import quietly
 
-    config = single.settings(arguments.model, parse_settings(arguments.set))
-    print(single.look(arguments.image, arguments.question, config, arguments.adapter, quietly))
-
-
-def inspect(arguments) -> None:
-    from mags_kit import serve
-
-    serve.serve(reopen(arguments.name), arguments.port)
+    config = single.settings(options.model, parse_settings(options.set))
+    found = single.look(options.image, options.question, config, options.adapter)
+    print(single.report(options.image, *found, config.model))
 
 
-def hold(arguments) -> None:
-    """`rescore` and `check`: the exit status says whether a stored run bears out what is said of it."""
-    from mags_kit.evaluation import claims, rescore
-
-    stored = rescore.stored_run(arguments.name)
-    text, ended = rescore.report(stored) if arguments.command == "rescore" else claims.report(stored)
-    print(text)
-    sys.exit(ended)
-
-
-def compare(arguments) -> None:
+def rescore(options) -> None:
+    """Score a run's stored trajectories again, without a model; exit status 1 if anything differs."""
     from mags_kit.evaluation import rescore
 
-    print(rescore.comparison(*map(rescore.stored_run, arguments.names)))
+    text, status = rescore.report(rescore.stored_run(options.name))
+    print(text)
+    sys.exit(status)
 
 
-def try_settings(arguments) -> None:
-    import pandas as pd
+def check(options) -> None:
+    """Compare a run with the published claims in results/claims.yaml; the exit status says whether they hold."""
+    from mags_kit.evaluation import claims, rescore
 
-    from mags_kit import experiments
-    from mags_kit.evaluation.evaluate import summary
-
-    changes = parse_settings(arguments.set)
-    result = summary(experiments.try_settings(reopen("reference"), changes))
-    total = {k: result[k] for k in ("accuracy", "low", "high", "n")}
-    print(pd.DataFrame({"all": total} | result["families"]).T.round(3).to_string())
+    text, status = claims.report(rescore.stored_run(options.name))
+    print(text)
+    sys.exit(status)
 
 
-def _functions() -> dict:
-    """Command -> what does it."""
-    return {
-        "run": run, "curate": parts, "train": parts, "evaluate": evaluate, "status": show_status, "plan": plan,
-        "merge": give, "publish": give, "look": look,
-        "inspect": inspect, "rescore": hold, "check": hold, "compare": compare, "try": try_settings,
-    }  # fmt: skip
+def compare(options) -> None:
+    """Two runs question by question: what differs, and whether it is significant."""
+    from mags_kit.evaluation import rescore
+
+    print(rescore.comparison(*map(rescore.stored_run, options.names)))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str):
+        raise SystemExit(f"mags_kit: {message}; see `{self.prog} --help`")
+
+
+def parser() -> Parser:
+    whole = Parser(prog="python -m mags_kit", description=__doc__.splitlines()[0])
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(function, *options: str, name: str = "", profile: str = "cpu") -> Parser:
+        added = commands.add_parser(name or function.__name__, help=function.__doc__, description=function.__doc__)
+        added.set_defaults(function=function)
+        if "profile" in options:
+            added.add_argument("--profile", default=profile, help=f"one of {', '.join(PROFILES)}")
+        if "name" in options:
+            added.add_argument("--name", default="", help="run folder under runs/; by default the profile's name")
+        if "set" in options:
+            added.add_argument("--set", default="", help="settings as YAML, e.g. '{seed: 1}'")
+        return added
+
+    added = command(run, "profile", "name", "set")
+    added.add_argument("--own", default="", help="a JSONL of image, question, answer that replaces the test set")
+    added.add_argument("--job", default="reproduce", choices=pipeline.JOBS, help="which notebooks")
+    for part in PARTS:
+        added = command(evaluate if part == "evaluate" else parts, "profile", "name", "set", name=part, profile="")
+        added.add_argument("more", nargs="*", metavar="PART", help="further parts: train, evaluate")
+    added.add_argument("--own", default="", help="a JSONL of image, question, answer: evaluate a model on it")
+    added.add_argument("--bench", default="", help="the same on benchmarks: some of vsr,tallyqa,gqa")
+    added.add_argument("--model", default="", help="the model to evaluate; by default the embedded one")
+    added.add_argument("--adapter", default="", help="folder of a PEFT adapter for it, e.g. runs/X/training/best")
+    added.add_argument("--questions", type=int, default=0, help="how many questions; by default all")
+    command(status, "name")
+    command(plan, "profile", "set")
+    command(merge, "name")
+    command(publish, "name")
+    added = command(look, "set")
+    added.add_argument("--image", required=True, help="the file of a picture")
+    added.add_argument("--question", required=True, help="what to ask about it")
+    added.add_argument("--model", default="embedded", help="`embedded`, a folder, or a hub id of a Qwen-VL")
+    added.add_argument("--adapter", default="", help="a PEFT folder, e.g. runs/cpu/training/best")
+    command(rescore, "name")
+    command(check, "name")
+    added = command(compare)
+    added.add_argument("names", nargs=2, metavar="NAME", help="a run folder under runs/")
+    return whole
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parsed = commands.parser(__doc__.splitlines()[0]).parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        _functions()[parsed.command](parsed)
+        options.function(options)
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
-    except (MemoryError, RuntimeError, ImportError) as error:  # a library that finds no room is one, too
-        if not isinstance(error, MemoryError) and not re.search(NO_ROOM, str(error)):
+    except (MemoryError, RuntimeError, ImportError) as error:  # what libraries raise when they run out of memory
+        if not isinstance(error, MemoryError) and not re.search(NO_MEMORY, str(error)):
             raise
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         hint = "smaller batch_size, rollout_batch or micro_batch need less; the same command goes on from there"
-        raise SystemExit(f"mags_kit: the memory is used up ({said[0][:200]}); {hint}") from None
+        raise SystemExit(f"mags_kit: the memory is used up ({said}); {hint}") from None
     except OSError as error:
         if error.errno not in FULL | CLOSED:
             raise

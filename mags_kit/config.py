@@ -1,7 +1,8 @@
-"""Settings and profiles: the one dial of the kit. Imports none of its other modules but `dials`."""
+"""Every setting of a run, the profiles, and the checks of what goes together."""
 
 import difflib
 import importlib.util
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
@@ -9,24 +10,32 @@ from pathlib import Path
 
 import yaml
 
-from mags_kit import dials
-from mags_kit.dials import AUTO, SIZES
-
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
-# what enlarges a region beside `none`: the networks that `method.networks` knows by name, and plain interpolation
+# What enlarges a region, beside `bicubic` and `none`: the networks that `method.magnifier` knows by name
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
-BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to what a view holds
-CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable", "bandwidth")
-SPARSE = "{}, sparse"  # a curriculum on the hardest samples, so many that each is met but twice
-# transformers' name -> bytes of state a trainable parameter; paged states move to the host when GPU memory is full
+BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to the view's content
+CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable")
+SPARSE = "{}, sparse"  # name of a curriculum on the hardest samples, so many that each is visited only twice
+# transformers' name -> bytes of state per trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
-WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of all rewards that there are
+WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # every reward, and its weight
+AUTO = "auto"  # as many as the GPU's memory holds, see `memory`; a step holds the same trajectories whatever they are
+SIZES = ("rollout_batch", "micro_batch", "batch_size")  # the settings that take `auto`
+# Settings that go to TRL's GRPOConfig under the same names
+GRPO_SETTINGS = (
+    "loss_type", "scale_rewards", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy",
+    "entropy_target", "mask_truncated_completions", "num_iterations",
+)  # fmt: skip
+VLLM_SETTINGS = ("vllm_gpu_memory_utilization", "vllm_enable_sleep_mode")
 CHOICES = {
     "curriculum": CURRICULA, "selection": ("even", "hardest", "varied"), "optimizer": tuple(OPTIMIZERS),
     "vsr": ("random", "zeroshot"), "grid": ("short", "full"), "prompt_style": ("compact", "full"),
     "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
-    "tracker": ("", "none", "tensorboard", "wandb", "trackio"), **dials.ALLOWED,
+    "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
+    "loss_type": ("dapo", "grpo", "dr_grpo"),  # the others differ off-policy, or change with micro_batch
+    "scale_rewards": ("group", "batch", "none"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),  # the second is GDPO, 2601.05242
 }  # fmt: skip
 
 
@@ -42,12 +51,12 @@ class Config:
     four_bit: bool = True  # NF4 with double quantisation, by bitsandbytes; the vision tower keeps its precision
     lora_rank: int = 16
     lora_alpha: int = 32
-    # looking
+    # views
     first_view_pixels: int = 192 * 192  # budget of the whole image in round 1
     view_pixels: int = 128 * 128  # budget of one magnified view
     magnifier: str = "realesr-animevideov3"  # see NETWORKS above; or `bicubic`, `none`, a .pth file
     margin: float = 0.1  # added around a region on each side, as a share of its side
-    max_regions: int = 2  # views a reply may ask for
+    max_regions: int = 2  # regions that a reply may ask for
     round_tokens: int = 40  # the policy's own tokens per round, at most
     # data
     data: str = "scenes"  # `scenes` (procedural) or `benchmarks` (VSR, TallyQA, GQA)
@@ -57,14 +66,14 @@ class Config:
     vsr: str = "random"  # VSR's split for training; `zeroshot` holds other concepts in its test set
     revisions: dict = field(default_factory=dict)  # of models and data sets on the hub: {repo: commit}
     own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
-    pool: int = 240  # candidates to curate from; 0, as `curated` and `validation` then: a model measured alone
+    pool: int = 240  # candidates to curate from; 0, with `curated` and `validation` 0: evaluation only
     solve_rollouts: int = 4  # rollouts per candidate that measure its solve rate
     curated: int = 40  # training samples
     validation: int = 90  # questions that choose the checkpoint
-    test: int = 300  # questions that the result is measured on
+    test: int = 300  # questions that results are measured on
     # curriculum RL
-    selection: str = "even"  # which of the pool: spread over solve rates; or the `hardest`, or the most `varied`
-    curriculum: str = "easy_first"  # order over the stages, or what else changes, see method.curriculum
+    selection: str = "even"  # spread evenly over solve rates, or the `hardest`, or the most `varied`
+    curriculum: str = "easy_first"  # order of the samples over the stages, see method.curriculum
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
@@ -76,9 +85,9 @@ class Config:
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.05  # weight of the KL penalty against what the stage began with
-    # GRPO's dials, by TRL's names and with its defaults (see `dials`); each says where to turn it
+    # GRPO, by TRL's names and with its defaults; each comment says when to change it
     loss_type: str = "dapo"  # `grpo` where long replies outweigh short ones; `dr_grpo`: a fixed divisor, views counted
-    scale_rewards: str = "group"  # `none` or `batch` (what is sampled at once) where groups agree and form alone drives
+    scale_rewards: str = "group"  # `none` or `batch` (sampled at once) where only the format varies within groups
     multi_objective_aggregation: str = "sum_then_normalize"  # `normalize_then_sum` where one reward drowns others
     entropy_coef: float = 0.0  # 0.001 to 0.01 where `entropy` falls early and the replies of a group come to look alike
     use_adaptive_entropy: bool = False  # where no one coefficient holds: it grows while entropy is under the target
@@ -88,16 +97,16 @@ class Config:
     vllm_gpu_memory_utilization: float = 0.3  # lower where training runs out of memory, higher where vLLM preempts
     vllm_enable_sleep_mode: bool = False  # where vLLM and an update do not fit side by side; waking takes seconds
     rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
-    validate_every: int = 10  # steps between two looks at the validation set
-    keep_rollouts: int = 10  # every tenth training sample has its rollouts stored, to be replayed; 1: all, 0: none
-    # what the reference results and the ablations repeat
-    other_seeds: tuple[int, ...] = (1, 2)  # seeds beside `seed`: other choices from the same pool, another training
+    validate_every: int = 10  # steps between two evaluations on the validation set
+    keep_rollouts: int = 10  # store the rollouts of every tenth training sample for the replay; 1: all, 0: none
+    # what the reference results and the ablations vary
+    other_seeds: tuple[int, ...] = (1, 2)  # further seeds: another choice from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
-    orders: tuple[str, ...] = (*CURRICULA, *map(SPARSE.format, CURRICULA))  # in two regimes, see branches.variants
-    # the embedded base model, trained from nothing by notebook 00
-    base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny.lessons.PHASES
+    orders: tuple[str, ...] = (*CURRICULA, *map(SPARSE.format, CURRICULA))  # in two regimes, see run.variants
+    # the embedded base model, trained from scratch by notebook 00
+    base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
-    grid: str = "short"  # ways to answer that are measured: four, or `full` (see report.conditions)
+    grid: str = "short"  # conditions to measure: four, or `full` (see evaluation.conditions)
     batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
     seed: int = 0
@@ -106,7 +115,7 @@ class Config:
     def step_batches(self) -> tuple[int, int]:
         """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step.
 
-        Of a config without `auto`, see `method.fit.fitted`.
+        Of a config without `auto`, as a run has it.
         """
         sampled = self.rollout_batch or self.samples_per_step * self.num_generations
         return sampled, self.micro_batch or sampled
@@ -126,36 +135,80 @@ class Config:
 
     def __post_init__(self):
         check_network(self.magnifier)
-        self._check_choices()
-        self._check_sizes()
-        dials.check(self)
-        unknown = sorted(set(self.rewards) - set(WEIGHTS))
+        for name, allowed in CHOICES.items():
+            expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
+        unknown = sorted({*self.rewards} - {*WEIGHTS})
         if unknown:
             raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(WEIGHTS)}")
+        for name, weight in self.rewards.items():
+            if type(weight) not in (int, float) or not math.isfinite(weight):
+                raise ValueError(f"rewards: {name}={weight!r}; expected a number as its weight")
         if self.mirror and not Path(self.mirror).is_dir():
             raise ValueError(f"mirror={self.mirror!r}: no such folder; expected one with files like {MIRRORED}")
-        check_own(self.own)
-
-    def _check_choices(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                expected = ", ".join(value or "''" for value in allowed)
-                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {expected}")
-        if not self.benchmarks or set(self.benchmarks) - set(BENCHMARKS):
-            raise ValueError(f"benchmarks={', '.join(self.benchmarks)}; expected some of {', '.join(BENCHMARKS)}")
         if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
             raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
+        check_own(self.own)
+        _check_sizes(self)
+        _check_grpo(self)
+        _check_vllm(self)
 
-    def _check_sizes(self) -> None:
-        alone = not (self.pool or self.curated or self.validation or sum(self.stage_steps))
-        training = () if alone else ("pool", "curated", "validation")
-        for name in (*training, "test", "num_generations", "samples_per_step", "batch_size"):
-            if getattr(self, name) != AUTO and getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; expected at least 1")
-        if self.keep_rollouts < 0:
-            raise ValueError(f"keep_rollouts={self.keep_rollouts}; expected 0 (none), 1 (of all samples) or more")
-        if self.curated > self.pool:
-            raise ValueError(f"curated={self.curated} samples cannot come from a pool of {self.pool}")
+
+def expect(holds: bool, config: Config, name: str, expected: str) -> None:
+    """Raise a ValueError that names a setting, its value, and what was expected, unless it holds."""
+    if not holds:
+        raise ValueError(f"{name}={getattr(config, name)!r}; expected {expected}")
+
+
+def _check_sizes(config: Config) -> None:
+    some = f"some of {', '.join(BENCHMARKS)}"
+    expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
+    trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
+    least = {"test": 1, "num_generations": 2, "samples_per_step": 1, "num_iterations": 1, "keep_rollouts": 0}
+    least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
+    least |= {"batch_size": 1} if config.batch_size != AUTO else {}
+    for name, bound in least.items():
+        expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
+    expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
+    for name, value in vars(config).items():
+        if isinstance(value, float):
+            expect(0 <= value < math.inf, config, name, "0 or more")  # NaN compares False
+    if config.curated > config.pool:
+        raise ValueError(f"curated={config.curated} samples cannot come from a pool of {config.pool}")
+
+
+def _check_grpo(config: Config) -> None:
+    """An optimisation step samples whole groups at once, and trains on whole micro-batches of these."""
+    whole, group = config.samples_per_step * config.num_generations, config.num_generations
+    sampled = whole if config.rollout_batch in (0, AUTO) else config.rollout_batch
+    micro = sampled if config.micro_batch in (0, AUTO) else config.micro_batch
+    if sampled < 1 or whole % sampled or sampled % group:
+        raise ValueError(
+            f"rollout_batch={sampled}; expected a multiple of num_generations={group} that divides the {whole} "
+            "trajectories of a step"
+        )
+    if micro < 1 or sampled % micro:
+        raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
+    if config.multi_objective_aggregation == "normalize_then_sum" and config.scale_rewards != "group":
+        raise ValueError(  # TRL ignores it
+            f"scale_rewards={config.scale_rewards!r} has no effect with multi_objective_aggregation: "
+            "normalize_then_sum; expected scale_rewards: group"
+        )
+    if config.num_iterations > 1 and config.rollout_batch not in (0, whole):
+        raise ValueError(  # TRL repeats each part within the step, before any update
+            f"num_iterations={config.num_iterations} needs a step's {whole} trajectories sampled at once, and "
+            f"rollout_batch={config.rollout_batch} may sample them in parts; expected rollout_batch: 0"
+        )
+
+
+def _check_vllm(config: Config) -> None:
+    share = config.vllm_gpu_memory_utilization
+    expect(0 < share <= 1, config, "vllm_gpu_memory_utilization", "a share over 0, up to 1")
+    if config.vllm and config.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
+        raise ValueError("vllm: true needs four_bit: false; merged into NF4, the adapter would be rounded away")
+    if config.vllm and not importlib.util.find_spec("vllm"):
+        raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
+    if config.vllm_enable_sleep_mode and not config.vllm:
+        raise ValueError("vllm_enable_sleep_mode: true needs vllm: true; without vLLM nothing can sleep")
 
 
 def model_path(name: str) -> str:

@@ -1,30 +1,24 @@
-"""The one place that reaches out: whether a host answers, the hub's files, and what lies behind an address.
+"""All network access: whether a host answers, files of the hub, and downloads.
 
-`OFFLINE=1` keeps the kit from the network. What was fetched lies in `MAGS_CACHE` (by default ~/.cache/mags_kit),
-outside the run folders, and is not fetched again.
+`OFFLINE=1` keeps the kit from the network. What is downloaded is kept in `MAGS_CACHE` (by default ~/.cache/mags_kit).
 """
 
 import io
 import os
-import threading
-import time
 import zipfile
-import zlib
-from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 
 from mags_kit.records import write_bytes
 
-TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next part of an answer
-DEADLINE = 90  # seconds for one whole answer, however steadily it drips
-TRIES, BACKOFF = 4, 1.0  # tries of one address, and seconds before the second (then twice, four times as long)
-GIVE_UP = 24  # failures of a host with no success in between, after which it is not asked again
-LIMIT = 30 * 2**20  # bytes of one answer
+TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes
+# Three more tries, after 0, 2 and 4 seconds, where the host does not answer or is busy.
+RETRY = urllib3.Retry(3, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=False)
+LIMIT = 30 * 2**20  # bytes of a download
 UNPACKED = 2**30  # bytes of a zip, and of the file in it
 
 
@@ -33,45 +27,34 @@ def offline() -> bool:
 
 
 def cache() -> Path:
-    return Path(os.environ.get("MAGS_CACHE") or Path.home() / ".cache" / "mags_kit")
-
-
-def answers(url: str, seconds: float = 4) -> bool:
-    """Whether a host says anything at all within `seconds`; in a thread, since looking up a name has no time-out."""
-    heard = []
-
-    def ask():
-        try:
-            heard.append(requests.head(url, timeout=seconds).status_code)
-        except requests.RequestException:
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return bool(heard)
+    """The folder of downloads, made if need be."""
+    folder = Path(os.environ.get("MAGS_CACHE") or Path.home() / ".cache" / "mags_kit")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder}: {error.strerror}; name another folder for downloads, MAGS_CACHE=FOLDER") from None
+    return folder
 
 
 def require(models: list[str], datasets: list[str] = ()) -> None:
-    """Raise ValueError with one sentence, within seconds, if the hub must be asked for these and can't be.
-
-    With `OFFLINE=1` the hub's own cache has to hold the models; of data sets `files` knows.
-    """
+    """Raise ValueError within seconds if the hub does not answer; with `OFFLINE=1`, if its cache lacks a model."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     if offline():
         missing = [name for name in models if not isinstance(try_to_load_from_cache(name, "config.json"), str)]
         if missing:
             raise ValueError(f"OFFLINE=1, and the hub's cache lacks {', '.join(missing)}; fetch it once with a network")
-    elif (models or datasets) and not answers(constants.ENDPOINT):
-        raise ValueError(
-            f"{constants.ENDPOINT} does not answer, and this run needs from it {', '.join([*models, *datasets])}; "
-            "connect to a network, or name local folders: SET='{model: FOLDER, mirror: FOLDER}'"
-        )
+    elif needed := [*models, *datasets]:
+        try:
+            requests.head(constants.ENDPOINT, timeout=4)
+        except requests.RequestException:
+            hint = "connect to a network, or name local folders: SET='{model: FOLDER, mirror: FOLDER}'"
+            need = f"this run needs from it {', '.join(needed)}"
+            raise ValueError(f"{constants.ENDPOINT} does not answer, and {need}; {hint}") from None
 
 
 def commit(repo: str, revision: str = "main") -> str:
-    """The commit of a model's files that the hub's cache holds for a revision; the revision where it holds none."""
+    """The commit of a model in the hub's cache; the revision where it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(repo, "config.json", revision=revision)
@@ -79,95 +62,48 @@ def commit(repo: str, revision: str = "main") -> str:
 
 
 def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str = "") -> tuple[list[Path], str]:
-    """The files of a data set that match a pattern, and the revision that they are of; none where there are none.
-
-    They come from `mirror/repo`, or else from the hub by its own cache, or, where the hub has none, from a zip.
-    """
-    _check_cache()
+    """Files of a data set by a pattern, from `mirror/repo`, the zip `archive` or the hub; and their revision."""
     if mirror:
         return sorted(Path(mirror, repo).glob(pattern)), "mirror"
     if archive:
         path = cache() / repo / pattern
         if not path.exists() and not offline():
-            try:
-                _, content = download(archive, Counter(), lambda packed: _unpack(packed, pattern), UNPACKED)
-            except OSError as error:
-                raise ValueError(f"{archive} can't be had: {error}") from None
-            write_bytes(path, content)
+            write_bytes(path, _unpack(archive, pattern))
         return [path] if path.exists() else [], revision
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(
-            repo, repo_type="dataset", revision=revision, allow_patterns=pattern, local_files_only=offline()
-        )
+        wanted = {"repo_type": "dataset", "revision": revision, "allow_patterns": pattern}
+        folder = snapshot_download(repo, **wanted, local_files_only=offline())
     except LocalEntryNotFoundError:
         return [], revision
     return sorted(Path(folder).glob(pattern)), Path(folder).name  # a snapshot's folder is named by its commit
 
 
-def _check_cache() -> None:
-    """Raise ValueError with one sentence where what is fetched can't be kept, as in a home without write access."""
-    folder = cache()
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise ValueError(f"{folder} can't be written; name another folder for what is fetched, MAGS_CACHE=FOLDER")
-
-
-def _unpack(packed: bytes, name: str) -> bytes:
-    """One file of a zip, by its name there, which leads nowhere else. LookupError is final, ValueError may pass."""
+def download(url: str, limit: int = LIMIT) -> bytes:
+    """The content behind a URL; ValueError where it is missing or too large, ConnectionError where no host answers."""
+    parts = urlsplit(url)
     try:
-        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        with requests.Session() as session:
+            session.mount(f"{parts.scheme}://", HTTPAdapter(max_retries=RETRY))
+            answer = session.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
+            content = answer.raw.read(limit + 1)
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise ConnectionError(f"{parts.netloc} does not answer ({type(error).__name__})") from None
+    if answer.status_code >= 400:
+        raise ValueError(f"{parts.netloc}: status {answer.status_code}")
+    if len(content) > limit:
+        raise ValueError(f"{parts.netloc}: more than {limit // 2**20} MiB")
+    return content
+
+
+def _unpack(url: str, name: str) -> bytes:
+    """One file of the zip behind a URL; ValueError where it can't be had."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(download(url, UNPACKED))) as archive:
             if archive.getinfo(name).file_size > UNPACKED:  # zipfile reads no more than it says there
-                raise LookupError(f"{name} in it has more than {UNPACKED // 2**20} MiB")
+                raise ValueError(f"more than {UNPACKED // 2**20} MiB")
             return archive.read(name)
-    except (RuntimeError, zlib.error, EOFError, zipfile.BadZipFile) as error:  # locked, of another method, cut short
-        raise ValueError(f"not a readable zip ({error})") from None
-
-
-def download(url: str, failures: Counter, read, limit: int = 0) -> tuple:
-    """The content behind an address, of at most `limit` or else `LIMIT` bytes, and what `read` makes of it;
-    OSError says why not.
-
-    It is tried again where that may help, and if `read` raises ValueError. `failures` counts those of each host, and
-    is shared by all that ask it. (urllib3's own `Retry` knows neither a body that breaks off or is no picture, nor a
-    deadline for the whole, nor a host to give up on.)
-    """
-    host, reason = urlsplit(url).netloc, ""
-    for attempt in range(TRIES):
-        if failures[host] >= GIVE_UP:
-            raise OSError(f"{host} does not answer")
-        if attempt:
-            time.sleep(BACKOFF * 2 ** (attempt - 1))
-        try:
-            content = _get(url, limit or LIMIT)
-            failures[host] = 0
-            return content, read(content)
-        except LookupError as error:
-            failures[host] = 0
-            raise OSError(f"{host}: {error}") from None
-        except ValueError as error:
-            reason = str(error)
-        except (OSError, urllib3.exceptions.HTTPError) as error:
-            failures[host] += 1
-            reason = f"{host}: {type(error).__name__}"
-    raise OSError(f"{reason}, {TRIES} times")
-
-
-def _get(url: str, limit: int) -> bytes:
-    """One try. LookupError is final, other errors may pass."""
-    end, parts, size = time.monotonic() + DEADLINE, [], 0
-    with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as answer:
-        if 400 <= answer.status_code < 500 and answer.status_code not in (408, 425, 429):
-            raise LookupError(f"status {answer.status_code}")
-        answer.raise_for_status()
-        while part := answer.raw.read1(2**16):  # what is there, where `read` would wait for a slow drip
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise LookupError(f"more than {limit // 2**20} MiB")
-            if time.monotonic() > end:
-                raise TimeoutError
-    return b"".join(parts)
+    except Exception as error:  # zipfile and zlib raise many kinds for broken files
+        raise ValueError(f"{name} can't be read from {url}: {error}") from None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mags_kit.config import OPTIMIZERS, Config
-from mags_kit.dials import AUTO, SIZES
+from mags_kit.config import AUTO, SIZES
 from mags_kit.method import fit
 from mags_kit.method.memory import CONTEXT, GB, SLACK, Shape, answering, by_part, lengths, peak, shape_of
 from mags_kit.method.policy import precision

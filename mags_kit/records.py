@@ -1,4 +1,4 @@
-"""The records of the kit, and their way to and from JSONL."""
+"""Records of the kit, and how they are written to and read from JSON and JSONL."""
 
 import io
 import json
@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]  # (x0, y0, x1, y1) in pixels of the original im
 
 
 def area(box) -> float:
-    """Of a box, in the square of its unit; 0 where it is empty or reversed."""
+    """Area of a box; 0 where it is empty or reversed."""
     return max(0, box[2] - box[0]) * max(0, box[3] - box[1])
 
 
@@ -23,42 +23,42 @@ class Outcome(StrEnum):
 
     ANSWERED = "answered"
     NO_ANSWER = "no_answer"
-    NO_CALL = "no_call"  # two rounds were asked for, and round 1 opened no tool call
-    BAD_CALL = "bad_call"  # it opened one that could not be read
+    NO_CALL = "no_call"  # round 1 of two has no tool call
+    BAD_CALL = "bad_call"  # it has one that can't be parsed
 
 
 class RegionOutcome(StrEnum):
-    """What became of a region that a policy wrote."""
+    """Outcome of a proposed region."""
 
-    OK = "ok"  # as it was asked for
-    # read as what it means, though written otherwise than asked for
-    LABELLED = "labelled"  # {"bbox_2d": [x0, y0, x1, y1], "label": …}, as Qwen's models learned it
-    AS_TEXT = "as_text"  # numbers, the list or all arguments as text in quotation marks
-    SHARES = "shares"  # of width and height, 0 to 1
-    WRAPPED = "wrapped"  # the call in a code fence, or with arguments that the tool does not take
-    CLIPPED = "clipped"  # it reached over the border
-    TINY = "tiny"  # grown by the magnifier
+    OK = "ok"
+    # usable, but not in the requested form
+    LABELLED = "labelled"  # {"bbox_2d": [x0, y0, x1, y1], "label": …}, Qwen's own form
+    AS_TEXT = "as_text"  # numbers, list or arguments in quotation marks
+    SHARES = "shares"  # of the image's width and height, 0 to 1
+    WRAPPED = "wrapped"  # in a code fence, or with further arguments
+    CLIPPED = "clipped"  # cut at the image's border
+    TINY = "tiny"  # enlarged to the magnifier's minimum
     WHOLE = "whole"  # over 90% of the image
     REVERSED = "reversed"
     OUTSIDE = "outside"
     DUPLICATE = "duplicate"
-    SURPLUS = "surplus"  # more than may be asked for
+    SURPLUS = "surplus"  # over `max_regions`
     NOT_A_BOX = "not_a_box"
 
 
 FORMS = (RegionOutcome.LABELLED, RegionOutcome.AS_TEXT, RegionOutcome.SHARES, RegionOutcome.WRAPPED)
-USABLE = (RegionOutcome.OK, *FORMS, RegionOutcome.CLIPPED, RegionOutcome.TINY, RegionOutcome.WHOLE)  # these are magnified
+USABLE = (RegionOutcome.OK, *FORMS, RegionOutcome.CLIPPED, RegionOutcome.TINY, RegionOutcome.WHOLE)  # get magnified
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with one question. `boxes` (where the answer is to be seen) serve measuring only, never training."""
+    """One image with one question. `boxes` (where the answer can be seen) are for metrics only, never for training."""
 
     id: str
     image: str  # path, relative to the run's data folder
     question: str
     answer: str
-    family: str = "open"  # of a kind: relation, count, attribute; VSR, TallyQA, GQA; or what the file calls it
+    family: str = "open"  # kind of question: relation, count, attribute; VSR, TallyQA, GQA; or the file's own
     dataset: str = "own"
     boxes: tuple[Box, ...] = ()
     meta: dict = field(default_factory=dict)
@@ -66,20 +66,21 @@ class Sample:
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """Every answer that counts as right, the first one first."""
+        """All answers that count as right."""
         return self.answer, *self.answers
 
     @property
     def truth(self) -> str:
-        """The accepted answers, to be read."""
+        """The accepted answers as text."""
         return " or ".join(self.accepted)
 
 
 @contextmanager
 def blame(sample: Sample, what: str):
-    """An error inside is a bug of ours, not an outcome: it stops the run, as a RuntimeError that names the sample.
+    """Turn an exception inside, which is a bug of the kit, into a RuntimeError that names the sample and stops the run.
 
-    A full disk, a folder without write access or too little memory is no bug, and is left as it is."""
+    Errors of files and of memory are not bugs, and pass unchanged.
+    """
     try:
         yield
     except (OSError, MemoryError):
@@ -90,14 +91,14 @@ def blame(sample: Sample, what: str):
 
 @dataclass(frozen=True)
 class Region:
-    """A region of interest that a policy wrote, and what became of it (see `protocol.read_regions`)."""
+    """A region of interest that a policy proposed, and its outcome (see `protocol.read_regions`)."""
 
     box: Box
     outcome: str  # one of `RegionOutcome`
 
     @property
     def said(self) -> str:
-        """The outcome, to be read."""
+        """The outcome in words."""
         return self.outcome.replace("_", " ")
 
     @property
@@ -107,7 +108,7 @@ class Region:
 
 @dataclass(frozen=True)
 class View:
-    """A magnified region: what was cut out of the original image, margin included, and the (width, height) it got."""
+    """A magnified region: the crop of the original image, margin included, and the (width, height) it is scaled to."""
 
     box: Box
     size: tuple[int, int]
@@ -115,12 +116,12 @@ class View:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One rollout, enough to redraw it and to score it again without a model."""
+    """The record of one rollout, enough to redraw and rescore it without a model."""
 
     sample: Sample
     size: tuple[int, int]  # (width, height) of the original image
-    condition: str  # how it was made, e.g. "after, two rounds, realesr-animevideov3"
-    replies: tuple[str, ...]  # what the policy wrote, one text a round, end marks removed
+    condition: str  # e.g. "after, two rounds, realesr-animevideov3"
+    replies: tuple[str, ...]  # the policy's text of each round, without end marks
     lengths: tuple[int, ...] = ()  # tokens of each reply
     regions: tuple[Region, ...] = ()
     views: tuple[View, ...] = ()  # one for each usable region
@@ -142,15 +143,15 @@ def sample_from(row: dict) -> Sample:
 
 
 def trajectory_from(row: dict) -> Trajectory:
-    regions = tuple(Region(tuple(r["box"]), r["outcome"]) for r in row["regions"])
-    changes = {"sample": sample_from(row["sample"]), "regions": regions, "size": tuple(row["size"])}
-    changes |= {"views": tuple(View(tuple(v["box"]), tuple(v["size"])) for v in row["views"])}
-    changes |= {"replies": tuple(row["replies"]), "lengths": tuple(row["lengths"])}
+    changes = {name: tuple(row[name]) for name in ("size", "replies", "lengths")}
+    changes["sample"] = sample_from(row["sample"])
+    changes["regions"] = tuple(Region(tuple(r["box"]), r["outcome"]) for r in row["regions"])
+    changes["views"] = tuple(View(tuple(v["box"]), tuple(v["size"])) for v in row["views"])
     return Trajectory(**row | changes)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a whole file or nothing: into a temporary file beside it, then rename. An OSError names the file."""
+    """Write the whole file or nothing, by a temporary file beside it. An OSError names the file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -160,8 +161,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:  # a full disk
-            error.filename = str(path)
+        if isinstance(error, OSError):  # that of a full disk has no name
+            error.filename = error.filename or str(path)
         raise
 
 
@@ -179,7 +180,7 @@ def write_json(path: str | Path, value) -> None:
 
 
 def read_json(path: str | Path):
-    """What a JSON file holds; one that is none is a ValueError that names it."""
+    """Content of a JSON file; ValueError names a file that is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -191,54 +192,25 @@ def write_jsonl(path: str | Path, records: Iterable) -> None:
 
 
 def read_jsonl(path: str | Path) -> list[dict]:
-    """The rows of a JSONL file; a line that is not a JSON object is an error that names it."""
-    rows = []
-    for number, line in enumerate(io.StringIO(_text(path), newline=None), 1):
-        line = line.strip().lstrip("\ufeff")  # files with a byte order mark, one put behind another
+    """Rows of a JSONL file in UTF-8, 16 or 32; ValueError names a line that is not a JSON object."""
+    content, rows = Path(path).read_bytes(), []
+    try:
+        text = content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}, line {line}: expected plain text in UTF-8; save the file so ({error})") from None
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        line = line.strip().lstrip("\ufeff")  # a byte order mark within, as files that were joined have it
         if not line:
             continue
         try:
-            row = json.loads(line)
+            rows.append(json.loads(line))
+            if not isinstance(rows[-1], dict):
+                raise ValueError(f"not a {type(rows[-1]).__name__}")
         except (ValueError, RecursionError) as error:
             reason = f"got {line[:60]!r} ({getattr(error, 'msg', error)})"
-        else:
-            if isinstance(row, dict):
-                rows.append(row)
-                continue
-            reason = f"got {type(row).__name__}"
-        raise ValueError(f"{path}, line {number}: expected a JSON object, {reason}{_guess(line)}")
+            raise ValueError(f"{path}, line {number}: expected one JSON object a line, {reason}") from None
     return rows
-
-
-def _text(path: str | Path) -> str:
-    """The text of a JSON file in UTF-8, 16 or 32, whose first bytes tell which; another is a ValueError."""
-    content = Path(path).read_bytes()
-    for start, kind in {b"PAR1": "Parquet", b"PK\x03\x04": "zip or Excel", b"\x1f\x8b": "gzip"}.items():
-        if content.startswith(start):
-            raise ValueError(f"{path}: expected JSON Lines as plain text, got a {kind} file")
-    encoding = json.detect_encoding(content)
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        content = error.object  # without its byte order mark, as `error.start` counts
-        line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
-        raise ValueError(
-            f"{path}, line {line}: expected UTF-8, got byte 0x{content[error.start]:02x} (of Windows-1252?); "
-            "save the file as UTF-8"
-        ) from None
-
-
-def _guess(line: str) -> str:
-    """What a line that is no JSON object may be instead."""
-    if line[0] == "[":
-        return "; a JSON array? Write one object a line"
-    if line == "{":
-        return "; an object over several lines? Write each in one"
-    if line.endswith(","):
-        return "; no comma may follow it"
-    if line[0] != "{" and any(mark in line for mark in ",;\t"):
-        return "; a CSV? Write one JSON object a line"
-    return ""
 
 
 def read_samples(path: str | Path) -> list[Sample]:

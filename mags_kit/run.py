@@ -1,4 +1,4 @@
-"""The run folder that belongs to one set of settings, and its manifest."""
+"""The run folder: one set of settings and the paths of all that is made with them; its branches and its manifest."""
 
 import importlib.metadata
 import json
@@ -38,35 +38,35 @@ class Run:
 
     @property
     def views(self) -> Path:
-        """Magnified views, shared by all runs beside this one."""
+        """Cache of magnified views, shared by all runs beside this one."""
         return self.parent.views if self.parent else self.path.parent / ".views"
 
     def samples(self, name: str) -> Path:
-        """The list `pool`, `validation`, `test`, or `curated`, which a branch chooses anew."""
+        """The list `pool`, `validation`, `test` or `curated`; a branch has its own `curated`."""
         return (self.path if self.parent and name == "curated" else self.data) / f"{name}.jsonl"
 
     def trajectories(self, checkpoint: str, condition: str = "") -> Path:
-        """Those of a condition (see report.evaluation) `before` or `after` RL, or of a model measured `alone`; those
-        that measured the `pool`."""
+        """Answers to the test set by a checkpoint (`before` or `after` RL, or `alone`: nothing was trained) under a
+        condition (see evaluation.conditions); or those that measured the `pool`."""
         label = condition.replace(", ", "-").replace(" ", "_")
         return self.path / "trajectories" / f"{checkpoint}{'-' * bool(label)}{label}.jsonl"
 
     def stage(self, name: str) -> Path:
-        """The trainer's folder of a stage: checkpoints, the validation set's answers on the way, and rollouts kept."""
+        """The trainer's folder of a stage: checkpoints, validation results and stored rollouts."""
         return self.path / "training" / name
 
     def adapter(self, stage: str) -> Path:
-        """The LoRA adapter with which a stage ended."""
+        """The LoRA adapter at the end of a stage."""
         return self.stage(stage) / "adapter"
 
     @property
     def best(self) -> Path:
-        """The adapter that did best on the validation set, of all stages."""
+        """The adapter with the highest validation accuracy over all stages."""
         return self.path / "training" / "best"
 
     @property
     def training_log(self) -> Path:
-        """Stages done, the trainer's log, and accuracy on the validation set by step."""
+        """Finished stages, the trainer's log, and validation accuracy by step."""
         return self.path / "training" / "state.json"
 
     @property
@@ -75,12 +75,11 @@ class Run:
 
     @property
     def findings(self) -> Path:
-        """What the answers say beside how many are right, see report.findings."""
+        """Results beside accuracy, see evaluation.analysis."""
         return self.path / "findings.json"
 
     @property
     def report(self) -> Path:
-        """The page for readers."""
         return self.path / "report.html"
 
     @property
@@ -90,7 +89,7 @@ class Run:
 
     @property
     def manifest(self) -> Path:
-        """The profile, what the run was made with, and what each step made."""
+        """The profile, versions and machine, and facts about the data."""
         return self.path / "manifest.json"
 
     @property
@@ -104,7 +103,7 @@ class Run:
 
     @property
     def caution(self) -> str:
-        """One sentence where the questions are about photos and the model knows none; else nothing."""
+        """A warning where the questions are about photos and the model has seen none; else empty."""
         photos = self.config.own or self.config.data == "benchmarks"
         if self.config.model != "embedded" or not photos:
             return ""
@@ -117,15 +116,15 @@ class Run:
             return self.caution
         if self.config.model == "embedded":
             return (
-                "The policy is the embedded tiny VLM, whose regions are poor, in part by construction of its training "
-                "data: these numbers are about that model, and say nothing about large ones."
+                "The policy is the embedded tiny VLM, whose regions are deliberately poor before RL: these numbers are "
+                "about that model and say nothing about large ones."
             )
         return f"The policy is {self.config.model}."
 
-    def done(self, step: str, **facts) -> None:
-        """Note in the manifest that a step is done, with what was made; `steps` knows what it was made from."""
+    def note(self, name: str, **facts) -> None:
+        """Write facts about the data into the manifest."""
         manifest = read_json(self.manifest)
-        manifest["steps"][step] = facts
+        manifest["steps"][name] = facts
         write_json(self.manifest, manifest)
 
 
@@ -161,13 +160,12 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
 
 
 def _made_with(path: Path) -> tuple[str, dict]:
-    """Profile and settings of a run folder; ValueError where its files, edited or from elsewhere, do not say them."""
+    """Profile and settings of a run folder; ValueError where its files are missing or not the kit's."""
     files = (path / "manifest.json", path / "config.json")
     manifest, settings = (read_json(file) if file.exists() else None for file in files)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("profile"), str):
-        raise ValueError(f"{files[0]}: expected the profile and the steps of a run; put it back, or take another NAME=")
-    if not isinstance(settings, dict):
-        raise ValueError(f"{files[1]}: expected the settings of a run; put it back, or take another NAME=")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("profile"), str) or not isinstance(settings, dict):
+        expected = "expected the manifest.json and config.json of a run"
+        raise ValueError(f"{path}: {expected}; restore them, or take another NAME=")
     return manifest["profile"], settings
 
 
@@ -178,8 +176,8 @@ def _plain(config: Config) -> dict:
 
 def made_before(name: str, root: str | Path = "") -> Path:
     """The folder of a run by its name alone; ValueError where there is none."""
-    path = run_folder(name, root) if re.fullmatch(NAME, name) else None
-    if not path or not path.joinpath("config.json").exists():
+    path = run_folder(name, root)
+    if not path.joinpath("config.json").exists():
         expected = "expected the name of a folder under runs/ with a config.json"
         raise ValueError(f"NAME={name!r}: {expected}; `make reproduce NAME=…` makes one")
     return path
@@ -208,11 +206,10 @@ def seeds(config: Config) -> tuple[int, ...]:
 
 
 def variants(config: Config) -> dict[str, dict]:
-    """What the ablations compare, name -> settings changed; the first is the curriculum as it is.
+    """The variants that notebook 06 compares, name -> settings changed; the first is the run's own curriculum.
 
-    Orders are compared in two regimes: as it is, and `sparse`: the hardest samples, so many that each is met but twice.
-    Where questions are solved now and then and met often, no order can matter; where many are hardly ever solved and
-    met twice, one could.
+    Orders are compared in two regimes: the run's own, and `sparse`, the hardest samples, so many that each is visited
+    only twice: an order can hardly matter where questions are visited often and solved now and then.
     """
     own, amount = config.curriculum, config.curated
     visits, least = sum(config.stage_steps) * config.samples_per_step, len(config.stage_steps) * config.samples_per_step

@@ -17,7 +17,7 @@ from mags_kit.evaluation.conditions import (
     AGAIN, ANOTHER, BLANKED, BOXES, DIRECT, MAIN, ONE, ORACLE, RANDOM, VOTE, ConditionedEpisode,
 )  # fmt: skip
 from mags_kit.evaluation.evaluate import evaluate, read_costs
-from mags_kit.viz.figures import show_trajectory
+from mags_kit.viz import draw
 from mags_kit.run import Run
 
 CALLS = [protocol.tool_call_text([box]) for box in ([120, 120, 320, 320], [480, 440, 680, 760])]
@@ -92,7 +92,7 @@ def test_controls_show_what_they_say(answering, full):
     assert [t.regions for t in results[RANDOM]] == [t.regions for t in results[MAIN]]  # what was asked for stays
     grey = [images for kind, images in answering.asked if kind == "second" and not np.ptp(images[0])]
     assert len(grey) == 1 and grey[0][0].size == results[BLANKED][0].views[0].size
-    assert results[BLANKED][0].magnifier == "blank" and show_trajectory(results[BLANKED][0], run.data)
+    assert results[BLANKED][0].magnifier == "blank" and draw.show(results[BLANKED][0], run.data)
 
 
 def test_votes_cost_at_least_two_rounds_and_the_majority_wins(answering, full):

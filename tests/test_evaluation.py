@@ -10,7 +10,7 @@ from mags_kit.method.metrics import change, grounding
 from mags_kit.records import Region
 from mags_kit.evaluation import analysis, conditions, evaluate as evaluation, tables
 from mags_kit.evaluation.conditions import MAIN, ONE
-from mags_kit.evaluation.statistics import mean_interval, seeds_difference
+from mags_kit.evaluation.statistics import mean_interval
 
 
 def batch(answers, drafts=None, name="s"):
@@ -73,11 +73,3 @@ def test_tables_show_what_the_metrics_hold():
     assert gain["difference"] == 0.5
     assert tables.family_table(found).loc["count", "questions"] == 4
     assert tables.difference_table(found).iloc[-1, 0].startswith("+50.0 (")
-
-
-def test_seeds_difference_by_hand():
-    """Question by question over two seeds: 1, 0.5, 0 and 0 less 0; their mean is 0.375."""
-    ours = [batch(["3", "3", "1", "1"]), batch(["3", "1", "1", "1"])]
-    found = seeds_difference(ours, [batch(["1"] * 4)])
-    hand = mean_interval(np.array([1, 0.5, 0, 0]), np.arange(4))
-    assert found == {"difference": 0.375, "low": hand["low"], "high": 1, "n": 4} and hand["high"] > 1

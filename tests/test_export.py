@@ -64,13 +64,13 @@ def test_the_merged_model_says_the_same_without_peft(trained):
 def test_the_cards_say_what_where_and_how_well(trained):
     for merged in (True, False):
         text = export.card(trained, merged)
-        assert "50.0% right (25.0 to 75.0), n = 12" in text and '"seed": 3' in text and "torch" in text
+        assert "50.0 (25 to 75)" in text and '"seed": 3' in text and "torch" in text
         assert str(model_path("embedded")) not in text and str(trained.path.resolve().parent) not in text
 
 
 def test_a_run_without_an_adapter_is_one_sentence(tmp_path):
     run = open_run("smoke", "empty", root=tmp_path)
-    with pytest.raises(ValueError, match="expected an adapter in training/best, came none"):
+    with pytest.raises(ValueError, match="expected an adapter in training/best, found none"):
         export.merge(run)
     with pytest.raises(ValueError, match="expected the name of a folder under runs/"):
         reopen("gone", tmp_path)

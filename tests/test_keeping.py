@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 from test_evaluation import batch
@@ -80,8 +79,6 @@ def test_what_was_kept_can_be_replayed(tmp_path):
     player = replay.Replay(replay.rollouts(run), tmp_path)
     player.go(3)
     assert player.current.condition == "training, step 3" and "step 3" in player.panel.value
-    figure = player.figure()
-    plt.close(figure)
 
 
 def test_looks_and_rollouts_stand_beside_each_other(tmp_path):

@@ -1,13 +1,11 @@
 import io
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
 from mags_kit.method import protocol
-from mags_kit.records import Sample, read_samples
-from mags_kit.viz.handling import Handling
+from mags_kit.records import read_samples
 from mags_kit.viz.playground import Playground
 
 FIRST = f"<think>the red disc</think><draft>1</draft>{protocol.tool_call_text([(120, 120, 320, 320)])}"
@@ -24,10 +22,10 @@ def content(size=(300, 200), kind="PNG") -> bytes:
 @pytest.fixture
 def hand(smoke_run, scripted):
     """On a policy whose replies are given: two rounds, then second rounds."""
-    ground = Playground(smoke_run, policy=scripted([[FIRST], [SECOND], [SECOND], [SECOND], [FIRST], [SECOND]]))
-    ground.switch("bicubic")
-    made = Handling(ground, read_samples(smoke_run.samples("test")))
-    made.sample.value = list(made.samples)[0]  # as a user does
+    policy = scripted([[FIRST], [SECOND], [SECOND], [SECOND], [FIRST], [SECOND]])
+    made = Playground(smoke_run, read_samples(smoke_run.samples("test")), policy=policy)
+    made.network.value = "bicubic"
+    made.list.value = list(made.samples)[0]  # as a user does
     return made
 
 
@@ -35,46 +33,45 @@ def said(hand) -> str:
     return hand.status.value.split('<div class="side">')[1]
 
 
+def drawn(hand) -> list:
+    return [region.box for region in hand.regions]
+
+
 def test_a_look_in_two_rounds_and_another_on_a_region_drawn_by_hand(hand):
     hand.both.click()
-    t = hand.playground.trajectory
+    t = hand.trajectory
     assert (t.draft, t.answer, t.outcome) == ("1", "2", "answered") and "looked in" in said(hand)
     assert hand.typed.value == "92 92 246 246" and [box["label"] for box in hand.boxes.bboxes] == ["1"]
     hand.boxes.bboxes = [{"x": 300, "y": 310, "width": 101, "height": 52, "label": ""}]  # as the mouse does
-    assert hand.error is None and [r.box for r in hand.playground.regions] == [(300, 310, 401, 362)]
+    assert hand.error is None and drawn(hand) == [(300, 310, 401, 362)]
     assert "region 1" in hand.panel.value and hand.typed.value == "300 310 401 362"
     hand.again.click()
-    t = hand.playground.trajectory
+    t = hand.trajectory
     assert [r.box for r in t.regions] == [(300, 310, 401, 362)] and t.draft == "1" and t.answer == "2"
-    assert (
-        t.replies[0].startswith("<think>the red disc</think><draft>1</draft><tool_call>") and "120" not in t.replies[0]
-    )
-    figure = hand.figure()
-    assert figure.axes
-    plt.close(figure)
+    assert t.replies[0].startswith("<think>the red disc</think><draft>1</draft><tool_call>")
+    assert "120" not in t.replies[0]
 
 
 def test_regions_are_cut_exactly_as_drawn_whatever_grid_the_model_has(hand):
     hand.draw([(101, 203, 155, 259)])
-    [(crop, views)] = hand.playground.views()
-    assert (
-        crop.size == hand.playground.agent.magnifier.crop_box((101, 203, 155, 259), (768, 768))[2:] or crop.width >= 54
-    )
-    assert list(views) == ["bicubic"] and views["bicubic"].width * views["bicubic"].height <= 128 * 128
+    x0, y0, x1, y1 = hand.agent.magnifier.crop_box((101, 203, 155, 259), hand.image.size)
+    [views] = hand.views()
+    assert views["in the image"].size == (x1 - x0, y1 - y0) and x0 <= 101 and y1 >= 259
+    assert list(views) == ["in the image", "bicubic"] and views["bicubic"].size <= (128, 128)
 
 
 def test_magnifiers_and_scales_next_to_each_other(hand):
     hand.draw([(100, 100, 160, 160)])
     hand.network.value = "none"
-    assert hand.playground.network == "none" and "none, 64×64 px" in hand.panel.value
+    assert "none, 64×64 px" in hand.panel.value
     hand.network.value = "bicubic"
     hand.scale.value = 4.0
     assert "bicubic, 256×256 px" in hand.panel.value
     hand.scale.value = 1.0
     hand.compare.value = True
-    assert hand.error is None and all(
-        f"{name}, " in hand.panel.value for name in ("bicubic", "none", "realesr-animevideov3")
-    )
+    shown = hand.panel.value
+    assert hand.error is None
+    assert all(f"{name}, " in shown for name in ("in the image", "bicubic", "none", "realesr-animevideov3"))
     hand.first.value = True
     assert "what round 1 sees: 192×192 pixels" in hand.panel.value
 
@@ -83,106 +80,100 @@ def test_an_image_of_ones_own(hand, tmp_path):
     hand.upload("mine.png", content())
     hand.question.value = QUESTION
     hand.both.click()
-    t = hand.playground.trajectory
+    t = hand.trajectory
     assert t.size == (300, 200) and t.sample.question == QUESTION and t.sample.answer == ""
     assert 'truth</th><td dir="auto">–' in hand.panel.value and "result" not in hand.panel.value
+    assert "knows no photos" in said(hand)
     (tmp_path / "b.jpg").write_bytes(content((50, 400), "JPEG"))
     hand.path.value = str(tmp_path / "b.jpg")
-    assert hand.error is None and "50×400" in said(hand) and hand.playground.trajectory is None
+    assert hand.error is None and "50×400" in said(hand) and hand.trajectory is None
 
 
 def test_a_large_image_is_drawn_on_smaller_and_boxes_are_in_its_own_pixels(hand):
     hand.upload("large.png", content((3072, 1536)))
     hand.boxes.bboxes = [{"x": 10, "y": 20, "width": 30, "height": 40, "label": ""}]
-    assert [r.box for r in hand.playground.regions] == [(40, 80, 160, 240)]
+    assert drawn(hand) == [(40, 80, 160, 240)]
     assert [(b["x"], b["y"], b["width"], b["height"]) for b in hand.boxes.bboxes] == [(10, 20, 30, 40)]
-
-
-CLICK = {"x": 5, "y": 5, "width": 0, "height": 0}
-
-
-def huge() -> bytes:
-    out = io.BytesIO()
-    Image.new("1", (12000, 6000)).save(out, "PNG")
-    return out.getvalue()
 
 
 def deleted(hand):
     hand.upload("gone.png", content())
     hand.ask(QUESTION)
-    Path(hand.playground.sample.image).unlink()
+    Path(hand.sample.image).unlink()
     hand.look()
 
 
-BAD = {
-    "a text file": (lambda h: h.upload("a.png", b"hello"), "a.png: not a picture"),
-    "a picture cut short": (lambda h: h.upload("b.png", content()[:200]), "b.png: not a whole picture"),
-    "a huge image": (lambda h: h.upload("c.png", huge()), "c.png: 12000x6000 pixels; expected at most 64 million"),
-    "a sliver": (lambda h: h.upload("d.png", content((3000, 10))), "one side is over 200 times the other"),
-    "no file": (lambda h: h.open("/nowhere/e.png"), "/nowhere/e.png: no such image"),
-    "a folder": (lambda h: h.open("/"), "/: not a file"),
-    "an empty question": (lambda h: (setattr(h.question, "value", " "), h.look()), "the question is empty"),
-    "a long question": (lambda h: h.ask("x" * 10_000), "the question has 10000 letters; expected at most 2000"),
-    "no size": (lambda h: h.draw([(5, 5, 5, 9)]), "region (5, 5, 5, 9) is reversed; expected x0 &lt; x1"),
-    "outside": (lambda h: h.draw([(-9, -9, -2, -2)]), "region (-9, -9, -2, -2) is outside; expected"),
-    "twice": (lambda h: h.draw([(1, 1, 90, 90)] * 2), "is duplicate; expected"),
-    "too many": (lambda h: h.draw([(i, 1, 90, 90) for i in range(3)]), "3 regions; expected at most 2"),
-    "not four": (lambda h: h.type("1 2 3; 4 5 6 7"), "expected four numbers, x0 y0 x1 y1"),
-    "words": (lambda h: h.type("<img src=x>"), "region &#x27;&lt;img src=x&gt;&#x27;; expected four numbers"),
-    "no region": (lambda h: (h.draw([]), h.look_again()), "no region is drawn; expected one"),
-    "no such magnifier": (lambda h: h.switch(network="lens"), "magnifier &#x27;lens&#x27; is unknown"),
-    "deleted meanwhile": (deleted, "gone.png: no such image"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("act, sentence", BAD.values(), ids=BAD)
-def test_bad_input_is_a_sentence_and_the_state_stays_good(hand, act, sentence):
+def test_bad_input_is_a_sentence_and_the_state_stays_good(hand, scripted):
+    cases = {
+        "a text file": (lambda h: h.upload("a.png", b"hello"), "a.png: not a picture"),
+        "a picture cut short": (lambda h: h.upload("b.png", content()[:200]), "b.png: not a whole picture"),
+        "a sliver": (lambda h: h.upload("d.png", content((3000, 10))), "one side is over 200 times the other"),
+        "no file": (lambda h: h.open("/nowhere/e.png"), "/nowhere/e.png: no such image"),
+        "a folder": (lambda h: h.open("/"), "/: not a file"),
+        "an empty question": (lambda h: h.ask(" "), "the question is empty"),
+        "a long question": (lambda h: h.ask("x" * 10_000), "the question has 10000 letters; expected at most 2000"),
+        "no size": (lambda h: h.draw([(5, 5, 5, 9)]), "region (5, 5, 5, 9) is reversed; expected x0 &lt; x1"),
+        "outside": (lambda h: h.draw([(-9, -9, -2, -2)]), "region (-9, -9, -2, -2) is outside; expected"),
+        "twice": (lambda h: h.draw([(1, 1, 90, 90)] * 2), "is duplicate; expected"),
+        "too many": (lambda h: h.draw([(i, 1, 90, 90) for i in range(3)]), "3 regions; expected at most 2"),
+        "not four": (lambda h: h.type("1 2 3; 4 5 6 7"), "expected four numbers, x0 y0 x1 y1"),
+        "words": (lambda h: h.type("<img src=x>"), "region &#x27;&lt;img src=x&gt;&#x27;; expected four numbers"),
+    }  # fmt: skip
     hand.draw([(10, 20, 110, 120)])
-    before = hand.playground.sample
-    act(hand)
-    assert sentence.replace("gone.png", "") in said(hand) and said(hand).startswith('<p class="bad" role="alert">')
-    assert "Traceback" not in said(hand) and isinstance(hand.error, ValueError)
-    if sentence.startswith("gone"):
-        hand.take(before.id)
-    elif "no region" not in sentence:
-        assert [r.box for r in hand.playground.regions] == [(10, 20, 110, 120)] and hand.playground.sample == before
-        assert hand.typed.value == "10 20 110 120" and len(hand.boxes.bboxes) == 1
+    before, wrong = hand.sample, []
+    for name, (act, sentence) in cases.items():
+        hand._try(act, hand)  # as a button or a field does
+        shown = said(hand)
+        fine = sentence in shown and shown.startswith('<p class="bad" role="alert">') and "Traceback" not in shown
+        same = drawn(hand) == [(10, 20, 110, 120)] and hand.sample == before and hand.typed.value == "10 20 110 120"
+        if not (fine and same and isinstance(hand.error, ValueError)):
+            wrong.append((name, shown))
+    assert wrong == []
+    with pytest.raises(ValueError, match="3 regions; expected at most 2"):  # Python code is told as usual
+        hand.draw([(i, 1, 90, 90) for i in range(3)])
+    with pytest.raises(ValueError, match="no such image"):
+        deleted(hand)
+    hand.take(before.id)
+    with pytest.raises(ValueError, match="no region is drawn"):
+        hand.look_again()
     hand.question.value = QUESTION
     hand.both.click()
-    assert hand.error is None and hand.playground.trajectory.answer == "2"
+    assert hand.error is None and hand.trajectory.answer == "2"
 
 
-def test_a_box_of_no_size_is_a_drag_that_begins_or_a_click_and_no_region(hand):
+def test_a_box_of_no_size_is_a_click_or_the_beginning_of_a_drag(hand):
     hand.draw([(10, 20, 110, 120)])
-    begun = [*hand.boxes.bboxes, CLICK]
+    click = {"x": 5, "y": 5, "width": 0, "height": 0}
+    begun = [*hand.boxes.bboxes, click]
     hand.boxes.bboxes = begun
-    assert "a region of no size is none" in said(hand) and len(hand.playground.regions) == 1
+    assert "drag to the opposite corner" in said(hand) and len(hand.regions) == 1
     assert hand.boxes.bboxes == begun  # an answer would end the drag
-    hand.boxes.bboxes = [*begun[:1], CLICK | {"width": 50, "height": 60}]
-    assert [r.box for r in hand.playground.regions] == [(10, 20, 110, 120), (5, 5, 55, 65)]
+    hand.boxes.bboxes = [*begun[:1], click | {"width": 50, "height": 60}]
+    assert drawn(hand) == [(10, 20, 110, 120), (5, 5, 55, 65)]
 
 
-def test_nothing_is_asked_of_an_empty_playground(smoke_run, scripted):
-    hand = Handling(Playground(smoke_run, policy=scripted([])))
-    for act in (hand.look, hand.look_again, lambda: hand.draw([(1, 2, 3, 4)]), lambda: hand.ask("x?")):
+def test_an_empty_playground_asks_for_an_image(smoke_run, scripted):
+    hand = Playground(smoke_run, policy=scripted([]))
+    hand.question.value = "x?"
+    assert "there is no image yet" in said(hand)
+    for act in (hand.both.click, lambda: hand._try(hand.draw, [(1, 2, 3, 4)])):
         act()
-        assert isinstance(hand.error, ValueError) and 'class="bad"' in hand.status.value
+        assert "there is no image yet" in said(hand)
     hand.boxes.bboxes = [{"x": 1, "y": 1, "width": 9, "height": 9}]
     assert "there is no image yet" in said(hand)
 
 
 def test_a_bug_is_a_sentence_too_and_names_its_kind(hand, monkeypatch):
-    monkeypatch.setattr(type(hand.playground.policy), "generate", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(hand.policy), "generate", lambda *_: 1 / 0)
     hand.both.click()
-    assert "ZeroDivisionError: division by zero" in said(hand) and hand.playground.sample
+    assert "ZeroDivisionError: division by zero" in said(hand) and hand.sample
 
 
-def test_progress_is_told_token_by_token(smoke_run, policy):
-    ground, told = Playground(smoke_run, policy=policy), []
-    ground.switch("bicubic")
-    ground.take(read_samples(smoke_run.samples("test"))[0])
-    t = ground.look(told.append)
-    assert sum("round 1: token" in text for text in told) == t.lengths[0] and "magnifying" in told
-    alike = Sample("x", t.sample.image, t.sample.question, t.sample.answer)
-    ground.take(alike)
-    assert ground.look(told.append).replies == t.replies
+def test_the_real_policy_looks_the_same_as_in_an_evaluation(smoke_run, policy):
+    from mags_kit.method.episode import Agent
+    from mags_kit.method.rollout import rollout
+
+    sample = read_samples(smoke_run.samples("test"))[0]
+    hand = Playground(smoke_run, [sample], policy=policy)
+    hand.take(sample.id)
+    assert hand.look().replies == rollout(Agent.of(smoke_run, policy), [sample], progress=False)[0].replies

@@ -117,14 +117,11 @@ def test_a_missing_image_is_a_bug_that_names_the_sample(scripted, smoke_run, sam
 
 
 def test_trajectories_are_enough_to_redraw(scripted, go, smoke_run, tmp_path):
-    import matplotlib.pyplot as plt
-
-    from mags_kit.viz import figures
+    from mags_kit.viz import draw
 
     write_jsonl(tmp_path / "t.jsonl", go(scripted([[FIRST], [SECOND]])))
-    figure = figures.show_trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.data)
-    assert len(figure.axes) == 4  # the image, the region as it is and magnified, the replies
-    plt.close(figure)
+    made = draw.trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.data)
+    assert made.count("<img") == 3 and made.count("<pre") == 2  # the image, the region as it is and magnified; replies
 
 
 def test_greedy_rollouts_of_the_embedded_model_repeat(policy, go):

@@ -39,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
         if how == "text":
             body = b"<html>come back later</html>"
         if how == "huge":
-            body += bytes(2**21)
+            body += bytes(2**25)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -123,10 +123,8 @@ def write_mirror(folder):
     for part, numbers in {"train": [*range(400, 430), *TEST_VG], "val": [*range(430, 445), 900]}.items():
         name = f"lmms-lab/GQA/{part}_balanced_instructions/{part}-00000-of-00001.parquet"
         table(name, [gqa(str(n), n) for n in numbers])
-    table(
-        "lmms-lab/GQA/testdev_balanced_instructions/testdev-00000-of-00001.parquet",
-        [gqa(f"n{n}", n) for n in range(5)],
-    )
+    rows = [gqa(f"n{n}", n) for n in range(5)]
+    table("lmms-lab/GQA/testdev_balanced_instructions/testdev-00000-of-00001.parquet", rows)
     picture = Features({"id": Value("string"), "image": Picture()})
     rows = [{"id": f"n{n}", "image": {"bytes": jpeg(500 + n), "path": None}} for n in range(5)]
     table("lmms-lab/GQA/testdev_balanced_images/testdev-00000-of-00001.parquet", rows, picture)
@@ -138,21 +136,12 @@ def write_mirror(folder):
     table("vikhyatk/tallyqa-test/data/test-00000-of-00002.parquet", rows[:2], features)
     table("vikhyatk/tallyqa-test/data/test-00001-of-00002.parquet", rows[2:], features)
 
-    options = (
-        "\n(A) red\n(B) blue\n(C) green\n(D) white\nAnswer with the option's letter from the given choices directly."
-    )
+    options = "\n(A) red\n(B) blue\n(C) green\n(D) white\nAnswer with the option's letter from the given choices."
     asked = {"text": "What is the color of the dustpan?" + options, "category": "direct_attributes", "label": "B"}
     names = [f"direct_attributes/sa_{n}.jpg" for n in range(700, 704)]
-    lines(
-        "craigwu/vstar_bench/test_questions.jsonl",
-        [asked | {"image": n, "question_id": i} for i, n in enumerate(names)],
-    )
-    note = {
-        "target_object": ["dustpan"],
-        "bbox": [[10, 20, 30, 15]],
-        "question": asked["text"],
-        "options": ["It is."] * 4,
-    }
+    rows = [asked | {"image": name, "question_id": i} for i, name in enumerate(names)]
+    lines("craigwu/vstar_bench/test_questions.jsonl", rows)
+    note = {"target_object": ["dustpan"], "bbox": [[10, 20, 30, 15]], "question": asked["text"]}
     for number, name in enumerate(names[:3]):  # the last picture is missing
         path = folder / "craigwu/vstar_bench" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
-"""How scenes are drawn: filled outlines on a soft ground, at any scale; and what a camera makes of them.
+"""Drawing scenes at any scale, as filled outlines on a soft ground, and degrading them as a camera does.
 
-A thing is `(colour, contours)`: outlines `(points, 2)` in source pixels, filled by the even-odd rule, so that a second
-one is a hole.
+A thing is `(colour, outlines)`: each `(points, 2)` in source pixels; a second outline is a hole in the first.
 """
 
 import io
@@ -26,10 +25,7 @@ CIRCLE = np.stack([np.cos(ROUND), np.sin(ROUND)], 1)
 
 
 def draw(ground: np.ndarray, things, box, size: tuple[int, int]) -> Image.Image:
-    """What lies in `box` (source pixels), drawn sharp in an image of `size`.
-
-    `ground` `(7, 7, 3)` is spread evenly over the source, whose side `box` is measured in; see `grounds`.
-    """
+    """The part of a scene in `box` (source pixels), drawn sharp at `size`; see `grounds` for `ground` `(7, 7, 3)`."""
     origin, scale = np.asarray(box[:2], float), np.divide(size, (box[2] - box[0], box[3] - box[1]))
     step = 7 / SIZE
     to_ground = np.array([[step / scale[0], 0, 0], [0, step / scale[1], 0]])
@@ -44,7 +40,7 @@ def draw(ground: np.ndarray, things, box, size: tuple[int, int]) -> Image.Image:
 
 
 def photograph(rng, image: Image.Image, quality: str) -> bytes:
-    """A sharp image as a camera hands it over: out of focus or moved, noisy, as JPEG. See `QUALITIES`."""
+    """A sharp image as a camera delivers it: blurred, noisy, as JPEG. See `QUALITIES`."""
     blur, noise, jpeg = QUALITIES[quality]
     pixels = _blurred(rng, np.asarray(image), rng.uniform(*blur)).astype(np.int16)
     pixels += _noise(rng, int(rng.integers(noise[0], noise[1] + 1)))
@@ -55,7 +51,7 @@ def photograph(rng, image: Image.Image, quality: str) -> bytes:
 
 
 def _blurred(rng, pixels: np.ndarray, deviation: float) -> np.ndarray:
-    """Out of focus, or, one time in three, moved: along a line, which blurs one way more than the other."""
+    """Blur of a defocus, or, one time in three, of a motion along a line."""
     if rng.uniform() > 1 / 3:
         return cv2.GaussianBlur(pixels, (0, 0), deviation)
     phi, along, across = rng.uniform(0, np.pi), 1.3 * deviation, 0.55 * deviation
@@ -68,7 +64,7 @@ def _blurred(rng, pixels: np.ndarray, deviation: float) -> np.ndarray:
 
 @cache
 def _grain(level: int) -> np.ndarray:
-    """A sheet of sensor noise with a standard deviation of `level` grey levels; scenes take windows of it."""
+    """Sensor noise with a standard deviation of `level` grey levels, of which scenes take windows."""
     sheet = np.random.default_rng(level).standard_normal((SIZE + 256, SIZE + 256, 3), dtype=np.float32)
     return (sheet * level).astype(np.int16)
 
@@ -89,7 +85,7 @@ def jitter(rng, colour, spread: float = 14) -> tuple[int, int, int]:
 
 
 def clutter(rng, centre, r: float) -> tuple:
-    """A muted pebble, stick, ring or leaf of radius `r`: grey-brown, so that colour marks the cards."""
+    """A pebble, stick, ring or leaf of radius `r`, grey-brown, so that colour marks the cards."""
     tone = jitter(rng, np.full(3, rng.uniform(60, 235)), 9)
     kind, phi, centre = rng.integers(4), rng.uniform(0, np.pi), np.asarray(centre)
     if kind == 0:
@@ -117,8 +113,7 @@ def outline(shape: str, centre, r: float) -> np.ndarray:
 
 
 def mark(kind: str, centre, zoom: float) -> list[list[np.ndarray]]:
-    """The outlines of a mark, a list for each filling: a dot of radius 2.8 px, or a symbol of strokes in a box of
-    13 px, times `zoom`."""
+    """Outlines of a dot of radius 2.8 px, or of each stroke of a symbol in a box of 13 px, times `zoom`."""
     s, centre = 6.5 * zoom, np.asarray(centre)
     strokes = {
         "plus": (((-s, 0), (s, 0)), ((0, -s), (0, s))),
@@ -133,7 +128,7 @@ def mark(kind: str, centre, zoom: float) -> list[list[np.ndarray]]:
 
 
 def stroke(a, b, width: float) -> np.ndarray:
-    """A straight stroke from `a` to `b`: a rectangle."""
+    """A rectangle from `a` to `b`."""
     way = np.subtract(b, a)
     side = np.array((-way[1], way[0])) / np.hypot(*way) * width / 2
     return np.stack([a + side, b + side, b - side, a - side])

@@ -1,109 +1,148 @@
-"""The user's own questions about their own images, from a JSONL. `docs/input.md` says what is done with each kind."""
+"""The user's own questions from a JSONL, and the checks of what a row of data holds; see `docs/input.md`."""
 
+import math
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from mags_kit.data import values
 from mags_kit.images import open_image
-from mags_kit.records import Sample, read_jsonl
+from mags_kit.records import Box, Sample, area, read_jsonl
 
 EXPECTED = "expected image, question and answer"
+SPECIAL_TOKEN = re.compile(r"<\|[^<>|]*\|>")  # of chat models; `<|image_pad|>` in a question breaks their processors
+LONGEST = 4000  # characters of a question: about 1,000 tokens, as many as all images of an episode take
 
 
 def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[dict]]:
-    """The user's own JSONL -> samples whose image paths are relative to `folder`, and the rows left out, with reasons.
+    """The user's JSONL -> samples whose image paths are relative to `folder`, and the rows left out, with reasons.
 
     Rows need `image` (a path relative to the JSONL), `question` and `answer` (or a list of accepted ones); `id`,
-    `family`, `dataset` and `boxes` ([[x0, y0, x1, y1], …] in pixels of the image as it is shown) are optional. What a
-    row says wrongly is an error, since it is a mistake in the file; a row whose image or question can't be shown to a
-    policy is left out and named.
+    `family`, `dataset` and `boxes` ([[x0, y0, x1, y1], …] in pixels of the image as it is shown) are optional. A
+    mistake in a row is a ValueError; a row whose image or question can't be shown to a policy is left out.
     """
-    path, samples, skipped, pictures = Path(path).expanduser(), [], [], {}
-    for row in tqdm(_written(path), desc=path.name, unit="row", mininterval=1):
-        if row.image not in pictures:
-            pictures[row.image] = _picture(_locate(path.parent, row.image), folder)
-        image, size, reason = pictures[row.image]
-        if reason := reason or values.unaskable(row.question):
-            skipped.append({"row": row.meta["source"], "image": row.image, "reason": reason})
-            continue
+    path, samples, skipped, opened, ids = Path(path).expanduser(), [], [], {}, set()
+    try:
+        rows = read_jsonl(path)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; {EXPECTED} in each row of a JSONL") from None
+    for number, row in enumerate(tqdm(rows, desc=path.name, unit="row", mininterval=1), 1):
+        source = f"{path.name}, row {number}"
         try:
-            for box in row.boxes:
-                values.check_inside(box, size)
+            sample = _sample(row, number, source)
+            if sample.image not in opened:
+                opened[sample.image] = _open(path.parent, sample.image)
+            image, size, reason = opened[sample.image]
+            if reason := reason or unaskable(sample.question):
+                skipped.append({"row": source, "image": sample.image, "reason": reason})
+                continue
+            for box in sample.boxes:
+                _check_box(box, size)
         except ValueError as error:
-            raise ValueError(f"{path.parent / row.meta['source']}: {error}") from None
-        samples.append(replace(row, image=image, boxes=values.fit(row.boxes, size)))
+            raise ValueError(f"{path.parent / source}: {error}") from None
+        name = sample.id
+        while name in ids:  # several questions about one image often share its id
+            name = f"{name}-{number}"
+        ids.add(name)
+        image = os.path.relpath(image, folder)
+        samples.append(replace(sample, id=name, image=image, boxes=whole_pixels(sample.boxes, size)))
     if not samples:
         first = f"; the first, {skipped[0]['row']}: {skipped[0]['reason']}" if skipped else ""
         raise ValueError(f"{path}: none of its {len(skipped)} rows can be used{first}")
     return samples, skipped
 
 
-def _written(path: Path) -> list[Sample]:
-    """The rows as they are written, each with an id of its own."""
-    try:
-        rows = read_jsonl(path)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; {EXPECTED} in each row of a JSONL") from None
-    samples = []
-    for number, row in enumerate(rows, 1):
-        try:
-            samples.append(_sample(row, number, f"{path.name}, row {number}"))
-        except ValueError as error:
-            raise ValueError(f"{path}, row {number}: {error}") from None
-    return list(_with_distinct_ids(samples))
+def absent(value) -> bool:
+    """Whether a value is missing: null, NaN (pandas writes it for a gap), or text without a visible character."""
+    if isinstance(value, str):
+        return all(char.isspace() or unicodedata.category(char) == "Cf" for char in value)  # Cf: of zero width
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def text(value, name: str) -> str:
+    """Text, a number (3.0 is 3, as pandas writes whole numbers beside a gap) or a truth value (yes, no) as text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf):
+        raise ValueError(f"{name} is {value!r:.60}; expected text, a number, true or false")
+    if re.search("[\ud800-\udfff]", str(value)):
+        raise ValueError(f"{name} holds half of a surrogate pair: {value!a:.60}; expected valid Unicode")
+    return str(value)
+
+
+def answers(value) -> tuple[str, ...]:
+    """The accepted answers, of one value or of a list."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(dict.fromkeys(text(v, "answer") for v in values if not absent(v)))
+
+
+def unaskable(question: str) -> str:
+    """Why a policy can't be asked a question, or nothing."""
+    if found := SPECIAL_TOKEN.search(question):
+        return f"its question holds {found[0]}, a special token of models"
+    return f"its question is over {LONGEST} characters long" if len(question) > LONGEST else ""
+
+
+def boxes(value) -> tuple[tuple[float, ...], ...]:
+    """A list of boxes of four numbers each, or none."""
+    if absent(value):
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"boxes is {value!r:.60}; expected a list of [x0, y0, x1, y1]")
+    for box in value:
+        four = isinstance(box, (list, tuple)) and len(box) == 4
+        if not four or not all(type(v) in (int, float) and abs(v) < 1e9 for v in box):  # NaN is not below either
+            raise ValueError(f"box {box!r:.60} is not [x0, y0, x1, y1] in pixels; expected a list of such")
+    return tuple(tuple(box) for box in value)
+
+
+def whole_pixels(found: tuple[tuple[float, ...], ...], size: tuple[int, int]) -> tuple[Box, ...]:
+    """Boxes rounded outward to whole pixels and cut to an image of `size`; empty ones go."""
+    (width, height), floor, ceil = size, math.floor, math.ceil
+    cut = [(max(0, floor(a)), max(0, floor(b)), min(width, ceil(c)), min(height, ceil(d))) for a, b, c, d in found]
+    return tuple(box for box in cut if area(box))
+
+
+def _check_box(box: tuple[float, ...], size: tuple[int, int]) -> None:
+    """Raise ValueError for what can't be [x0, y0, x1, y1] in pixels of an image of `size`."""
+    if all(0 <= v <= 1 for v in box):
+        raise ValueError(f"box {list(box)} is in shares of the image; expected pixels: times its width and height")
+    if not area(box):
+        raise ValueError(f"box {list(box)} ends before it begins; expected [x0, y0, x1, y1], not x, y, width, height")
+    inside = area((max(0, box[0]), max(0, box[1]), min(size[0], box[2]), min(size[1], box[3])))
+    if inside < area(box) / 2:
+        raise ValueError(f"box {list(box)} lies outside its image of {size[0]}x{size[1]} pixels; expected it inside")
 
 
 def _sample(row: dict, number: int, source: str) -> Sample:
-    """What a row says, its image still as it is written; or a ValueError with what is wrong."""
-    image, accepted = row.get("image"), values.answers(row.get("answer"))
-    missing = [name for name in ("image", "question") if values.absent(row.get(name))] + ["answer"] * (not accepted)
+    """The sample of a row, with the image's path as written; ValueError says what is wrong."""
+    image, accepted = row.get("image"), answers(row.get("answer"))
+    missing = [name for name in ("image", "question") if absent(row.get(name))] + ["answer"] * (not accepted)
     if missing:
         raise ValueError(f"no {' and no '.join(missing)}; {EXPECTED}")
     if not isinstance(image, str) or re.match(r"\w+://|data:", image):
-        what = "an address" if isinstance(image, str) else values.kind(image)
-        raise ValueError(f"image is {what} ({image!r:.60}); expected the path of a file on this machine")
-    boxes = values.boxes(row.get("boxes"))
-    for box in boxes:
-        values.check_box(box)
+        raise ValueError(f"image is {image!r:.60}; expected the path of a file on this machine")
     optional = {"id": number, "family": "open", "dataset": "own"}
-    optional |= {name: row[name] for name in optional if not values.absent(row.get(name))}
+    optional |= {name: row[name] for name in optional if not absent(row.get(name))}
+    texts = {"image": image, "question": row["question"], **optional}
     return Sample(
-        image=values.text(image, "image"), question=values.text(row["question"], "question"), answer=accepted[0],
-        answers=accepted[1:], boxes=boxes, meta={"source": source},
-        **{name: values.text(value, name) for name, value in optional.items()},
+        **{name: text(value, name) for name, value in texts.items()},
+        answer=accepted[0], answers=accepted[1:], boxes=boxes(row.get("boxes")), meta={"source": source},
     )  # fmt: skip
 
 
-def _with_distinct_ids(samples: list[Sample]) -> Iterator[Sample]:
-    """The second of two rows with the id `a` becomes `a-2`: several questions about one image often share its id."""
-    taken, seen = {sample.id for sample in samples}, Counter()
-    for sample in samples:
-        name = sample.id
-        seen[name] += 1
-        while seen[sample.id] > 1 and name in taken:
-            name = f"{sample.id}-{seen[sample.id]}"
-            seen[sample.id] += name in taken
-        taken.add(name)
-        yield sample if name == sample.id else replace(sample, id=name)
-
-
-def _locate(folder: Path, image: str) -> Path:
-    """The file that a row names: `~` and Windows' separators are understood, and `..` leads where the disk says."""
+def _open(folder: Path, image: str) -> tuple[Path, tuple[int, int], str]:
+    """The file that a row names, the (width, height) of its image, and why it can't be used, or nothing."""
     path = folder / os.path.expanduser(image)
-    if "\\" in image and not path.exists():
+    if "\\" in image and not os.path.exists(path):  # as Windows writes it
         path = folder / image.replace("\\", "/")
-    return Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
-
-
-def _picture(path: Path, folder: str | Path) -> tuple[str, tuple[int, int], str]:
-    """A picture's path from `folder`, its (width, height) as it is shown, and why it can't be used, or nothing."""
+    path = Path(os.path.normpath(path))
     try:
-        return os.path.relpath(path, folder), open_image(path).size, ""
+        return path, open_image(path).size, ""
     except ValueError as error:
-        return "", (0, 0), str(error).removeprefix(f"{path}: ")
+        return path, (0, 0), str(error).removeprefix(f"{path}: ")

@@ -1,8 +1,7 @@
-"""Pictures of the benchmarks: from a data set itself, a mirror, the cache, or their addresses, each decoded whole."""
+"""Pictures of the benchmarks: from a data set itself, a mirror, the cache, or their URLs; each decoded whole."""
 
 import hashlib
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +9,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mags_kit import hub
-from mags_kit.images import fingerprint
+from mags_kit.images import decode, difference_hash
 from mags_kit.records import write_bytes
 
 COCO = "http://images.cocodataset.org"  # its certificate does not fit its name, so not https
@@ -24,18 +23,17 @@ class Picture:
 
     name: str
     aliases: tuple[str, ...] = ()  # file names that it may have in a mirror
-    urls: tuple[str, ...] = ()  # to be tried in this order
-    content: bytes | None = None  # where the data set brings the picture itself
+    urls: tuple[str, ...] = ()  # tried in this order
+    content: bytes | None = None  # where the data set itself holds the picture
 
 
-def enclosed(content: bytes) -> Picture:
-    """A picture that a data set brings along, named by its content."""
-    return Picture(f"{hashlib.sha256(content).hexdigest()[:24]}.jpg", content=content)
+def photo(path: str | bytes) -> Picture:
+    """A photo by its content or by the path that a data set gives it; ValueError where that names no file.
 
-
-def photo(path: str) -> Picture:
-    """A photo by the path that a data set gives it: COCO's of 2014 and 2017 are the same, as are GQA's and Visual
-    Genome's, so that one photo has one name. What names no file is a ValueError."""
+    COCO's photos of 2014 and 2017 are the same, as are GQA's and Visual Genome's: one photo gets one name.
+    """
+    if isinstance(path, bytes):
+        return Picture(f"{hashlib.sha256(path).hexdigest()[:24]}.jpg", content=path)
     file = PurePosixPath(path if isinstance(path, str) else "")
     if file.name in ("", "..") or "\0" in file.name:  # the name becomes that of a file in the cache and in the run
         raise ValueError(f"image {path!r:.60} names no file")
@@ -49,59 +47,58 @@ def photo(path: str) -> Picture:
     return Picture(file.name, (file.name,))
 
 
-def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple[Path, np.ndarray]], dict[str, str]]:
-    """Pictures by name -> their files with fingerprints, and for those that can't be had the reason.
+def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple], dict[str, str]]:
+    """Pictures by name -> (path, size, difference hash) of their files; and for those that can't be had the reason.
 
-    Each is looked for in the cache, in `mirror/images` by file name, and then at its addresses, several at a time.
-    What is found is decoded whole before it counts, and what is fetched is kept in the cache; where that is full, an
-    OSError ends it: which rows were left out would depend on the checkpoint.
+    Each is looked for in the cache, in `mirror/images` by file name, and then at its URLs, several at a time. A host
+    that does not answer is a ValueError: else the network would decide which rows are left out.
     """
     shelf = {path.name: path for path in Path(mirror, "images").rglob("*") if path.is_file()} if mirror else {}
     wanted = list({picture.name: picture for picture in pictures}.values())
-    failures: Counter = Counter()
     found, missing = {}, {}
 
-    def have(picture: Picture):
+    def find(picture: Picture) -> None:
         try:
-            return picture.name, _have(picture, shelf, failures), None
+            found[picture.name] = _find(picture, shelf)
         except ValueError as error:
-            return picture.name, None, str(error)
+            missing[picture.name] = str(error)
 
-    with ThreadPoolExecutor(WORKERS) as workers:
-        for name, result, reason in tqdm(workers.map(have, wanted), total=len(wanted), desc="images", unit="image"):
-            if result is None:
-                missing[name] = reason
-            else:
-                found[name] = result
-    silent = [host for host, times in failures.items() if times >= hub.GIVE_UP]
-    if silent and found:  # which rows were left out would depend on the checkpoint
-        raise ValueError(
-            f"{', '.join(silent)} stopped answering; {len(found)} of {len(wanted)} pictures are kept in {hub.cache()}, "
-            "and the same command goes on when it answers again; or set a mirror"
-        )
+    workers = ThreadPoolExecutor(WORKERS)
+    tasks = [workers.submit(find, picture) for picture in wanted]
+    try:
+        for task in tqdm(as_completed(tasks), total=len(tasks), desc="images", unit="image"):
+            task.result()
+    except ConnectionError as error:
+        kept = f"{len(found)} of {len(wanted)} pictures are kept in {hub.cache()}"
+        raise ValueError(f"{error}; {kept}, and the same command goes on when it does; or set a mirror") from None
+    finally:
+        workers.shutdown(cancel_futures=True)
     return found, missing
 
 
-def _have(picture: Picture, shelf: dict[str, Path], failures: Counter) -> tuple[Path, np.ndarray]:
+def _find(picture: Picture, shelf: dict[str, Path]) -> tuple[Path, tuple[int, int], np.ndarray]:
     kept = hub.cache() / "images" / picture.name
     for path in (kept, *(shelf[alias] for alias in picture.aliases if alias in shelf)):
         try:
-            return path, fingerprint(path.read_bytes())
+            return path, *_checked(path.read_bytes())
         except (OSError, ValueError):
             continue
     if picture.content is not None:
-        look = fingerprint(picture.content)
-        write_bytes(kept, picture.content)
-        return kept, look
+        return kept, *_checked(picture.content, kept)
     if hub.offline():
         raise ValueError("OFFLINE=1, and no whole picture in the cache or the mirror")
     reasons = []
     for url in picture.urls:
         try:
-            content, look = hub.download(url, failures, fingerprint)
-        except OSError as error:
+            return kept, *_checked(hub.download(url), kept)
+        except ValueError as error:
             reasons.append(str(error))
-            continue
-        write_bytes(kept, content)
-        return kept, look
     raise ValueError("; ".join(dict.fromkeys(reasons)) or "no address is known")
+
+
+def _checked(content: bytes, keep: Path | None = None) -> tuple[tuple[int, int], np.ndarray]:
+    """(width, height) and difference hash of a whole picture, which is written to `keep`."""
+    image = decode(content)
+    if keep:
+        write_bytes(keep, content)
+    return image.size, difference_hash(image)

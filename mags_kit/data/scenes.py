@@ -1,11 +1,9 @@
 """Procedural scenes and their questions: marks on coloured cards, among clutter.
 
-A scene is a source image of 768x768 pixels. Cards of a known shape, each of another colour, lie among muted clutter and
-carry marks. Three properties are known and balanced, so that one can see where a part of the method pays: the source's
-`quality` (sharp, soft or poor, as cameras make them), the `size` of what is asked for (large marks can be read in a
-first view of 192x192, small ones are specks of one to three pixels there) and the `density` (sparse or dense). Three
-question families mirror the benchmarks: `relation` (true/false, as VSR), `count` (as TallyQA, simple and complex) and
-`attribute` (open, as GQA).
+A scene is a source image of 768x768 pixels. Cards, each of another colour, carry marks: large ones can be read in a
+first view of 192x192, small ones are specks of one to three pixels there. Camera quality (sharp, soft, poor), size of
+what is asked for and density are known and balanced, to see where a part of the method pays. Three question families
+mirror the benchmarks: `relation` (true/false, as VSR), `count` (as TallyQA) and `attribute` (open, as GQA).
 """
 
 import io
@@ -34,7 +32,7 @@ SMALL, LARGE = SIZES = "small", "large"
 RADII, ZOOM = {SMALL: (25, 31), LARGE: (76, 84)}, {SMALL: 1.0, LARGE: 3.4}  # of a card; of its marks
 DENSITIES = {"sparse": ((3, 4), (4, 9)), "dense": ((6, 8), (16, 26))}  # cards, and things among them, from and to
 # Combinations of colour, shape and family fall into five classes; one is kept for test, one for validation. The answer
-# is no part of them: a card's name would tell which answers training never saw, and a policy would learn that instead.
+# is not part of them: else a card's name would tell which answers training never saw, and a policy would learn that.
 CLASSES = {"train": (2, 3, 4), "validation": (1,), "test": (0,)}
 
 
@@ -50,7 +48,7 @@ class Card:
     family: str
     question: str
     answer: str
-    shown: str  # what a close-up shows, in words, as far as the question needs it
+    shown: str  # what a close-up shows that answers the question, in words
     marks: tuple  # ((kind, tone, dx, dy), …), offsets in source pixels from the centre
 
     @property
@@ -72,11 +70,11 @@ class Scene:
     density: str
     ground: np.ndarray
     things: tuple  # clutter, cards and marks, as `drawing` draws them
-    camera: tuple[int, ...]  # the seed of how it was photographed
+    camera: tuple[int, ...]  # seed of blur, noise and compression
 
     @cached_property
     def jpeg(self) -> bytes:
-        """The source image, as a camera hands it over."""
+        """The source image, as a camera delivers it."""
         sharp = self.close_up((0, 0, SIZE, SIZE), (SIZE, SIZE))
         return drawing.photograph(np.random.default_rng(self.camera), sharp, self.quality)
 
@@ -85,7 +83,7 @@ class Scene:
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 
     def close_up(self, box, size: tuple[int, int]) -> Image.Image:
-        """What lies in `box` (source pixels) as if seen from near by: drawn sharp at `size`, not cut out."""
+        """The part of the scene in `box` (source pixels), drawn sharp at `size` instead of cropped."""
         return drawing.draw(self.ground, self.things, box, size)
 
 
@@ -93,8 +91,8 @@ def make_scene(
     seed: int, split: str, family: str | None = None, answer: str | None = None, *, size: str | None = None,
     quality: str | None = None, density: str | None = None, count: int = 0,
 ) -> Scene:  # fmt: skip
-    """The scene of a seed. `family`, `answer` and `size` fix those of the first card, so that a set can be balanced,
-    `quality` and `density` the scene's. What is not fixed is left to the seed; `count` is the number of cards.
+    """The scene of a seed. `family`, `answer` and `size` fix those of the first card, `quality`, `density` and `count`
+    (of cards) the scene's; the rest is random.
 
     In the train split any card may be asked for; in the others only the first, whose combination is held out.
     """
@@ -110,32 +108,27 @@ def make_scene(
     places = _places(rng, [1.26 * r if i < len(sizes) else r for i, r in enumerate(radii)])
     names = [(c, s) for c in COLOURS for s in SHAPES]
     names = [names[i] for i in rng.permutation(len(names))]
-    made = []
-    for i, each in enumerate(sizes):
-        asked = i == 0 or split == "train"  # the other cards of a held-out scene may be of any combination
-        fixed = (family, answer) if i == 0 else (None, None)
-        made.append(_card(rng, names, (each, places[i], radii[i]), CLASSES[split] if asked else range(5), *fixed))
-    things = [
-        drawing.clutter(rng, place, r)
-        for place, r in zip(places[len(made) :], radii[len(made) :], strict=True)
-        if place is not None
-    ]
+    made = [_card(rng, names, (sizes[0], places[0], radii[0]), CLASSES[split], family, answer)]
+    allowed = CLASSES[split] if split == "train" else range(5)  # other cards of a held-out scene are not asked for
+    made += [_card(rng, names, drawn, allowed) for drawn in list(zip(sizes, places, radii, strict=False))[1:]]
+    around = zip(places[len(made) :], radii[len(made) :], strict=True)
+    things = [drawing.clutter(rng, place, radius) for place, radius in around if place]
     for card in made:
         things += _things(rng, card)
     camera = (sorted(CLASSES).index(split), seed, 1)
     return Scene(tuple(made), quality, density, drawing.grounds(rng), tuple(things), camera)
 
 
-def _places(rng, reaches: list[float]) -> list:
-    """A centre for each thing of these reaches, clear of the others and of the border; None where none was found."""
-    taken, places = np.zeros((0, 3)), [None] * len(reaches)
-    for i in sorted(range(len(reaches)), key=lambda i: -reaches[i]):
-        darts = rng.uniform(reaches[i] + 4, SIZE - reaches[i] - 4, (60, 2))
+def _places(rng, radii: list[float]) -> list:
+    """A centre for each thing of these radii, clear of the others and the border; None where there is no room."""
+    taken, places = np.zeros((0, 3)), [None] * len(radii)
+    for i in sorted(range(len(radii)), key=lambda i: -radii[i]):
+        darts = rng.uniform(radii[i] + 4, SIZE - radii[i] - 4, (60, 2))
         gaps = np.hypot(*(darts[:, None] - taken[None, :, :2]).transpose(2, 0, 1)) - taken[:, 2]
-        clear = np.flatnonzero((gaps > reaches[i] + 5).all(1))
+        clear = np.flatnonzero((gaps > radii[i] + 5).all(1))
         if len(clear):
             x, y = map(float, darts[clear[0]])
-            places[i], taken = (x, y), np.vstack([taken, (x, y, reaches[i])])
+            places[i], taken = (x, y), np.vstack([taken, (x, y, radii[i])])
     return places
 
 
@@ -177,7 +170,7 @@ def _combination(colour: str, shape: str, family: str) -> int:
 
 
 def _dots(rng, n: int, zoom: float) -> list[tuple[float, float]]:
-    """`n` places around a card's centre, so far apart that two dots of radius 2.8 px times `zoom` stay apart."""
+    """`n` places around a card's centre for dots of radius 2.8 px, none overlapping; all times `zoom`."""
     while True:
         rho, phi = 12 * np.sqrt(rng.uniform(0, 1, (64, n))), rng.uniform(0, 2 * np.pi, (64, n))
         tries = np.stack([rho * np.cos(phi), rho * np.sin(phi)], 2)
@@ -188,7 +181,7 @@ def _dots(rng, n: int, zoom: float) -> list[tuple[float, float]]:
 
 
 def _things(rng, card: Card) -> list:
-    """A card and its marks, to be drawn."""
+    """A card and its marks, as `drawing` draws them."""
     things = [(drawing.jitter(rng, COLOURS[card.colour]), [drawing.outline(card.shape, card.centre, card.radius)])]
     for kind, tone, dx, dy in card.marks:
         colour = drawing.jitter(rng, TONES[tone], 6)

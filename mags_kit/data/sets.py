@@ -1,4 +1,4 @@
-"""The sets of a run: from procedural scenes, from the benchmarks, or from the user's own JSONL."""
+"""Pool, validation and test set of a run: procedural scenes, benchmarks, or the user's own JSONL."""
 
 import itertools
 from pathlib import Path
@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from mags_kit import steps
-from mags_kit.data import benchmarks
+from mags_kit.data import benchmarks, drawing, scenes
 from mags_kit.data.own import read_own
 from mags_kit.records import Sample, read_samples, write_bytes, write_jsonl
 from mags_kit.run import Run
-from mags_kit.data import drawing, scenes
 
 
 def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) -> list[Sample]:
@@ -19,23 +18,21 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
     Families take turns and so do the answers within each, so that always giving one answer earns chance. Each answer
     goes through all qualities, densities and sizes in an order of its own, twice as often through small as large.
     """
-    looks = list(itertools.product(drawing.QUALITIES, scenes.DENSITIES, (scenes.SMALL, scenes.SMALL, scenes.LARGE)))
+    kinds = list(itertools.product(drawing.QUALITIES, scenes.DENSITIES, (scenes.SMALL, scenes.SMALL, scenes.LARGE)))
     samples = []
     for i in range(count):
-        family = scenes.FAMILIES[i % len(scenes.FAMILIES)]
-        turn, answers = i // len(scenes.FAMILIES), scenes.ANSWERS[family]
-        answer, lap = answers[turn % len(answers)], turn // len(answers)
-        key = [sorted(scenes.CLASSES).index(split), i % len(scenes.FAMILIES), turn % len(answers), lap // len(looks)]
-        quality, density, size = looks[np.random.default_rng(key).permutation(len(looks))[lap % len(looks)]]
-        seen = {"size": size, "quality": quality, "density": density}
-        scene = scenes.make_scene(first + i, split, family, answer, **seen)
-        card = scene.cards[0]
-        name = f"images/{split}-{first + i:05d}.jpg"
-        write_bytes(Path(folder, name), scene.jpeg)
-        meta = {"seed": first + i, **seen, "cards": len(scene.cards), "marks": len(card.marks)}
-        samples.append(
-            Sample(f"{split}-{first + i:05d}", name, card.question, card.answer, family, "scenes", (card.box,), meta)
-        )
+        turn, place = divmod(i, len(scenes.FAMILIES))
+        family = scenes.FAMILIES[place]
+        lap, which = divmod(turn, len(scenes.ANSWERS[family]))
+        key = [sorted(scenes.CLASSES).index(split), place, which, lap // len(kinds)]
+        quality, density, size = kinds[np.random.default_rng(key).permutation(len(kinds))[lap % len(kinds)]]
+        kind = {"size": size, "quality": quality, "density": density}
+        scene = scenes.make_scene(first + i, split, family, scenes.ANSWERS[family][which], **kind)
+        card, name = scene.cards[0], f"{split}-{first + i:05d}"
+        image = f"images/{name}.jpg"
+        write_bytes(Path(folder, image), scene.jpeg)
+        meta = {"seed": first + i, **kind, "cards": len(scene.cards), "marks": len(card.marks)}
+        samples.append(Sample(name, image, card.question, card.answer, family, "scenes", (card.box,), meta))
     return samples
 
 
@@ -51,20 +48,19 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
     wanted = [name for name in sizes if not run.samples(name).exists()]
     if "test" in wanted and config.own:
         samples, skipped = read_own(config.own, folder)
-        samples = samples if config.pool else samples[: config.test]
         if skipped:
             print(f"{len(skipped)} rows were left out; the first, {skipped[0]['row']}: {skipped[0]['reason']}")
-        run.done("own data", used=len(samples), skipped=skipped)
+        samples = samples if config.pool else samples[: config.test]
+        run.note("own data", used=len(samples), skipped=skipped)
         write_jsonl(run.samples("test"), samples)
         wanted.remove("test")
+    made = {}
     if wanted and config.data == "benchmarks":
         own = [folder / sample.image for sample in read_samples(run.samples("test"))] if config.own else []
         wanted = [name for name in sizes if name != "test" or not config.own]  # all anew, since each avoids the others
-        sets, facts = benchmarks.build(config, folder, {name: sizes[name] for name in wanted}, own)
-        run.done("benchmarks", **facts)
-    else:
-        splits = {"pool": "train"}
-        sets = {name: scene_samples(splits.get(name, name), sizes[name], folder) for name in wanted}
-    for name, samples in sets.items():
-        write_jsonl(run.samples(name), samples)
+        made, facts = benchmarks.build(config, folder, {name: sizes[name] for name in wanted}, own)
+        run.note("benchmarks", **facts)
+    for name in wanted:
+        split = "train" if name == "pool" else name
+        write_jsonl(run.samples(name), made.get(name) or scene_samples(split, sizes[name], folder))
     return {name: read_samples(run.samples(name)) for name in reversed(sizes)}

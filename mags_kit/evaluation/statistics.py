@@ -136,16 +136,6 @@ def with_holm(rows: dict[str, dict]) -> dict[str, dict]:
     }
 
 
-def seeds_difference(ours: list[list[Trajectory]], theirs: list[list[Trajectory]]) -> dict[str, float]:
-    """Ours less theirs, a list for each seed: the mean over seeds for each question, then over questions.
-
-    The interval is for other questions with these seeds; `over_seeds` has that for other seeds as well.
-    """
-    gain = np.mean([right(one) for one in ours], 0) - np.mean([right(one) for one in theirs], 0)
-    found = within(mean_interval(gain, clusters_of(ours[0])), -1, 1)
-    return {"difference": found["mean"], **{key: found[key] for key in ("low", "high", "n")}}
-
-
 def over_seeds(
     ours: list[list[Trajectory]], theirs: list[list[Trajectory]], measured: Callable = right
 ) -> dict[str, float]:  # fmt: skip

@@ -6,7 +6,7 @@ A step holds the same trajectories whatever they are. They are chosen by the mem
 from dataclasses import replace
 
 from mags_kit.config import Config
-from mags_kit.dials import AUTO, SIZES
+from mags_kit.config import AUTO, SIZES
 from mags_kit.method import processes
 from mags_kit.method.memory import GB, answering, by_part, peak, shape_of
 from mags_kit.records import read_json, write_json

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mags_kit import compat
 from mags_kit.config import Config
-from mags_kit.dials import DIALS, VLLM_DIALS
+from mags_kit.config import GRPO_SETTINGS, VLLM_SETTINGS
 from mags_kit.method import alarms, fit, processes
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
@@ -156,7 +156,7 @@ def _arguments(run: Run, policy: Policy, stage: Stage, number: int):
         temperature=config.temperature,
         top_k=0,
         beta=config.beta,
-        **{name: getattr(config, name) for name in (*DIALS, *(VLLM_DIALS if config.vllm else ()))},
+        **{name: getattr(config, name) for name in (*GRPO_SETTINGS, *(VLLM_SETTINGS if config.vllm else ()))},
         optim=config.optimizer,
         reward_weights=[float(w) for w in config.rewards.values()],
         gradient_checkpointing=config.gradient_checkpointing,

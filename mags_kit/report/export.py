@@ -1,4 +1,4 @@
-"""What leaves a run: its best adapter merged into its base, with model cards; what the README shows of it."""
+"""Exports of a run: its adapter merged into the base, with model cards; what the README shows of it."""
 
 import base64
 import io
@@ -12,6 +12,7 @@ from PIL import Image
 from mags_kit.config import Config
 from mags_kit.method.policy import check_stored, load_policy, model_path, save_processor
 from mags_kit.records import read_json, write_bytes, write_text
+from mags_kit.evaluation import tables
 from mags_kit.evaluation.evaluate import MAIN, ONE
 from mags_kit.run import PROJECT, Run, mend_modes
 
@@ -27,7 +28,7 @@ def merge(run: Run) -> Path:
 
     best, folder = run.best, run.path / "merged"
     if not best.joinpath("adapter_config.json").exists():
-        raise ValueError(f"{run.path}: expected an adapter in training/best, came none; finish `make reproduce` first")
+        raise ValueError(f"{run.path}: expected an adapter in training/best, found none; finish `make reproduce` first")
     published = AutoConfig.from_pretrained(model_path(run.config.model))
     if check_stored(run.config.model, published):
         raise ValueError(
@@ -48,63 +49,34 @@ def merge(run: Run) -> Path:
 def card(run: Run, merged: bool) -> str:
     """The README of the merged model or of the adapter: what it is, its settings, what was measured, and where."""
     config, manifest = run.config, read_json(run.manifest)
+    made = manifest["environment"]
     base = config.model if not Path(config.model).is_dir() else Path(config.model).name
     changed = {k: v for k, v in asdict(config).items() if v != getattr(Config(), k)} | {"model": base}
     changed = {k: Path(v).name if k in ("own", "adapter", "magnifier") else v for k, v in changed.items()}
-    what = (
-        "Plain transformers weights: the LoRA adapter is merged in. "
-        + (
-            "It was trained and measured over NF4 weights; these carry no quantisation, so replies can differ a little "
-            "from those that were measured."
-            if config.four_bit
-            else "It was trained and measured over these."
-        )
-        if merged
-        else "A LoRA adapter on the language layers, as PEFT saves it; `make merge` merges it into its base."
-    )
-    hub = f"base_model: {base}\n" if "/" in base else ""
-    versions = ", ".join(f"{name} {version}" for name, version in manifest["environment"]["versions"].items())
-    return f"""---
-{hub}library_name: {"transformers" if merged else "peft"}
-pipeline_tag: image-text-to-text
-tags: [mags-rl, grpo]
----
-# Mags-RL: run {run.path.name}
-
-{what}
-
-- **Base**: {base}, profile `{manifest["profile"]}`; training data: {config.curated} samples of {config.data}.
-- **What it does**: it looks twice. Round 1: a rationale, a draft and regions, by a call of the tool `magnify`.
-  Round 2: it sees these magnified, checks the draft and answers. The processor's chat template holds the format.
-
-## Measured
-
-{_measured(run)}
-
-## Settings that differ from the kit's defaults
-
-```json
-{json.dumps(changed, indent=2, ensure_ascii=False)}
-```
-
-## Made with
-
-{manifest["environment"]["device"]}; Python {manifest["environment"]["python"]}; {versions}; \
-the kit at commit {manifest["environment"]["commit"]}.
-"""
+    what = "A LoRA adapter on the language layers, as PEFT saves it; `make merge` merges it into its base."
+    what = "Plain transformers weights: the LoRA adapter is merged in." if merged else what
+    if merged and config.four_bit:
+        what += " It was trained and measured over NF4 weights, so replies of these can differ a little."
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    head = [f"base_model: {base}"] * ("/" in base) + [f"library_name: {'transformers' if merged else 'peft'}"]
+    head += ["pipeline_tag: image-text-to-text", "tags: [mags-rl, grpo]"]
+    return "\n".join([
+        "---", *head, "---", f"# Mags-RL: run {run.path.name}", "", what, "",
+        f"- **Base**: {base}; profile `{manifest['profile']}`; trained on {config.curated} samples of {config.data}.",
+        "- **Two rounds**: first a rationale, a draft and regions, by a call of the tool `magnify`; then, with the",
+        "  magnified regions, a check of the draft and the answer. The processor's chat template holds the format.",
+        "", "## Measured", "", _measured(run), "", "## Settings that differ from the kit's defaults", "",
+        "```json", json.dumps(changed, indent=2, ensure_ascii=False), "```", "", "## Made with", "",
+        f"{made['device']}; Python {made['python']}; {versions}; the kit at commit {made['commit']}.", "",
+    ])  # fmt: skip
 
 
 def _measured(run: Run) -> str:
     if not run.metrics.exists():
         return "Nothing yet: the run was not evaluated."
-    rows = [
-        f"- {name}, {checkpoint} RL: {100 * r['accuracy']:.1f}% right ({100 * r['low']:.1f} to {100 * r['high']:.1f}), "
-        f"n = {r['n']}"
-        for checkpoint, results in read_json(run.metrics)["conditions"].items()
-        for name, r in results.items()
-        if name in (ONE, MAIN)
-    ]
-    return "Accuracy on the run's test set, greedy, with the 95% interval, clustered by image:\n\n" + "\n".join(rows)
+    rows = tables.accuracy_table(read_json(run.metrics))
+    rows = rows.loc[[name for name in (ONE, MAIN) if name in rows.index]].to_string()
+    return f"Accuracy on the run's test set, greedy, in percent with the 95% interval, clustered by image:\n\n```\n{rows}\n```"
 
 
 def publish(run: Run, folder: Path = PROJECT / "results") -> Path:
@@ -127,13 +99,12 @@ def _light(notebook: dict) -> dict:
         notebook["metadata"].pop(name, None)
     for cell in notebook["cells"]:
         cell["metadata"].pop("papermill", None)
-        outputs = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"]
-        for data in (o["data"] for o in outputs if "image/png" in o.get("data", {})):
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+        for data in (o["data"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})):
             with Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))) as image:
                 image.thumbnail((WIDTH, 10 * WIDTH))
                 data["image/jpeg"] = base64.b64encode(_encoded(image, "JPEG", quality=80)).decode()
-        if "outputs" in cell:
-            cell["outputs"] = outputs
     return notebook
 
 

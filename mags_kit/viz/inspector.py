@@ -1,157 +1,193 @@
-"""The inspector: a run's trajectories in a notebook, chosen, ordered, found, and shown beside each other."""
+"""The inspector: a run's trajectories in a notebook, filtered, sorted, searched, and shown side by side."""
 
-from functools import partial
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import ipywidgets as widgets
+from PIL import Image
 
-from mags_kit.records import Trajectory, read_trajectories, write_bytes
-from mags_kit.viz import figures, painting
-from mags_kit.viz.browser import ALL, ORDERS, Browser
+from mags_kit.evaluation.conditions import CHECKPOINTS
 from mags_kit.evaluation.evaluate import MAIN
+from mags_kit.method.metrics import change, grounding
+from mags_kit.method.rewards import answer
+from mags_kit.records import Trajectory, area, read_trajectories
 from mags_kit.run import Run
+from mags_kit.viz import draw
 
+ALL = "all"
 ROW = widgets.Layout(flex_flow="row wrap", width="100%")
 NARROW, WIDE = widgets.Layout(width="230px"), widgets.Layout(width="330px")
+CHECKPOINT = "checkpoint"
+
+
+def covered(t: Trajectory) -> float:
+    """The share of the image that the usable regions cover, overlaps counted twice."""
+    return sum(area(r.box) for r in t.regions if r.usable) / (t.size[0] * t.size[1])
+
+
+# name of a filter -> the values of a trajectory under it
+FILTERS: dict[str, Callable[[Trajectory], set[str]]] = {
+    "family": lambda t: {t.sample.family},
+    "answer": lambda t: {"right" if answer(t) else "wrong"},
+    "second look": lambda t: {change(t)},
+    "verdict": lambda t: {t.verdict or "none"},
+    "regions": lambda t: {str(r.outcome) for r in t.regions} or {"none"},
+    "quality": lambda t: {str(t.sample.meta.get("quality", "not stated"))},
+}
+# name of an order -> what it sorts by
+ORDERS: dict[str, Callable[[Trajectory], float | str]] = {
+    "as stored": lambda t: 0,
+    "sample id": lambda t: t.sample.id,
+    "reward, highest first": lambda t: -t.rewards.get("total", 0.0),
+    "reward, lowest first": lambda t: t.rewards.get("total", 0.0),
+    "smallest regions first": lambda t: covered(t) or 2.0,
+    "target best covered first": lambda t: -grounding(t)["coverage"] if t.sample.boxes else 0.0,
+    "longest replies first": lambda t: -sum(map(len, t.replies)),
+}
 
 
 def stored(run: Run) -> dict[str, list[Trajectory]]:
-    """The test questions' trajectories in two rounds with super-resolution, before and after RL as far as there are."""
-    paths = {f"{checkpoint} RL": run.trajectories(checkpoint, MAIN) for checkpoint in ("before", "after")}
+    """The test questions' trajectories in two rounds with super-resolution, by checkpoint as far as there are any."""
+    paths = {CHECKPOINTS[name]: run.trajectories(name, MAIN) for name in ("before", "after")}
     return {name: read_trajectories(path) for name, path in paths.items() if path.exists()}
 
 
 class Inspector:
-    """`widget` is what a notebook displays. Its `browser` and the methods here do the same from Python.
+    """`widget` is what a notebook displays; the methods do the same from Python, and `sheet` is its static twin.
 
-    Trajectories lie by stage; `folder` is that of their images, `cache_dir` that of magnified views. What is shown is
-    drawn when it is shown, as is `figure`, its static twin.
+    `checkpoints` maps names to trajectories; `folder` is that of their images, `cache_dir` that of magnified views.
     """
 
-    def __init__(self, stages: dict[str, list[Trajectory]], folder: str | Path, cache_dir=None):
-        self.browser, self.folder, self.cache_dir = Browser(stages), Path(folder), cache_dir
-        self._busy = False
-        self.filters = {name: self._dropdown(name) for name in self.browser.filters}
+    def __init__(self, checkpoints: dict[str, list[Trajectory]], folder: str | Path, cache_dir=None):
+        self.folder, self.cache_dir = Path(folder), cache_dir
+        self.checkpoints = {name: {t.sample.id: t for t in each} for name, each in checkpoints.items() if each}
+        self.entries = [(name, t) for name, each in checkpoints.items() for t in each]
+        self.shown: list[int] = []  # places in `entries`, in the order in which they are shown
+        values = {name: [of(t) for _, t in self.entries] for name, of in FILTERS.items()}
+        self.values = values | {CHECKPOINT: [{name} for name, _ in self.entries]}
+        self.filters = {name: self._dropdown(name) for name in self.values}
         self.order = widgets.Dropdown(options=list(ORDERS), description="order", layout=WIDE)
-        self.word = widgets.Text(
-            description="find", placeholder="an id or a word, then Enter", continuous_update=False, layout=WIDE
-        )
+        hint = "an id or a word, then Enter"
+        self.word = widgets.Text(description="find", placeholder=hint, continuous_update=False, layout=WIDE)
         self.back = widgets.Button(description="previous")
         self.on = widgets.Button(description="next", button_style="primary")
-        self.number = widgets.BoundedIntText(
-            1, min=1, max=1, description="number", continuous_update=True,
-            tooltip="type a number to jump; arrow up and down for the next",
-            layout=widgets.Layout(width="190px"),
-        )  # fmt: skip
-        self.slide = widgets.IntSlider(
-            1, min=1, max=2, readout=False, tooltip="click or drag; then arrow left and right go on, Home and End too",
-            layout=widgets.Layout(width="230px"),
-        )  # fmt: skip
-        self.both = widgets.Checkbox(
-            value=len(stages) > 1, description="before and after, side by side", indent=False,
-            layout=widgets.Layout(width="250px", display="" if len(stages) > 1 else "none"),
-        )  # fmt: skip
+        hint = "drag, type a number, or press arrow left and right"
+        self.number = widgets.IntSlider(1, min=1, max=2, tooltip=hint, layout=widgets.Layout(width="260px"))
+        several = widgets.Layout(width="250px", display="" if len(self.checkpoints) > 1 else "none")
+        self.both = widgets.Checkbox(True, description="checkpoints side by side", indent=False, layout=several)
         self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="auto"))
-        steps = [self.back, self.on, self.slide, self.number, self.both, self.label]
-        rows = [*self.filters.values(), self.order, self.word], steps
+        rows = [*self.filters.values(), self.order, self.word], [self.back, self.on, self.number, self.both, self.label]
         self.widget = widgets.VBox([*(widgets.Box(row, layout=ROW) for row in rows), self.panel])
         self.widget.add_class("mags-inspector")
-        self._listen()
-        self._show()
+        for chooser in (*self.filters.values(), self.order, self.word):
+            chooser.observe(lambda _: self._choose(), "value")
+        for shower in (self.number, self.both):
+            shower.observe(lambda _: self._show(), "value")
+        self.on.on_click(lambda _: self.next())
+        self.back.on_click(lambda _: self.previous())
+        self._choose()
 
     @classmethod
     def of(cls, run: Run) -> "Inspector":
-        """That of a run's test questions."""
+        """The inspector of a run's test questions."""
         return cls(stored(run), run.data, run.views)
 
     def _dropdown(self, name: str) -> widgets.Dropdown:
-        options = [(ALL, ALL), *((f"{value} ({count})", value) for value, count in self.browser.values(name).items())]
-        return widgets.Dropdown(options=options, value=self.browser.kept[name], description=name, layout=NARROW)
+        """A filter with how many trajectories each value has; hidden where all have the same."""
+        counts = Counter(value for values in self.values[name] for value in values)
+        ordered = list(self.checkpoints) if name == CHECKPOINT else sorted(counts)
+        options = [(ALL, ALL), *((f"{value} ({counts[value]})", value) for value in ordered)]
+        start = ordered[-1] if name == CHECKPOINT and ordered else ALL
+        layout = widgets.Layout(width="230px", display="" if len(counts) > 1 else "none")
+        return widgets.Dropdown(options=options, value=start, description=name, layout=layout)
 
-    def _listen(self) -> None:
-        def when(widget, act):
-            widget.observe(lambda event: None if self._busy else act(event["new"]), "value")
-
-        for name, dropdown in self.filters.items():
-            when(dropdown, partial(self._keep_one, name))
-        when(self.order, self.sort)
-        when(self.word, self.search)
-        when(self.number, self.go)
-        when(self.slide, self.go)
-        when(self.both, lambda _: self._show())
-        self.on.on_click(lambda _: self.next())
-        self.back.on_click(lambda _: self.previous())
-
-    def _keep_one(self, name: str, value: str) -> None:
-        self.keep(**{name: value})
+    def _choose(self) -> None:
+        tests = [(self.values[name], filter_.value) for name, filter_ in self.filters.items() if filter_.value != ALL]
+        kept = [i for i in range(len(self.entries)) if all(value in values[i] for values, value in tests)]
+        if word := self.word.value.strip().casefold():
+            kept = [i for i in kept if word in _text(self.entries[i][1])]
+        self.shown = sorted(kept, key=lambda i: ORDERS[self.order.value](self.entries[i][1]))
+        if self.number.value != 1:
+            self.number.value = 1  # which shows it
+        else:
+            self._show()
+        self.number.max = max(2, len(self.shown))  # a slider needs two places
+        self.number.layout.visibility = "visible" if len(self.shown) > 1 else "hidden"
 
     @property
     def current(self) -> Trajectory | None:
-        return self.browser.current
+        return self.entries[self.shown[self.number.value - 1]][1] if self.shown else None
 
     def keep(self, **values: str) -> None:
         """Show those with these values, e.g. `keep(family="count", second_look="repaired")`; "all" lifts a filter."""
-        self._act(self.browser.keep, **values)
+        wanted = {name.replace("_", " "): value for name, value in values.items()}
+        for name, value in wanted.items():
+            if name not in self.filters:
+                raise ValueError(f"filter {name!r} is unknown; expected one of {', '.join(self.filters)}")
+            known = [option for _, option in self.filters[name].options]
+            if value not in known:
+                raise ValueError(f"{name}={value!r}; expected one of {', '.join(known)}")
+        for name, value in wanted.items():
+            self.filters[name].value = value
 
     def sort(self, order: str) -> None:
-        self._act(self.browser.sort, order)
+        if order not in ORDERS:
+            raise ValueError(f"order {order!r} is unknown; expected one of {', '.join(ORDERS)}")
+        self.order.value = order
 
     def search(self, word: str) -> None:
-        self._act(self.browser.search, word)
+        """Show those whose id, question, replies, answer or truth hold a word, in any case; "" lifts it."""
+        self.word.value = word
 
-    def next(self) -> None:
-        self._act(self.browser.move, 1)
+    def next(self, by: int = 1) -> None:
+        if self.shown:
+            self.number.value = (self.number.value - 1 + by) % len(self.shown) + 1
 
     def previous(self) -> None:
-        self._act(self.browser.move, -1)
+        self.next(-1)
 
     def go(self, number: int) -> None:
         """To the one of that number among those shown, counted from 1."""
-        self._act(self.browser.go, number)
+        if not 1 <= number <= len(self.shown):
+            raise ValueError(f"number {number}; expected 1 to {len(self.shown)}, as many as are shown")
+        self.number.value = number
 
     def find(self, sample_id: str) -> None:
-        self._act(self.browser.find, sample_id)
+        """To the first one shown of that sample."""
+        ids = [t.sample.id for t in self.listed()]
+        if sample_id not in ids:
+            raise ValueError(f"sample {sample_id!r} is not among the {len(ids)} shown")
+        self.go(ids.index(sample_id) + 1)
 
-    def _act(self, act, *values, **named) -> None:
-        act(*values, **named)
-        self._show()
+    def listed(self) -> list[Trajectory]:
+        """All that are shown, in order."""
+        return [self.entries[i][1] for i in self.shown]
 
     def seen(self) -> dict[str, Trajectory]:
-        """What is shown now: the current trajectory by its stage, or the same sample at every stage."""
-        if not self.current:
+        """What is shown now, by checkpoint: the current trajectory, or its sample at every checkpoint that has it."""
+        if not self.shown:
             return {}
-        return self.browser.beside() if self.both.value else {self.browser.stage: self.current}
+        checkpoint, t = self.entries[self.shown[self.number.value - 1]]
+        found = {name: each.get(t.sample.id) for name, each in self.checkpoints.items() if self.both.value}
+        return {name: other for name, other in found.items() if other} | {checkpoint: t}
 
     def _show(self) -> None:
-        browser, count = self.browser, len(self.browser.shown)
-        self._busy = True  # what follows says what is so, and asks for nothing
-        for name, dropdown in self.filters.items():
-            dropdown.value = browser.kept[name]
-        self.order.value = browser.order
-        self.number.max, self.number.value = max(1, count), browser.at + 1 if count else 1
-        self.slide.max, self.slide.value = max(2, count), self.number.value  # a slider needs two places
-        self.slide.layout.visibility = "visible" if count > 1 else "hidden"
-        self._busy = False
-        who = f"{self.current.sample.id}, {browser.stage}" if count else "none is like that"
-        self.label.value = painting.page(f"{browser.at + 1 if count else 0} of {count}: {painting.escape(who)}")
+        count = len(self.shown)
+        who = f"{self.current.sample.id}, {self.entries[self.shown[self.number.value - 1]][0]}" if count else "no match"
+        self.label.value = draw.page(f"{self.number.value if count else 0} of {count}: {draw.html.escape(who)}")
         try:
-            self.panel.value = self._drawn()
-        except ValueError as error:  # its image is gone, or broken
-            self.panel.value = painting.sentence(str(error))
+            blocks = [draw.trajectory(t, self.folder, self.cache_dir, name) for name, t in self.seen().items()]
+            self.panel.value = draw.page(*blocks, question=self.current.sample.question) if blocks else ""
+        except ValueError as error:  # the image is gone, or broken
+            self.panel.value = draw.error(str(error))
 
-    def _drawn(self) -> str:
-        blocks = [painting.trajectory(t, self.folder, self.cache_dir, name) for name, t in self.seen().items()]
-        return painting.page(*blocks, question=self.current.sample.question) if blocks else ""
-
-    def figure(self, count: int = 1):
-        """The same as a matplotlib figure; `count` over 1: a strip of the current one and those after it."""
-        if not self.current:
+    def sheet(self) -> Image.Image:
+        """What is shown, as one static picture."""
+        if not self.shown:
             raise ValueError("no trajectory is shown; expected one, to draw it: lift a filter")
-        if count > 1:
-            return figures.show_strip(self.browser.next(count), self.folder, self.cache_dir)
-        return figures.show_beside(self.seen(), self.folder, self.cache_dir)
+        return draw.sheet(self.seen(), self.folder, self.cache_dir)
 
-    def save(self, path: str | Path, count: int = 1) -> Path:
-        """Write that figure; the name's ending, .png or .svg, says as what."""
-        write_bytes(path, figures.content(self.figure(count), Path(path).suffix[1:]))
-        return Path(path)
+
+def _text(t: Trajectory) -> str:
+    return "\n".join([t.sample.id, t.sample.question, *t.replies, t.answer or "", t.sample.answer]).casefold()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+VIZ = ROOT / "mags_kit" / "viz"
 PICTURES = ROOT / "runs" / "browser"  # screenshots, kept to be looked at
 HOSTILE = '<script>window.taken = 1</script><img src=x onerror="window.taken = 1"> $\\frac{1}{2}$'
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
@@ -45,9 +46,10 @@ def free_port() -> int:
         return asked.getsockname()[1]
 
 
-def served(command: list[str], url: str, log: Path):
-    """A server in a process of its own, once it answers."""
+def served(run, command: list[str], url: str, log: Path):
+    """A server in a process of its own that shows a run, once it answers."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "JUPYTER_CONFIG_DIR": str(log.parent)}
+    environment |= {"MAGS_RUN": run.path.name, "MAGS_RUNS": str(run.path.parent.absolute())}
     with open(log, "w") as out:
         server = subprocess.Popen([sys.executable, *command], stdout=out, stderr=out, env=environment, cwd=log.parent)
     try:
@@ -70,23 +72,17 @@ def served(command: list[str], url: str, log: Path):
 def voila(seen_run, tmp_path_factory):
     """Its address: what `make inspect` serves."""
     folder, port = tmp_path_factory.mktemp("voila"), free_port()
-    code = "import sys; from mags_kit import serve; from mags_kit.run import reopen; "
-    code += "serve.serve(reopen(sys.argv[1], sys.argv[2]), int(sys.argv[3]))"
-    command = ["-c", code, seen_run.path.name, str(seen_run.path.parent.absolute()), str(port)]
+    command = ["-m", "voila", str(VIZ / "inspect.ipynb"), f"--Voila.config_file_paths={VIZ}", f"--port={port}"]
     url = f"http://127.0.0.1:{port}/"
-    for _ in served(command, url + "voila/static/", folder / "log"):
+    for _ in served(seen_run, command, url + "voila/static/", folder / "log"):
         yield url
 
 
 @pytest.fixture(scope="session")
 def lab(seen_run, tmp_path_factory):
     """The address of a notebook with the same cells in JupyterLab."""
-    import nbformat
-
-    from mags_kit import serve
-
     folder, port = tmp_path_factory.mktemp("lab"), free_port()
-    nbformat.write(serve.notebook(seen_run), folder / "inspect.ipynb")
+    shutil.copy(VIZ / "inspect.ipynb", folder)
     quiet = folder / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # a message would lie on the widgets
@@ -94,5 +90,5 @@ def lab(seen_run, tmp_path_factory):
     command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"]
     command += ["--expose-app-in-browser"]  # for its commands
     url = f"http://127.0.0.1:{port}/"
-    for _ in served(command, url + "api", folder / "log"):
+    for _ in served(seen_run, command, url + "api", folder / "log"):
         yield url + "lab/tree/inspect.ipynb?reset"

@@ -62,18 +62,13 @@ def test_the_inspector_filters_steps_jumps_and_finds(opened):
     expect(inspector).to_contain_text("1 of 12: test-00000, after RL")
     inspector.get_by_role("button", name="next").click()
     expect(inspector).to_contain_text("2 of 12: test-00001")
-    number = field(page, "inspector", "number")
-    number.click()
-    page.keyboard.press("ArrowUp")
-    expect(inspector).to_contain_text("3 of 12: test-00002")
-    page.keyboard.press("ArrowDown")
-    expect(inspector).to_contain_text("2 of 12: test-00001")
     page.locator(".mags-inspector .noUi-handle").focus()
     page.keyboard.press("ArrowRight")
     expect(inspector).to_contain_text("3 of 12: test-00002")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     expect(inspector).to_contain_text("1 of 12: test-00000")
+    number = page.locator(".mags-inspector .widget-readout")
     number.fill("9")
     number.press("Enter")
     expect(inspector).to_contain_text("9 of 12: test-00008")
@@ -141,7 +136,7 @@ def test_a_region_is_drawn_resized_and_looked_at(opened):
     expect(ground.locator(".mags-views")).to_contain_text("realesr-animevideov3, ")
     shot(page, "6-magnifiers")
     page.mouse.click(*at(0.8, 0.8))
-    expect(ground).to_contain_text("a region of no size is none")
+    expect(ground).to_contain_text("drag to the opposite corner")
     assert typed.input_value().split() == second
 
 

@@ -1,6 +1,6 @@
-"""uv in this Python's environment, looking for packages where pip is told to; run by its path, before the kit is there.
+"""uv in the environment of this Python, with the indexes and folders of packages that pip is set to.
 
-    python mags_kit/install.py pip install torch
+    python scripts/install.py pip install torch
 
 uv reads none of pip's settings. Where pip's variables or files name a folder or an index, with a CPU build of torch
 for instance, they become uv's variables here; what is set in uv's own stays as it is.
