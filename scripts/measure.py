@@ -111,7 +111,7 @@ class Measurement:
 
     def _step(self, policy: Policy) -> dict[str, dict[str, float]]:
         """One optimisation step: bytes at the peak of its sampling and of its update, in tensors and as held."""
-        trainer = training.build_trainer(self.run, policy, self._stage(1), 0, [])
+        trainer = training.build_trainer(self.run, policy, self._stage(1))
         phases, sample = {}, trainer._generate_and_score_completions
 
         def sampled(rows):
@@ -131,7 +131,7 @@ class Measurement:
         """A second step from the first one's checkpoint, by a policy loaded anew; its replies are short."""
         policy = load_policy(self.run.config, trainable=True)
         full_replies(policy, replace(self.run.config, round_tokens=SHORT))
-        trainer = training.build_trainer(self.run, policy, self._stage(2), 0, [])
+        trainer = training.build_trainer(self.run, policy, self._stage(2))
         with self.timed("resume and a short step"):
             trainer.train(resume_from_checkpoint=str(self.run.stage("measure") / "checkpoint-1"))
         if trainer.state.global_step != 2:

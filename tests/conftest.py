@@ -7,8 +7,7 @@ import pytest
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in a process a core, and threads wait for each other
-# A deadline is by the clock on the wall, which others' work moves; time is held by `timing.fastest`.
-hypothesis.settings.register_profile("kit", deadline=None)
+hypothesis.settings.register_profile("kit", deadline=None)  # other processes' work would count
 hypothesis.settings.load_profile("kit")
 REAL_PHOTOS = Path(__file__).parents[2] / "shared" / "real_photos"
 

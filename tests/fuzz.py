@@ -118,8 +118,8 @@ class Given:
         policy = load_policy(self.run.config, trainable=True)
         self.tokenizer, self.vision = policy.processor.tokenizer, set(policy.vision_ids)
         self.agent = Agent.of(self.run, policy)
-        self.trainer = training.build_trainer(self.run, policy, Stage("all", self.samples, 1), 0, [])
-        self.environment = environment.Environment(self.agent, self.samples)
+        self.trainer = training.build_trainer(self.run, policy, Stage("all", self.samples, 1))
+        self.environment = environment.Environment(self.agent, self.samples.__getitem__)
 
     def encode(self, text: str) -> list[int]:
         """Tokens as a policy could sample them: what spells a special token is none."""
@@ -163,7 +163,7 @@ class Given:
         try:
             self.trainer.model.train()
             batch = self.trainer._generate_and_score_completions(
-                [{"prompt": [{"role": "user", "content": ""}], "sample": i} for i in range(BATCH)]
+                [{"prompt": [{"role": "user", "content": ""}], "slot": i} for i in range(BATCH)]
             )
         finally:
             GRPOTrainer._generate_single_turn = real
@@ -171,7 +171,7 @@ class Given:
             row[mask.bool()].tolist()
             for row, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True)
         ]
-        looks = [each.look for each in self.trainer.environments]
+        looks = [each.episode for each in self.trainer.environments]
         return here, [environment.trajectory(*pair) for pair in zip(looks, ids, strict=True)]
 
 
@@ -207,13 +207,13 @@ class Fuzz:
         from trl.chat_template_utils import parse_response
 
         given = self.given
-        given.environment.reset(sample=0)
+        given.environment.reset(slot=0)
         read = parse_response(given.tokenizer, ids, prefix=[1])
         for call in read.get("tool_calls") or []:
             getattr(given.environment, {"magnify": "magnify"}[call["function"]["name"]])(
                 **call["function"]["arguments"]
             )
-        return given.environment.look.trajectory(texts, [*map(len, texts)])
+        return given.environment.episode.trajectory(texts, [*map(len, texts)])
 
     def time(self, text: str) -> float:
         """Seconds that reading a reply takes; the best of three where once seems too slow."""
@@ -240,14 +240,12 @@ class Fuzz:
 
     def loops(self) -> None:
         """What was kept, through the whole of both loops."""
-        while len(self.kept) >= BATCH - 1:
-            batch, self.kept = [[], *self.kept[: BATCH - 1]], self.kept[BATCH - 1 :]
+        while len(self.kept) >= BATCH:
+            batch, self.kept = self.kept[:BATCH], self.kept[BATCH:]
             # The tiny vocabulary spells a tool message in 100 tokens, Qwen's in 20, for which there is room.
             here, there = self.given.both(batch, [ids[:64] for ids in batch])
             for mine, theirs in zip(here, there, strict=True):
                 self.check(theirs)
-                # TRL's trainer gives a reply without any token an end mark.
-                mine = dataclasses.replace(mine, lengths=tuple(max(1, n) for n in mine.lengths))
                 assert mine == theirs, f"{mine}\n{theirs}"
             self.looped += BATCH
 

@@ -10,7 +10,7 @@ from PIL import Image
 from mags_kit.data import sets
 from mags_kit.data.own import EXPECTED, read_own
 from mags_kit.images import open_image
-from mags_kit.method import networks
+from mags_kit.method import magnifier
 from mags_kit.records import Sample, read_json, read_samples, sample_from, to_json, write_jsonl
 from mags_kit.run import branch, open_run
 
@@ -264,5 +264,5 @@ def test_a_network_that_is_a_pickle_runs_no_code(tmp_path):
     hostile.path = str(tmp_path / "ran")
     tmp_path.joinpath("network.pth").write_bytes(pickle.dumps(hostile, 2))
     with pytest.raises(pickle.UnpicklingError):
-        networks.load_network(str(tmp_path / "network.pth"))
+        magnifier.load_network(str(tmp_path / "network.pth"))
     assert not tmp_path.joinpath("ran").exists()

@@ -84,6 +84,6 @@ def test_what_is_said_of_all_images_at_once_is_left_to_the_tower(policy, tower):
 
 def test_a_tower_that_is_dealt_out_keeps_nothing(smoke_run, policy, monkeypatch):
     """Under FSDP a process that misses an image would wait for the others, which have it, for ever."""
-    assert isinstance(policy.tower.forward, Features)
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert not isinstance(load_policy(smoke_run.config).tower.forward, Features)
+    assert isinstance(policy.model.model.visual.forward, Features)
+    monkeypatch.setattr("mags_kit.method.policy.SHARDED", True)
+    assert not isinstance(load_policy(smoke_run.config).model.model.visual.forward, Features)

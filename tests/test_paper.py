@@ -51,7 +51,7 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     assert not [name for name in web.asked if isinstance(name, str)]  # nothing but photos of COCO from the network
 
     run = tmp_path / "runs" / "paper"
-    for step in pipeline.STEPS:
+    for step in pipeline.MAIN_NOTEBOOKS:
         cells = nbformat.read(run / "notebooks" / f"{step}.ipynb", as_version=4).cells
         assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
         for cell in cells:

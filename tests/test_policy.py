@@ -3,26 +3,28 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from mags_kit.config import load_config
-from mags_kit.method import training
+from mags_kit.images import open_image
+from mags_kit.method import protocol, training
 from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.policy import load_policy, precision
+from mags_kit.method.rollout import prompt_ids
 from mags_kit.records import read_json
 
+SQUARE = [{"type": "image", "image": Image.new("RGB", (64, 64))}, {"type": "text", "text": "?"}]
 
-def test_language_layers_are_nf4_and_the_vision_tower_is_not(policy):
-    kinds = {name: type(m).__name__ for name, m in policy.model.named_modules() if "Linear" in type(m).__name__}
+
+def test_only_lora_on_nf4_language_layers_is_trainable(smoke_run):
+    model = load_policy(smoke_run.config, trainable=True).model
+    kinds = {name: type(m).__name__ for name, m in model.named_modules() if name.endswith(("base_layer", "mlp.linear_fc1"))}
     assert {k for n, k in kinds.items() if "language_model" in n} == {"Linear4bit"}
     assert {k for n, k in kinds.items() if "visual" in n} == {"Linear"}
-    layer = next(m for m in policy.model.modules() if type(m).__name__ == "Linear4bit")
+    layer = next(m for m in model.modules() if type(m).__name__ == "Linear4bit")
     assert layer.weight.quant_type == "nf4" and layer.weight.quant_state.nested
-
-
-def test_only_lora_on_language_layers_is_trainable(smoke_run):
-    policy = load_policy(smoke_run.config, trainable=True)
-    names = [n for n, p in policy.model.named_parameters() if p.requires_grad]
+    names = [n for n, p in model.named_parameters() if p.requires_grad]
     assert names and all("lora_" in n and "language_model" in n for n in names)
 
 
@@ -43,58 +45,41 @@ def test_what_cannot_be_loaded_is_one_sentence(settings, said, monkeypatch):
 
 
 def test_a_sampled_reply_never_holds_vision_tokens(policy):
-    from PIL import Image
-
-    from mags_kit.method.rollout import prompt_ids
-
-    content = [{"type": "image", "image": Image.new("RGB", (64, 64))}, {"type": "text", "text": "?"}]
     torch.manual_seed(0)
-    replies = policy.generate([prompt_ids(policy, content)] * 8, [[content[0]["image"]]] * 8, 30, temperature=50.0)
+    replies = policy.generate([prompt_ids(policy, SQUARE)] * 8, [[SQUARE[0]["image"]]] * 8, 30, temperature=50.0)
     assert not {t for r in replies for t in r} & set(policy.vision_ids)
     assert max(map(len, replies)) == 30  # at this temperature some reply has no early end
 
 
 def test_batching_and_padding_do_not_change_a_greedy_reply(policy, smoke_run):
-    from mags_kit.images import open_image
-    from mags_kit.method.protocol import prompt
-    from mags_kit.method.rollout import prompt_ids
-
     names = sorted((smoke_run.data / "images").glob("*.jpg"))[:3]
     views = [policy.first_view(open_image(name), 192 * 192) for name in names]
     texts = ["How many dots are on the red disc?", "True?", "What symbol is on the teal triangle?"]
-    prompts = [
-        prompt_ids(policy, prompt(t, v, 2, "compact", "thousand", 2)[0]["content"])
-        for t, v in zip(texts, views, strict=True)
-    ]
+    messages = [protocol.prompt(t, v, 2, "compact", "thousand", 2) for t, v in zip(texts, views, strict=True)]
+    prompts = [prompt_ids(policy, message["content"]) for [message] in messages]
     together = policy.generate(prompts, [[v] for v in views], 20)
-    alone = [policy.generate([p], [[v]], 20)[0] for p, v in zip(prompts, views, strict=True)]
-    assert together == alone
+    assert together == [policy.generate([p], [[v]], 20)[0] for p, v in zip(prompts, views, strict=True)]
 
 
 def test_a_wrong_number_of_images_is_an_error(policy):
-    from PIL import Image
-
-    from mags_kit.method.rollout import prompt_ids
-
-    image = Image.new("RGB", (64, 64))
-    ids = prompt_ids(policy, [{"type": "image", "image": image}, {"type": "text", "text": "?"}])
     with pytest.raises(RuntimeError, match="another number of image tokens"):
-        policy.generate([ids], [[image, image]], 5)
+        policy.generate([prompt_ids(policy, SQUARE)], [[SQUARE[0]["image"]] * 2], 5)
 
 
-@pytest.mark.parametrize(
-    "card, numbers",
-    [(None, "float32"), ((7, 0), "float16"), ((7, 5), "float16"), ((8, 0), "bfloat16"), ((12, 0), "bfloat16")],
-)
-def test_the_card_decides_on_the_precision(card, numbers, policy, smoke_run, monkeypatch):
-    """V100, T4, A100, a later one; what the trainer is told follows."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: card is not None)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(major=card[0], minor=card[1]))
+def test_the_gpu_decides_on_the_precision(policy, smoke_run, monkeypatch):
+    """None, V100, T4, A100, a later one; the trainer's settings follow."""
+    table = {None: "float32", (7, 0): "float16", (7, 5): "float16", (8, 0): "bfloat16", (12, 0): "bfloat16"}
     monkeypatch.setattr("trl.GRPOConfig", dict)
-    told = training._arguments(smoke_run, policy, Stage("one", (), 1), 0)
-    assert precision() == numbers
-    assert (told["bf16"], told["fp16"]) == (numbers == "bfloat16", numbers == "float16")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    found = {}
+    for gpu in table:
+        version = SimpleNamespace(**dict(zip(("major", "minor"), gpu or (), strict=False)))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu is not None)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_, version=version: version)
+        told = training.arguments(smoke_run, policy, Stage("one", (), 1))
+        found[gpu] = precision()
+        assert (told["bf16"], told["fp16"]) == (found[gpu] == "bfloat16", found[gpu] == "float16")
+    assert found == table
 
 
 def test_an_adapter_that_is_killed_while_it_is_written_leaves_the_one_before(smoke_run, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from mags_kit import experiments
 from mags_kit.config import load_config
-from mags_kit.method import curriculum, fit, processes, training
+from mags_kit.method import curriculum, processes, training
 from mags_kit.records import read_json, read_samples, read_trajectories, write_jsonl
 from mags_kit.evaluation.evaluate import MAIN
 from mags_kit.run import open_run, reopen
@@ -44,7 +44,7 @@ def launch(config: str, *arguments) -> None:
 
 @pytest.fixture(scope="module")
 def runs(smoke_run, tmp_path_factory):
-    """The same run made by this process, by two of `accelerate launch`, and, where deepspeed is, by two with ZeRO-2."""
+    """The same run by this process, by two of `accelerate launch`, and by two with ZeRO-2 if deepspeed is installed."""
     made = []
     for count in (1, 2, "zero") if importlib.util.find_spec("deepspeed") else (1, 2):
         project = tmp_path_factory.mktemp(f"processes-{count}")
@@ -66,21 +66,25 @@ def runs(smoke_run, tmp_path_factory):
     return made
 
 
-@pytest.mark.slow
-def test_a_step_holds_the_same_samples(runs):
+@pytest.mark.long
+def test_a_step_holds_the_same_samples_and_stores_the_same_rollouts(runs):
     one, two, *_ = runs
     [whole] = [read_json(path) for path in one.path.parents[1].glob("seen-*.json")]
     halves = [read_json(two.path.parents[1] / f"seen-{i}-of-2.json") for i in (0, 1)]
     assert [len(ids) for ids in whole] == [12] * 3
     assert whole == [first + second for first, second in zip(*halves, strict=True)]
+    for stage in ("stage 1", "stage 2"):
+        stored = [run.stage(stage) / "rollouts.jsonl" for run in (one, two)]
+        assert stored[0].read_bytes() == stored[1].read_bytes()
+    assert read_trajectories(stored[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_losses_gradients_and_adapters_are_the_same(runs):
     compare(runs[0], runs[1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_zero_2_trains_the_same(runs):
     if len(runs) < 3:
         pytest.skip("no deepspeed: pip install deepspeed")
@@ -108,7 +112,7 @@ def compare(*runs) -> None:
         assert apart < 0.01 * moved
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_main_process_writes_once_and_all_agree_on_the_best(runs):
     states = [read_json(run.training_log) for run in runs[:2]]
     assert [s["stages"] for s in states] == [["stage 1", "stage 2"]] * 2
@@ -118,15 +122,7 @@ def test_the_main_process_writes_once_and_all_agree_on_the_best(runs):
     assert best[0] == pytest.approx(best[1])
 
 
-@pytest.mark.slow
-def test_the_main_process_keeps_the_rollouts_of_all(runs):
-    for stage in ("stage 1", "stage 2"):
-        one, two = (run.stage(stage) / "rollouts.jsonl" for run in runs[:2])
-        assert one.read_bytes() == two.read_bytes()
-    assert read_trajectories(two)
-
-
-@pytest.mark.slow
+@pytest.mark.long
 def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
     for checkpoint in ("before", "after"):
         one, two = (read_trajectories(run.trajectories(checkpoint, MAIN)) for run in runs[:2])
@@ -134,40 +130,19 @@ def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
         assert [t.replies for t in two] == [t.replies for t in one]
 
 
-CURATE = """
-import sys
-from pathlib import Path
-from mags_kit import __main__, experiments, run as runs
-from mags_kit.method import processes
-from mags_kit.records import write_json
-
-runs.PROJECT, choose = Path(sys.argv[1]), experiments.curate
-
-def noted(run, rates):
-    chosen = choose(run, rates)
-    write_json(runs.PROJECT / f"chosen-{processes.here().process_index}.json", [s.id for s in chosen])
-    return chosen
-
-experiments.curate = noted
-__main__.main(sys.argv[2:])
-"""
-
-
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_command_curates_trains_and_evaluates(tmp_path):
     """Each candidate's two rollouts lie in different processes: with one seed for both they would be copies."""
-    small = {
-        "pool": 6, "curated": 3, "validation": 3, "test": 3, "stage_steps": [1], "magnifier": "bicubic"
-    }  # fmt: skip
-    tmp_path.joinpath("curate.py").write_text(CURATE)
+    small = {"pool": 6, "curated": 3, "validation": 3, "test": 3, "stage_steps": [1], "magnifier": "bicubic"}
+    start = "import sys; from pathlib import Path; from mags_kit import __main__, run; run.PROJECT = Path(sys.argv[1])"
+    tmp_path.joinpath("start.py").write_text(f"{start}\n__main__.main(sys.argv[2:])")
     parts = ["curate", "train", "evaluate", "--profile", "smoke", "--set", json.dumps(small)]
-    launch("ddp.yaml", tmp_path / "curate.py", tmp_path, *parts)
+    launch("ddp.yaml", tmp_path / "start.py", tmp_path, *parts)
     run = reopen("smoke", tmp_path / "runs")
     pool = read_trajectories(run.trajectories("pool"))
     assert [t.sample.id for t in pool] == [s.id for s in read_samples(run.samples("pool")) for _ in range(2)]
     assert any(one.replies != other.replies for one, other in zip(pool[::2], pool[1::2], strict=True))
-    curated = [s.id for s in read_samples(run.samples("curated"))]
-    assert len(curated) == 3 and [read_json(tmp_path / f"chosen-{i}.json") for i in (0, 1)] == [curated] * 2
+    assert len(read_samples(run.samples("curated"))) == 3
     assert read_json(run.training_log)["stages"] == ["stage 1"]
     for checkpoint in ("before", "after"):
         assert len(read_trajectories(run.trajectories(checkpoint, MAIN))) == 3
@@ -176,22 +151,19 @@ def test_one_command_curates_trains_and_evaluates(tmp_path):
     assert not torch.equal(first, second)  # each process goes on with its own after a resumption
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("profile, settings", [("paper", {}), ("cpu", {}), ("cpu", {"micro_batch": 8})])
-def test_the_step_stays_whole_in_any_number_of_processes(profile, settings, count):
-    config = load_config(profile, settings)
-    batch = training.batches(config, count)
-    share, passes = batch["per_device_train_batch_size"], batch["gradient_accumulation_steps"]
-    assert share * passes * count == config.samples_per_step * config.num_generations
-    sampled, micro = fit.fitted(config, count).step_batches
-    assert batch["generation_batch_size"] == sampled  # in TRL, that of all processes
-    assert batch["generation_batch_size"] % (share * count) == 0 and share <= micro
-
-
-def test_a_number_of_processes_that_does_not_divide_is_one_sentence():
-    with pytest.raises(ValueError) as error:
-        training.batches(load_config("paper"), 3)
-    assert str(error.value).startswith("3 processes cannot share the 32 trajectories sampled at once")
+def test_a_step_holds_the_same_trajectories_in_any_number_of_processes():
+    sizes = {"rollout_batch": 32, "micro_batch": 4, "batch_size": 16}
+    for profile, settings in (("paper", sizes), ("cpu", {}), ("cpu", {"micro_batch": 8})):
+        config = load_config(profile, settings)
+        sampled, micro = config.step_batches
+        for count in (1, 2, 4, 8, 16):
+            batch = training.batches(config, count)
+            share, passes = batch["per_device_train_batch_size"], batch["gradient_accumulation_steps"]
+            assert share * passes * count == config.samples_per_step * config.num_generations
+            assert batch["generation_batch_size"] == sampled  # in TRL, that of all processes
+            assert sampled % (share * count) == 0 and share <= micro
+    with pytest.raises(ValueError, match="^3 processes cannot share the 32 trajectories sampled at once"):
+        training.batches(load_config("paper", sizes), 3)
 
 
 def test_without_a_launcher_there_is_one_process():

@@ -1,5 +1,6 @@
 """The RL step is real: what is trained, on which tokens, from which prompts. Uses the embedded model and TRL itself."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -8,13 +9,15 @@ import torch
 from PIL import Image
 from test_records import of_another_mode
 
-from mags_kit.dials import DIALS, VLLM_DIALS
-from mags_kit.method import alarms, curriculum, trl_environment as environment, rewards, training
+from mags_kit.config import GRPO_SETTINGS, VLLM_SETTINGS
+from mags_kit.method import curriculum, rewards, training
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.metrics import mixed_groups
-from mags_kit.method.policy import load_policy
+from mags_kit.method.monitoring import TrainingStopped
 from mags_kit.method.parsing import parse_reply, text_of
+from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import prompt_ids, suffix_ids
+from mags_kit.method.trl_environment import check_views
 from mags_kit.records import read_json, read_samples, read_trajectories
 from mags_kit.run import open_run
 
@@ -30,10 +33,18 @@ def stages(smoke_run):
 def sampled(smoke_run, stages):
     """A trainer and one batch of its rollouts."""
     policy = load_policy(smoke_run.config, trainable=True)
-    trainer = training.build_trainer(smoke_run, policy, stages[-1], 1, [])
+    trainer = training.build_trainer(smoke_run, policy, stages[-1])
     rows = [trainer.train_dataset[i // 4] for i in range(8)]
     trainer.model.train()
     return policy, trainer, rows, trainer._generate_and_score_completions(rows)
+
+
+def run_in(tmp_path, smoke_run, name, **settings):
+    """A run with some settings and the data of the smoke run."""
+    run = open_run("smoke", name, settings, root=tmp_path)
+    if not run.data.exists():
+        run.data.symlink_to(smoke_run.data.resolve())
+    return run
 
 
 def test_the_loss_covers_the_policys_own_tokens_of_both_rounds_and_nothing_else(sampled):
@@ -55,18 +66,19 @@ def test_the_loss_covers_the_policys_own_tokens_of_both_rounds_and_nothing_else(
     assert both > 0
 
 
-def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run):
+def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, stages, smoke_run):
     policy, trainer, rows, batch = sampled
     end, two_rounds = policy.processor.tokenizer.eos_token_id, 0
-    masks = ("prompt", "completion")
     for i, row in enumerate(rows):
-        prompt, completion = (batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in masks)
-        look = Episode(Agent.of(smoke_run, policy), trainer.environments[i].samples[row["sample"]])
-        assert prompt_ids(policy, look.prompt()) == prompt
+        prompt, completion = (
+            batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in ("prompt", "completion")
+        )
+        episode = Episode(Agent.of(smoke_run, policy), stages[-1].samples[row["slot"]])
+        assert prompt_ids(policy, episode.prompt()) == prompt
         first = completion[: completion.index(end) + 1] if end in completion else completion
         call = parse_reply(text_of(policy.processor.tokenizer, first)).call
         if call:
-            between = suffix_ids(policy, [look.magnify(**call)])
+            between = suffix_ids(policy, [episode.magnify(**call)])
             assert completion[len(first) : len(first) + len(between)] == between
             two_rounds += 1
     assert two_rounds > 0
@@ -74,29 +86,30 @@ def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, smoke_run)
 
 def test_a_dropped_view_is_an_error(sampled):
     policy, trainer, rows, batch = sampled
-    look = next(e.look for e in trainer.environments if e.look.views)
+    episode = next(e.episode for e in trainer.environments if e.episode.views)
     with pytest.raises(RuntimeError, match="^sample .*max_completion_length is too small"):
-        environment.check_views(look, [{"role": "assistant", "content": ""}], [])
+        check_views(episode, [{"role": "assistant", "content": ""}], [])
 
 
 def test_the_budget_holds_two_full_rounds_and_all_views(smoke_run, policy):
-    from PIL import Image
-
     config = smoke_run.config
     side = int(config.view_pixels**0.5)
     views = [{"type": "image", "image": Image.new("RGB", (side, side))}] * config.max_regions
     longest = 2 * config.round_tokens + len(suffix_ids(policy, [views]))
-    assert longest <= config.completion_budget(policy.factor)
+    assert longest <= training.sampling(config, policy)["max_completion_length"]
 
 
 def test_vllm_is_asked_for_the_same_as_the_model_itself(smoke_run, policy, monkeypatch):
+    from trl import GRPOConfig
+
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)  # as if vllm were installed
     config = replace(smoke_run.config, vllm=True, four_bit=False)
-    here, there = (training.sampling(c, policy)["generation_kwargs"] for c in (smoke_run.config, config))
-    assert there["max_tokens"] == here["max_new_tokens"]
-    assert there["logit_bias"] == dict.fromkeys(here["suppress_tokens"], -100.0)
-    settings = training.sampling(config, policy)
-    assert settings["use_vllm"] and settings["vllm_max_model_length"] > config.completion_budget(policy.factor)
+    here, there = (training.sampling(c, policy) for c in (smoke_run.config, config))
+    assert there["generation_kwargs"]["max_tokens"] == here["generation_kwargs"]["max_new_tokens"]
+    banned = dict.fromkeys(here["generation_kwargs"]["suppress_tokens"], -100.0)
+    assert banned and there["generation_kwargs"]["logit_bias"] == banned
+    assert there["use_vllm"] and there["vllm_max_model_length"] > there["max_completion_length"]
+    assert set(there) <= {field.name for field in dataclasses.fields(GRPOConfig)}
 
 
 def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
@@ -110,13 +123,40 @@ def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
         trainer._generate_and_score_completions(rows)
 
 
+def test_the_log_and_the_stored_rollouts_hold_the_rewards_that_trl_was_given(sampled, smoke_run, stages):
+    policy, trainer, rows, batch = sampled
+    given = list(trainer._logs["rewards"]["answer"])[:8]
+    mixed = (torch.tensor(given).reshape(2, 4).std(1) > 0).float().mean().item()
+    assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
+    stored = read_trajectories(smoke_run.stage(stages[-1].name) / "rollouts.jsonl")
+    assert [(t.sample.id, t.condition) for t in stored[:4]] == [(stages[-1].samples[0].id, "training, step 2")] * 4
+    assert [t.rewards["answer"] for t in stored[:4]] == given[:4]
+
+
+def test_mixed_groups_by_hand():
+    table = [([1, 0, 1, 1], 0.5), ([1, 1, 0, 0], 0.0), ([1, 0, 0, 1], 1.0)]
+    assert [mixed_groups(verdicts, group=2) for verdicts, _ in table] == [share for _, share in table]
+
+
+def test_every_dial_reaches_trl_and_stands_at_its_default(sampled, smoke_run, policy, stages, tmp_path):
+    from trl import GRPOConfig
+
+    _, trainer, _, _ = sampled
+    defaults = GRPOConfig(use_cpu=True, bf16=False)
+    assert all(getattr(trainer.args, name) == getattr(defaults, name) for name in (*GRPO_SETTINGS, *VLLM_SETTINGS))
+    turned = {
+        "loss_type": "grpo", "scale_rewards": "none", "entropy_coef": 0.01, "use_adaptive_entropy": True,
+        "entropy_target": 0.3, "mask_truncated_completions": True, "num_iterations": 2,
+    }  # fmt: skip
+    args = training.arguments(run_in(tmp_path, smoke_run, "dials", **turned), policy, stages[-1])
+    assert {name: getattr(args, name) for name in turned} == turned
+
+
 @pytest.mark.slow
 def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_path, monkeypatch):
-    run = open_run("smoke", "train", {"learning_rate": 1e-3, "rewards": {"format": 1.0}}, root=tmp_path)
-    run.path.joinpath("data").symlink_to(smoke_run.data.resolve())
+    run = run_in(tmp_path, smoke_run, "train", learning_rate=1e-3, rewards={"format": 1.0})
     validation = read_samples(run.samples("validation"))
-    loaded = []
-    real = training.load_policy
+    loaded, real = [], training.load_policy
 
     def spy(*args, **kwargs):
         policy = real(*args, **kwargs)
@@ -149,6 +189,20 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     assert len(loaded) == count  # finished stages are not done again
 
 
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_training_and_is_noted(smoke_run, stages, tmp_path, monkeypatch):
+    from trl import GRPOTrainer
+
+    real = GRPOTrainer._compute_loss
+    monkeypatch.setattr(GRPOTrainer, "_compute_loss", lambda *given: real(*given) * float("nan"))
+    run = run_in(tmp_path, smoke_run, "nan")
+    with pytest.raises(TrainingStopped, match="^stage 1, step 1: loss is nan"):
+        training.train(run, read_samples(run.samples("validation"))[:2], stages)
+    state = json.loads(run.training_log.read_text(), parse_constant=pytest.fail)
+    assert [(a["stage"], a["name"], a["first"]) for a in state["alarms"]] == [("stage 1", "not a number", 1)]
+    assert state["stages"] == [] and not list(run.stage("stage 1").glob("checkpoint-*"))
+
+
 def test_the_last_whole_checkpoint_is_gone_on_from(tmp_path):
     assert training.last_checkpoint(tmp_path / "none") is None
     for step, state in ((9, '{"global_step": 9}'), (10, '{"global_step": 10}'), (11, '{"global_'), (12, None)):
@@ -161,61 +215,26 @@ def test_the_last_whole_checkpoint_is_gone_on_from(tmp_path):
 
 @pytest.fixture
 def steps_of(smoke_run, stages, tmp_path):
-    """Train two steps with some settings: the trainer, and the sample ids of each rollout, in order."""
+    """Train some steps with some settings: the trainer, and the sample ids of each batch of rollouts, in order."""
 
-    def run_steps(name, **settings):
-        settings = {"rewards": {"format": 1.0}, "magnifier": "bicubic", **settings}
-        run = open_run("smoke", name, settings, root=tmp_path)
-        run.path.joinpath("data").symlink_to(smoke_run.data.resolve())
-        stage = curriculum.Stage("all", stages[-1].samples[:4], 2)
+    def run_steps(name, steps=2, **settings):
+        run = run_in(tmp_path, smoke_run, name, **{"rewards": {"format": 1.0}, "magnifier": "bicubic", **settings})
+        stage = curriculum.Stage("all", stages[-1].samples[:4], steps, 1)
         torch.manual_seed(0)  # LoRA starts at random
-        trainer = training.build_trainer(run, load_policy(run.config, trainable=True), stage, 1, [])
+        trainer = training.build_trainer(run, load_policy(run.config, trainable=True), stage)
         asked, real = [], trainer._generate_and_score_completions
 
         def spy(rows):
-            asked.append([stage.samples[row["sample"]].id for row in rows])
             torch.manual_seed(1)  # the same replies, whatever was drawn before
-            return real(rows)
+            batch = real(rows)
+            asked.append([environment.episode.sample.id for environment in trainer.environments])
+            return batch
 
         trainer._generate_and_score_completions = spy
-        trainer.train()
+        trainer.train(resume_from_checkpoint=training.last_checkpoint(run.stage("all")))
         return trainer, asked
 
     return run_steps
-
-
-def test_every_dial_reaches_trl_and_stands_at_its_default(sampled, smoke_run, stages, tmp_path):
-    from trl import GRPOConfig
-
-    policy, trainer, rows, batch = sampled
-    defaults = GRPOConfig(use_cpu=True, bf16=False)
-    assert all(getattr(trainer.args, name) == getattr(defaults, name) for name in (*DIALS, *VLLM_DIALS))
-    turned = {
-        "loss_type": "grpo", "scale_rewards": "none", "entropy_coef": 0.01, "use_adaptive_entropy": True,
-        "entropy_target": 0.3, "mask_truncated_completions": True, "num_iterations": 2,
-    }  # fmt: skip
-    run = open_run("smoke", "dials", turned, root=tmp_path)
-    args = training.build_trainer(run, load_policy(run.config, trainable=True), stages[-1], 1, []).args
-    assert {name: getattr(args, name) for name in turned} == turned
-
-
-def test_the_log_counts_groups_with_right_and_wrong_answers(sampled):
-    policy, trainer, rows, batch = sampled
-    answers = torch.tensor(list(trainer._logs["rewards"]["answer"])[:8]).reshape(2, 4)
-    mixed = (answers.std(1) > 0).float().mean().item()
-    assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
-
-
-def test_rollouts_that_are_kept_are_those_that_were_paid(sampled, smoke_run, stages):
-    policy, trainer, rows, batch = sampled
-    stored = read_trajectories(smoke_run.stage(stages[-1].name) / "rollouts.jsonl")
-    assert [(t.sample.id, t.condition) for t in stored[:4]] == [(stages[-1].samples[0].id, "training, step 2")] * 4
-    assert [t.rewards["answer"] for t in stored[:4]] == list(trainer._logs["rewards"]["answer"])[:4]
-
-
-@pytest.mark.parametrize("verdicts, share", [([1, 0, 1, 1], 0.5), ([1, 1, 0, 0], 0.0), ([1, 0, 0, 1], 1.0)])
-def test_mixed_groups_by_hand(verdicts, share):
-    assert mixed_groups(verdicts, group=2) == share
 
 
 @pytest.mark.slow
@@ -229,32 +248,13 @@ def test_two_updates_from_the_same_replies(steps_of):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_stops_training_and_is_noted(smoke_run, stages, tmp_path, monkeypatch):
-    from trl import GRPOTrainer
-
-    real = GRPOTrainer._compute_loss
-    monkeypatch.setattr(GRPOTrainer, "_compute_loss", lambda *given: real(*given) * float("nan"))
-    run = open_run("smoke", "nan", root=tmp_path)
-    run.path.joinpath("data").symlink_to(smoke_run.data.resolve())
-    with pytest.raises(alarms.Pointless, match="^stage 1, step 1: loss is nan"):
-        training.train(run, read_samples(run.samples("validation"))[:2], stages)
-    state = json.loads(run.training_log.read_text(), parse_constant=pytest.fail)
-    assert [(a["stage"], a["name"], a["first"]) for a in state["alarms"]] == [("stage 1", "not a number", 1)]
-    assert state["stages"] == [] and not list(run.stage("stage 1").glob("checkpoint-*"))
-
-
-@pytest.mark.slow
-def test_small_batches_leave_the_step_as_it_is(steps_of):
+def test_batches_in_parts_leave_the_step_and_its_samples_as_they_are(steps_of):
+    """Two passes a step give the same gradient; sampled in parts, a step has the same samples in whole groups."""
     whole, asked = steps_of("whole")
-    parts, asked_in_parts = steps_of("parts", micro_batch=2)
-    assert asked == asked_in_parts and [len(ids) for ids in asked] == [8, 8]
-    norms = [[row["grad_norm"] for row in t.state.log_history if "grad_norm" in row] for t in (whole, parts)]
+    passes, asked_in_passes = steps_of("passes", micro_batch=2)
+    assert asked == asked_in_passes and [len(ids) for ids in asked] == [8, 8]
+    norms = [[row["grad_norm"] for row in t.state.log_history if "grad_norm" in row] for t in (whole, passes)]
     assert len(norms[0]) == len(norms[1]) == 2 and norms[0][0] == pytest.approx(norms[1][0], rel=1e-3) and norms[0][0]
-
-
-@pytest.mark.slow
-def test_sampling_in_parts_keeps_groups_whole_and_covers_the_same_samples(steps_of):
-    whole, asked = steps_of("whole")
     parts, asked_in_parts = steps_of("parts", rollout_batch=4, micro_batch=2)
     assert parts.state.global_step == whole.state.global_step == 2
     assert [len(set(ids)) for ids in asked_in_parts] == [1] * 4  # one whole group of four at a time
@@ -262,16 +262,13 @@ def test_sampling_in_parts_keeps_groups_whole_and_covers_the_same_samples(steps_
     assert [row["step"] for row in parts.state.log_history if "reward" in row] == [1, 2]
 
 
-def test_prompts_of_a_group_are_made_once_and_are_the_same(policy):
-    """Three prompts, two of them alike: the processor is asked twice, and gives what it gives to each alone."""
-    processor, ask = policy.processor, policy.processor.apply_chat_template
-    images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
-    asked = [[{"type": "image", "image": images[i]}, {"type": "text", "text": "How many dots?"}] for i in (0, 0, 1)]
-    prompts = [[{"role": "user", "content": content}] for content in asked]
-    options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
-    alone = [ask(conversation=[prompt], tools=None, **options) for prompt in prompts]
-    with environment.asked_once(processor):
-        made = [processor.apply_chat_template(conversation=[prompt], tools=None, **options) for prompt in prompts]
-    assert made[0] is made[1] is not made[2] and "apply_chat_template" not in vars(processor)
-    for one, other in zip(alone, made, strict=True):
-        assert one["input_ids"] == other["input_ids"] and (one["pixel_values"] == other["pixel_values"]).all()
+@pytest.mark.slow
+def test_learnable_draws_whole_groups_and_the_same_after_an_interruption(steps_of, tmp_path):
+    """Two groups of four a step, sampled one at a time: four batches in two steps."""
+    settings = {"curriculum": "learnable", "rollout_batch": 4, "micro_batch": 2}
+    whole, asked = steps_of("whole", **settings)
+    assert [len(set(ids)) for ids in asked] == [1] * 4 and whole.state.global_step == 2
+    assert len(read_json(tmp_path / "whole" / "training" / "solve_rates.json")["all"]) == 5
+    _, before = steps_of("interrupted", 1, **settings)
+    resumed, after = steps_of("interrupted", 2, **settings)
+    assert before + after == asked and resumed.state.global_step == 2

@@ -1,4 +1,4 @@
-"""LoRA adapters as PEFT saves them: a new one, one that was saved, and how one is saved."""
+"""LoRA adapters in PEFT's format: make, load and save them."""
 
 import shutil
 from pathlib import Path
@@ -9,45 +9,42 @@ from mags_kit.method.families import Family
 from mags_kit.records import write_json
 from mags_kit.run import mend_modes
 
-# Where transformers 4.52 and later have the parts of a model, by the names that adapters saved before it have.
-MOVED = {r"^model\.(layers|embed_tokens|norm)\.": r"model.language_model.\1.", r"^visual\.": "model.visual."}
+# transformers 4.52 renamed these parts of a model; adapters that were saved before have the old names
+RENAMED = {r"^model\.(layers|embed_tokens|norm)\.": r"model.language_model.\1.", r"^visual\.": "model.visual."}
 
 
 def with_adapter(model, config: Config, family: Family, adapter, trainable: bool):
+    """The model with the adapter of the folder `adapter`, or with a new one where that is empty."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
     if adapter:
         if not Path(adapter, "adapter_config.json").exists():
             raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
-        return _filled(PeftModel.from_pretrained(model, adapter, is_trainable=trainable, key_mapping=MOVED), adapter)
-    lora = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=family.lora, task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, lora)
+        model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable, key_mapping=RENAMED)
+        _check_complete(model, adapter)
+        return model
+    sizes = {"r": config.lora_rank, "lora_alpha": config.lora_alpha}
+    return get_peft_model(model, LoraConfig(**sizes, target_modules=family.lora, task_type="CAUSAL_LM"))
 
 
-def _filled(model, adapter):
-    """The model, if every weight of the adapter found its place: PEFT leaves out what it cannot place."""
+def _check_complete(model, adapter) -> None:
+    """Raise ValueError if a weight was not loaded: PEFT leaves out those that match no layer."""
     from peft import get_peft_model_state_dict, load_peft_weights
 
-    stored = set(load_peft_weights(str(adapter), device="cpu", key_mapping=MOVED))
+    stored = set(load_peft_weights(str(adapter), device="cpu", key_mapping=RENAMED))
     lost = sorted(stored ^ set(get_peft_model_state_dict(model, save_embedding_layers=False)))
     if lost:
-        raise ValueError(
-            f"adapter {str(adapter)!r}: {len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}; "
-            "expected an adapter of this model"
-        )
-    return model
+        wrong = f"{len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}"
+        raise ValueError(f"adapter {str(adapter)!r}: {wrong}; expected an adapter of this model")
 
 
 def save_adapter(policy, folder: Path, note: dict | None = None) -> None:
-    """Write the adapter as PEFT saves it, whole or not at all, with a `note` on why it was chosen; every process
-    calls this.
+    """Write the adapter, whole or not at all, with a `note` on why it was chosen; every process has to call this.
 
-    TRL keeps a copy of the adapter's start beside it for the KL penalty; that is not saved.
+    TRL's copy of the adapter's start, which the KL penalty is measured against, is not saved.
     """
     named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
-    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # FSDP has shares
+    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # from FSDP's shares
     if processes.here().is_main_process:
         new = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(new, ignore_errors=True)

@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mags_kit.config import Config
-from mags_kit.method import rewards
+from mags_kit.method import processes, rewards
 from mags_kit.records import Sample, Trajectory
+
+RECENT = 0.5  # weight of a batch's rollouts in a running solve rate
+FLOOR = 0.02  # added to every weight p(1 - p), so that no sample is given up for good
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Stage:
     name: str
     samples: tuple[Sample, ...]
     steps: int
-    first_view_pixels: int = 0  # budget of the whole image in round 1; 0: the run's
+    number: int = 0  # stages before it
+    before: int = 0  # optimisation steps before it
 
 
 def solve_rates(trajectories: list[Trajectory]) -> dict[str, float]:
@@ -33,7 +37,7 @@ def solve_rates(trajectories: list[Trajectory]) -> dict[str, float]:
 
 
 def solve_rate(sample: Sample) -> float:
-    """Of a chosen sample; ValueError where nothing has measured it."""
+    """The measured solve rate of a chosen sample; ValueError for a sample without one."""
     if "solve_rate" not in sample.meta:
         raise ValueError(f"sample {sample.id!r}: expected a solve_rate in its meta, as `curriculum.choose` writes it")
     return sample.meta["solve_rate"]
@@ -79,18 +83,47 @@ def stages(samples: list[Sample], config: Config) -> list[Stage]:
 
     Later stages keep the samples of earlier ones, so that what was learnt is not forgotten; `shuffled` deals the
     samples out at random instead of by solve rate, `hard_first` starts with the least solved. Under `learnable` every
-    stage has all of them (see `visits`), and so it does under `bandwidth`, where the first view shrinks from stage to
-    stage down to what the evaluation sees, so that the need to look grows.
+    stage has all samples (see `WeightedDraws`).
     """
     rng = np.random.default_rng(config.seed)
     mixed = [samples[i] for i in rng.permutation(len(samples))]
     if config.curriculum in ("easy_first", "hard_first"):
         mixed.sort(key=solve_rate, reverse=config.curriculum == "easy_first")
-    parts = len(config.stage_steps)
-    narrowing = config.curriculum == "bandwidth"
-    made = []
+    parts, made = len(config.stage_steps), []
     for i, steps in enumerate(config.stage_steps):
-        cut = parts if narrowing or config.curriculum == "learnable" else i + 1
-        pixels = config.first_view_pixels * (parts - i) if narrowing else 0
-        made.append(Stage(f"stage {i + 1}", tuple(mixed[: round(len(mixed) * cut / parts)]), steps, pixels))
+        count = len(mixed) if config.curriculum == "learnable" else round(len(mixed) * (i + 1) / parts)
+        made.append(Stage(f"stage {i + 1}", tuple(mixed[:count]), steps, i, sum(config.stage_steps[:i])))
     return made
+
+
+class WeightedDraws:
+    """The `learnable` order: samples drawn for each batch with weights p(1 - p), the variance of their answers.
+
+    p is a running share of right answers in the sample's own rollouts in training, so nothing is sampled beside. The
+    idea is LILO's (Foster et al., NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot, and
+    `groups` slots in a row are a batch. `stored` is {stage: [rates before batch 0, 1, ...]}, which `update` adds to:
+    with it a resumed training draws the same batches, and a later stage goes on with the rates of the one before it.
+    """
+
+    def __init__(self, stage: Stage, groups: int, seed: int, stored: dict[str, list[dict[str, float]]]):
+        self.samples, self.groups, self.seed, self.batch = stage.samples, groups, seed, 0
+        measured = {sample.id: solve_rate(sample) for sample in stage.samples}
+        latest = [rates for history in stored.values() for rates in history][-1:]
+        self.rates = stored.setdefault(stage.name, latest or [measured])
+
+    def sample(self, slot: int) -> Sample:
+        """The sample of a slot, the same for all rollouts of its group; none twice in a batch if there are enough."""
+        self.batch, group = divmod(slot, self.groups)
+        rates = np.array([self.rates[self.batch][sample.id] for sample in self.samples])
+        weights = rates * (1 - rates) + FLOOR
+        rng, few = np.random.default_rng([self.seed, self.batch]), self.groups > len(rates)
+        return self.samples[rng.choice(len(rates), self.groups, replace=few, p=weights / weights.sum())[group]]
+
+    def update(self, trajectories: list[Trajectory]) -> None:
+        """Take in the rollouts of the batch drawn last; each process gives its share."""
+        hits = defaultdict(list)
+        for name, hit in processes.gathered([(t.sample.id, rewards.answer(t) == 1) for t in trajectories]):
+            hits[name].append(hit)
+        before = self.rates[self.batch]
+        now = {name: float((1 - RECENT) * before[name] + RECENT * np.mean(values)) for name, values in hits.items()}
+        self.rates[self.batch + 1 :] = [before | now]  # a killed training may have stored later ones

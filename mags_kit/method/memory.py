@@ -12,7 +12,7 @@ from mags_kit import compat
 from mags_kit.config import OPTIMIZERS, Config
 from mags_kit.method.families import Family, family_of
 from mags_kit.method.features import ROOM
-from mags_kit.method.networks import PACKAGED
+from mags_kit.method.magnifier import PACKAGED
 from mags_kit.method.policy import check_stored, model_path, not_a_model
 
 GB = 1e9

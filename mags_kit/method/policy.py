@@ -16,20 +16,22 @@ from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
 from mags_kit.method.features import remember
 
+SHARDED = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # FSDP shares the weights out among processes
+
 
 @dataclass
 class Policy:
-    """A model that can be sampled, and what the rest of the kit must know of it."""
+    """A model with its processor, its conventions, and its sampling."""
 
     model: Any
     processor: Any
     family: Family
     style: str  # of its prompts, a name in `protocol.PROMPTS`
-    limits: tuple[int, int]  # the least and the most pixels of an image, as its processor was published
+    limits: tuple[int, int]  # pixels of an image, least and most, as its processor was published
 
     @property
     def frame(self) -> str:
-        """In which it writes boxes, a name in `protocol.FRAMES`."""
+        """Its coordinate frame for boxes, a name in `protocol.FRAMES`."""
         return self.family.frame
 
     @property
@@ -38,47 +40,39 @@ class Policy:
         return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
 
     @property
-    def tower(self):
-        """The vision tower, whose forward pass is `features.Features` but for FSDP."""
-        return getattr(self.model, "get_base_model", lambda: self.model)().model.visual
-
-    @property
     def box_step(self) -> int:
         """Boxes are written in multiples of this; the embedded model's vocabulary has no other numbers."""
         return getattr(self.model.config, "box_step", 1)
 
     @property
     def vision_ids(self) -> list[int]:
-        """Tokens that only images may bring; a policy that samples one breaks its own position ids."""
+        """Image and video tokens, which are never sampled: one without an image breaks the position ids."""
         return self.processor.tokenizer.convert_tokens_to_ids(list(protocol.VISION_TOKENS))
 
     @cached_property
     def opening(self) -> str:
-        """What the chat template writes at the beginning of a reply, after the turn's header."""
+        """What the chat template writes after a turn's header, so that each reply begins with it."""
         talk = [{"role": "user", "content": [{"type": "text", "text": "-"}]}]
         return self.processor.apply_chat_template(talk, add_generation_prompt=True).rpartition(protocol.HEADER)[2]
 
     def text(self, ids: list[int]) -> str:
-        """What a reply says; where the template opens a `<think>` for it, that is part of the reply."""
+        """The text of a reply, with the `<think>` that the template may have opened for it."""
         opened = self.opening if self.opening.strip() == f"<{protocol.THINK}>" else ""
         return opened + self.processor.tokenizer.decode(ids, skip_special_tokens=True)
 
     def first_view(self, image, pixels: int):
-        """The whole image within a budget of `pixels` and the model's own limits, by its processor's resize rule.
-
-        An image of fewer pixels than the model ever sees is enlarged, as its processor would.
-        """
+        """The whole image resized to at most `pixels` and within the model's limits, by its processor's rule."""
         from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
         least, most = (min(limit, pixels) for limit in self.limits)
         size = smart_resize(image.height, image.width, self.factor, least, most)
         while size[0] * size[1] > most and (less := smart_resize(*size, self.factor, self.factor**2, most)) != size:
-            size = less  # a sliver: the rule cuts a bit of it each time, and the processor would go on
-        height, width = (min(side, MAX_ASPECT * min(size)) for side in size)  # rounding can make it longer than taken
+            size = less  # a very long image needs the rule several times
+        height, width = (min(side, MAX_ASPECT * min(size)) for side in size)  # rounding can exceed the largest aspect
         return image.convert("RGB").resize((width, height), Image.BICUBIC)
 
     def generate(self, prompts: list[list[int]], images: list[list], max_tokens: int, temperature: float = 0.0):
-        """Sample one continuation per prompt, up to and with its end mark; greedy at temperature 0.
+        """One reply per prompt as token ids, up to and with its end mark; greedy at temperature 0.
 
         `prompts` are token ids with image tokens already expanded, `images` the PIL images of each, in order.
         """
@@ -117,9 +111,7 @@ class Policy:
         patch = processor.image_processor.patch_size
         seen = [(patch * int(w), patch * int(h)) for _, h, w in pixels["image_grid_thw"]]
         if seen != (sizes := [image.size for image in images]):
-            raise RuntimeError(
-                f"the processor resized images of {sizes} to {seen}; expected it to take them as they are"
-            )
+            raise RuntimeError(f"the processor resized images of {sizes} to {seen}; expected them unchanged")
         kinds = (ids == processor.image_token_id).long()
         needed = int(pixels["image_grid_thw"].prod(-1).sum()) // processor.image_processor.merge_size**2
         if int(kinds.sum()) != needed:
@@ -127,15 +119,14 @@ class Policy:
         return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
 
 
-@compat.uncollected()
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
-    """Model and processor by a config. `adapter` is a PEFT folder; `trainable` gives it, or a new one, gradients.
+    """The model and processor of a config. `adapter` is a PEFT folder; `trainable` gives it, or a new one, gradients.
 
-    Raises ValueError with one sentence where the model cannot be had or is of another kind.
+    Raises ValueError where the model cannot be found or is not supported.
     """
     path = model_path(config.model)
     if not Path(path).is_dir():
-        hub.require([path])  # says within seconds what transformers says after many tries
+        hub.require([path])  # fails within seconds, transformers after many tries
     transformers = compat.transformers()
     source = {"revision": config.revisions.get(path, "main"), "local_files_only": hub.offline()}
     try:
@@ -149,13 +140,13 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         raise ValueError(f"vllm: true, but model {config.model!r} is stored in 4 bits; name the model in full weights")
     model, tokenizer = _load_model(path, source, config.four_bit and not stored), processor.tokenizer
     tokenizer.padding_side = "left"
-    # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would fill every setting
-    # that a caller leaves open, and differently here and in TRL.
+    # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would be the defaults
+    # of every call, and different ones here and in TRL.
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model.generation_config = transformers.GenerationConfig(**ends)
     _give_template(processor, family, config.thinking)
     limits = _take_as_they_are(processor.image_processor)
-    if not _dealt_out():  # processes miss other images, and would wait for each other's parts of the tower
+    if not SHARDED:  # processes miss other images, and would wait for each other's parts of the tower
         remember(model.model.visual)
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
@@ -170,14 +161,13 @@ def _give_template(processor, family: Family, thinking: bool) -> None:
         raise ValueError("thinking: true, but this model has no template for it; set thinking: false")
     if getattr(processor.tokenizer, "response_template", None) is None:
         processor.chat_template = getattr(chat_template_utils, family.thinking if thinking else family.template)
-        processor.tokenizer.response_template = family.response_template
+        processor.tokenizer.response_template = getattr(chat_template_utils, family.replies)
 
 
 def _take_as_they_are(images) -> tuple[int, int]:
-    """Let the image processor resize nothing that the kit sized, and return the limits that it came with, in pixels.
+    """Let the image processor enlarge no image, and return the limits that it came with, in pixels.
 
-    A crop that is to be seen as it is may be smaller than the least that the processor would leave: enlarged to that,
-    the "plain crop" would be another magnifier, and padded, it would cost as many tokens and show what is not there.
+    It would enlarge small crops, so that the condition "plain crop" would be another magnifier.
     """
     limits = images.size["shortest_edge"], images.size["longest_edge"]
     images.size = {"shortest_edge": (images.patch_size * images.merge_size) ** 2, "longest_edge": limits[1]}
@@ -193,7 +183,7 @@ def save_processor(policy: Policy, folder: Path) -> None:
 
 
 def check_stored(model: str, published) -> bool:
-    """Whether a model's weights are stored in 4 bits; ValueError where nothing can be done with them as they are."""
+    """Whether a model's weights are stored as bitsandbytes NF4; ValueError where they are quantised otherwise."""
     stored = getattr(published, "quantization_config", None)
     if stored is None:
         return False
@@ -205,23 +195,18 @@ def check_stored(model: str, published) -> bool:
 
 
 def not_a_model(name: str, error: Exception) -> str:
-    """The sentence for a model whose files cannot be had."""
+    """The error's text for a model whose files cannot be found."""
     return f"model {name!r}: expected a folder or a reachable hub id of a Qwen-VL; {str(error).strip().splitlines()[0]}"
 
 
 def precision() -> str:
-    """What numbers are computed in: bfloat16 where the card has it, float16 on older ones (T4, V100), else float32."""
+    """The number type of computation: bfloat16 where the GPU has it, float16 on older ones (T4, V100), else float32."""
     import torch
 
     if not torch.cuda.is_available():
         return "float32"
-    # An older card emulates bfloat16, slowly; the trainer's scaler keeps float16's small gradients.
+    # An older GPU emulates bfloat16, slowly; with float16 the trainer scales the loss.
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-
-
-def _dealt_out() -> bool:
-    """Whether the weights are dealt out among processes, by FSDP."""
-    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 def _load_model(path: str, source: dict, four_bit: bool):
@@ -229,22 +214,14 @@ def _load_model(path: str, source: dict, four_bit: bool):
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
     gpu, dtype = torch.cuda.is_available(), getattr(torch, precision())
-    storage = dtype if _dealt_out() else torch.uint8  # FSDP deals out floats only
+    storage = dtype if SHARDED else torch.uint8  # FSDP shares out floats only
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=["model.visual", "lm_head"], bnb_4bit_quant_storage=storage,
     )  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
-        path,
-        **source,
-        dtype=dtype,
-        device_map={"": processes.here().local_process_index if gpu else "cpu"},
+        path, **source, dtype=dtype, device_map={"": processes.here().local_process_index if gpu else "cpu"},
         **({"quantization_config": quantised} if four_bit else {}),
-    )
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            # On some CPUs bitsandbytes repacks weights in eval mode: it rounds their scales to bf16, so that sampling
-            # and training see different weights, and fails where a layer's width is no multiple of 64.
-            module.support_avx512bf16_for_cpu = False
-            module.compute_dtype = dtype  # weights stored in 4 bits bring that of another card
+    )  # fmt: skip
+    compat.keep_nf4_as_stored(model, dtype)
     return model

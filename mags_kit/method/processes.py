@@ -1,7 +1,4 @@
-"""The processes of `accelerate launch`: which one this is, and work dealt out over all of them.
-
-Without a launcher there is one process, and everything here does what it would do in a plain loop.
-"""
+"""The processes of `accelerate launch`, and work shared among them; without a launcher there is one process."""
 
 
 def here():
@@ -13,15 +10,17 @@ def here():
 
 
 def gathered(items: list) -> list:
-    """The items of all processes, in each of them: first all of process 0, then all of process 1, ..."""
+    """The items of all processes, in each of them: all of process 0, then all of process 1, ..."""
     from accelerate.utils import gather_object
 
     return gather_object(items)
 
 
 def dealt(items: list, work) -> list:
-    """`work(share)`, a list as long as its share, in each process on every n-th item; the whole list, in the items'
-    order, in all of them."""
+    """`work` on all items, in order, in every process: each works on every n-th item.
+
+    `work` takes a list and returns a list as long.
+    """
     index, count = here().process_index, here().num_processes
     everything = gathered(work(items[index::count]))
     order = [i for start in range(count) for i in range(start, len(items), count)]
@@ -29,7 +28,7 @@ def dealt(items: list, work) -> list:
 
 
 def main_says(ask, *arguments):
-    """What the main process answers, in all of them: one that looks at files later might see others."""
+    """The main process's result of `ask(*arguments)`, in all processes; files may change before another one asks."""
     from accelerate.utils import broadcast_object_list
 
     said = [ask(*arguments) if here().is_main_process else None]
@@ -37,5 +36,5 @@ def main_says(ask, *arguments):
 
 
 def leave() -> None:
-    """Part from the other processes, at the end; nothing may be shared after it."""
+    """Leave the group of processes, at the end; nothing may be shared after it."""
     here().destroy_process_group()

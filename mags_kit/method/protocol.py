@@ -135,10 +135,18 @@ def to_source(box, frame: str, view: tuple[int, int], source: tuple[int, int]) -
     return box[0] * across, box[1] * down, box[2] * across, box[3] * down
 
 
-def to_model(box, frame: str, view: tuple[int, int], source: tuple[int, int], step: int = 1) -> tuple[int, ...]:
-    """A box in source pixels -> the model's frame, rounded to whole multiples of `step`."""
-    scale = _scale(frame, view, source) * 2
-    return tuple(step * round(value / unit / step) for value, unit in zip(box, scale, strict=True))
+def to_model(
+    box, frame: str, view: tuple[int, int], source: tuple[int, int], step: int = 1, outward: bool = False
+) -> tuple[int, ...]:
+    """A box in source pixels -> the model's frame, in multiples of `step`: the nearest ones, or with `outward` those
+    that enclose the box, within the image."""
+    across, down = _scale(frame, view, source)
+    x0, y0, x1, y1 = (round(v / unit / step, 6) for v, unit in zip(box, (across, down) * 2, strict=True))
+    if not outward:
+        return tuple(step * round(v) for v in (x0, y0, x1, y1))
+    right, bottom = round(source[0] / across), round(source[1] / down)
+    low = (max(0, step * math.floor(v)) for v in (x0, y0))
+    return *low, min(right, step * math.ceil(x1)), min(bottom, step * math.ceil(y1))
 
 
 def _scale(frame, view, source) -> tuple[float, float]:

@@ -1,29 +1,29 @@
-"""Curriculum RL: TRL's GRPOTrainer with the magnifying glass as its environment, stage by stage, resumable.
+"""Curriculum RL in one pass: TRL's GRPOTrainer on two-round episodes, stage by stage, resumable.
 
-What is TRL's: the group advantages, the loss, the optimiser, the tool loop, the mask that keeps tool tokens out of
-the loss. What is here: the stages, and how they are resumed; beside it, the guards (`environment`), the
-alarms, and the choice of the best checkpoint by the validation set (`validation`).
+What is TRL's: sampling and the tool loop, group advantages, the loss, the mask that keeps tool tokens out of it, the
+optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, arXiv 2402.03300):
+
+1. A rollout is an episode of two rounds (`trl_environment`); only tokens that the policy wrote carry loss.
+2. The reward is a weighted sum of rule-based parts (`rewards`); the advantage is that of the sum.
+3. The loss is averaged over all tokens of a step (`loss_type: dapo`), and a batch is used for one update.
+4. The KL penalty is against the adapter with which the stage began, not against the base.
+5. Samples come in stages, easy ones first (`curriculum`); each stage begins with a fresh optimiser.
+6. The adapter that is kept did best on a validation set (`monitoring`); it need not be the last.
 """
 
-import gc
 import importlib.util
 import math
-from dataclasses import replace
 from pathlib import Path
 
 from mags_kit import compat
-from mags_kit.config import Config
-from mags_kit.config import GRPO_SETTINGS, VLLM_SETTINGS
-from mags_kit.method import alarms, fit, processes
+from mags_kit.config import GRPO_SETTINGS, VLLM_SETTINGS, Config
+from mags_kit.method import monitoring, parsing, processes
 from mags_kit.method.adapters import save_adapter
-from mags_kit.method.curriculum import Stage
-from mags_kit.method.trl_environment import Environment, reward_functions, trainer_class
-from mags_kit.method.keeping import Kept
+from mags_kit.method.curriculum import Stage, WeightedDraws
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import Policy, load_policy, precision
-from mags_kit.method.validation import Validation
-from mags_kit.method.visits import SolveRates
-from mags_kit.records import Sample, read_json, write_json
+from mags_kit.method.trl_environment import Environment, reward_functions
+from mags_kit.records import Sample, Trajectory, read_json, write_json
 from mags_kit.run import Run
 
 
@@ -33,113 +33,86 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
     A finished stage is not done again; an interrupted one goes on from its last checkpoint. Under `accelerate launch`
     every process calls this; a step stays what it is in one process, and the main one alone writes.
     """
-    set_seed = compat.transformers().set_seed
-    config, state = run.config, {"stages": [], "log": [], "validation": [], "alarms": []}
+    state, adapter = {"stages": [], "log": [], "validation": [], "alarms": []}, run.config.adapter
     if run.training_log.exists():
         state |= read_json(run.training_log)
-    for number, stage in enumerate(stages):
-        if stage.name in state["stages"] or not stage.steps:
-            continue
-        before = run.adapter(stages[number - 1].name) if number else config.adapter
-        set_seed(config.seed * 100 + number)  # a new adapter starts from random numbers
-        policy = load_policy(config, before, trainable=True)
-        looks = Validation(run, Agent.of(run, policy), validation, stage, number, state["validation"])
-        checkpoint, rates = last_checkpoint(run.stage(stage.name)), None
-        if config.curriculum == "learnable":
-            rates = SolveRates(stage.samples, run.stage(stages[number - 1].name) if number else None)
-            if checkpoint:
-                rates.resume(checkpoint)
-        trainer = build_trainer(run, policy, stage, number, [looks], rates)
-        try:
-            trainer.train(resume_from_checkpoint=checkpoint)
-        finally:
-            raised = [{"stage": stage.name, **alarm} for alarm in alarms.summary(trainer.state.log_history)]
-            state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
-            _write(run, state)
-        save_adapter(policy, run.adapter(stage.name))
-        log = [{**row, "step": row["step"] + looks.offset, "stage": stage.name} for row in trainer.state.log_history]
-        state["log"] += map(alarms.finite, log)
-        state["validation"] += looks.rows
-        state["stages"].append(stage.name)
-        _write(run, state)
-        processes.here().wait_for_everyone()
-        del trainer, policy, looks  # or two models would be in memory while the next stage loads its own
-        free_memory()
+    for stage in (stage for stage in stages if stage.steps):
+        if stage.name not in state["stages"]:
+            _train_stage(run, adapter, validation, stage, state)
+            free_memory()  # or two models would be in memory while the next stage loads its own
+        adapter = run.adapter(stage.name)
     return run.best
 
 
-def _write(run: Run, state: dict) -> None:
-    if processes.here().is_main_process:
-        write_json(run.training_log, state)
+def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage: Stage, state: dict) -> None:
+    """Train one stage from the adapter of the one before, and add to `state` what it logged."""
+    _set_seed(run.config, stage)  # a new adapter starts from random numbers
+    policy = load_policy(run.config, adapter, trainable=True)
+    monitor = monitoring.Validation(run, Agent.of(run, policy), validation, stage, state["validation"])
+    trainer = build_trainer(run, policy, stage, (monitor,))
+    try:
+        trainer.train(resume_from_checkpoint=last_checkpoint(run.stage(stage.name)))
+    finally:
+        raised = [{"stage": stage.name, **alarm} for alarm in monitoring.summary(trainer.state.log_history)]
+        state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
+        _write(run.training_log, state)
+    save_adapter(policy, run.adapter(stage.name))
+    for row in trainer.state.log_history:
+        state["log"].append(_finite(row) | {"step": row["step"] + stage.before, "stage": stage.name})
+    state["validation"] += monitor.rows
+    state["stages"].append(stage.name)
+    _write(run.training_log, state)
+    processes.here().wait_for_everyone()
 
 
-def batches(config: Config, count: int) -> dict[str, int]:
-    """TRL's batch settings in `count` processes, so that an optimisation step holds the same trajectories as in one."""
-    sampled, micro = fit.fitted(config, count).step_batches
-    if sampled % count:
-        raise ValueError(
-            f"{count} processes cannot share the {sampled} trajectories sampled at once; expected a divisor of them, "
-            "or another rollout_batch"
-        )
-    micro = math.gcd(micro, sampled // count)
-    return {
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": config.samples_per_step * config.num_generations // (micro * count),
-        "generation_batch_size": sampled,  # over all processes, unlike the two above
-    }
+def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ()):
+    """TRL's trainer for one stage, with the kit's environment, rewards and order of samples; `callbacks` join its own.
 
-
-def sampling(config: Config, policy: Policy) -> dict:
-    """TRL's settings of how round 1 and round 2 are sampled: a limit of tokens each, no image tokens."""
-    if not config.vllm:
-        return {"generation_kwargs": {"max_new_tokens": config.round_tokens, "suppress_tokens": policy.vision_ids}}
-    longest = config.first_view_pixels // policy.factor**2 + config.completion_budget(policy.factor)
-    return {
-        "use_vllm": True,
-        "vllm_max_model_length": longest + 1024,  # the prompt's text
-        "generation_kwargs": {
-            "max_tokens": config.round_tokens, "logit_bias": dict.fromkeys(policy.vision_ids, -100.0)
-        },
-    }  # fmt: skip
-
-
-def build_trainer(run: Run, policy: Policy, stage: Stage, number: int, callbacks: list, rates=None):
-    """TRL's trainer for one stage, with the kit's rewards, environment and guards; `callbacks` join its own, and
-    `rates` (see `visits`) say which samples a step visits."""
+    A row of its dataset is a slot: the number of a sample, or under `learnable` a place in the schedule of draws.
+    """
     from datasets import Dataset
     from transformers import PrinterCallback
-    from transformers.trainer_utils import set_seed
+    from trl import GRPOTrainer
 
-    config, agent = run.config, Agent.of(run, policy)
-    if stage.first_view_pixels:
-        agent = replace(agent, config=replace(agent.config, first_view_pixels=stage.first_view_pixels))
-    set_seed(config.seed * 100 + number)
-    rows = [{"prompt": [{"role": "user", "content": ""}], "sample": i} for i in range(len(stage.samples))]
-    # else an epoch could end in a step
-    if agent.config.step_batches[0] < config.samples_per_step * config.num_generations:
-        rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
-    # With gradient checkpointing TRL makes the embeddings' output require gradients, and Qwen2.5-VL names its patch
-    # embedding as one: the frozen vision tower would be differentiated through, at over a GB in the 3B model.
-    policy.model.get_base_model().model.visual.get_input_embeddings = lambda: None
+    config, agent, args = run.config, Agent.of(run, policy), arguments(run, policy, stage)
+    _set_seed(config, stage)
+    stored, draws, file = monitoring.StoredRollouts(run, stage), None, run.training_log.with_name("solve_rates.json")
+    if config.curriculum == "learnable":
+        rates = read_json(file) if file.exists() else {}
+        draws = WeightedDraws(stage, args.generation_batch_size // config.num_generations, args.seed, rates)
+    slots = stage.steps * config.samples_per_step if draws else len(stage.samples)
+    rows = [{"prompt": [{"role": "user", "content": ""}], "slot": i} for i in range(slots)]
+    if args.generation_batch_size < config.samples_per_step * config.num_generations:
+        rows *= config.samples_per_step // math.gcd(slots, config.samples_per_step)  # or an epoch could end in a step
+
+    def on_batch(steps: int, trajectories: list[Trajectory]) -> None:
+        stored.add(steps, trajectories)
+        if draws:
+            draws.update(trajectories)
+            _write(file, rates)
+
+    tokenizer = policy.processor.tokenizer
+    compat.keep_vision_frozen(policy.model)
+    compat.parse_replies_with(tokenizer, lambda ids: parsing.message(parsing.text_of(tokenizer, ids)))
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
-    trainer = trainer_class(rates)(
+    trainer = GRPOTrainer(
         model=policy.model,
-        reward_funcs=reward_functions(agent, Kept(run, stage, number).add, rates),
-        args=_arguments(run, policy, stage, number),
+        reward_funcs=reward_functions(agent, on_batch),
+        args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.processor,
-        environment_factory=lambda: Environment(agent, stage.samples),
+        environment_factory=lambda: Environment(agent, draws.sample if draws else stage.samples.__getitem__),
+        callbacks=list(callbacks),
     )
     for name, parameter in policy.model.named_parameters():
         if name in adapter:  # TRL rounds adapters of quantised models to bf16, which loses small updates
             parameter.data = adapter[name]
-    for callback in [rates, *callbacks] if rates else callbacks:
-        trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _arguments(run: Run, policy: Policy, stage: Stage, number: int):
+def arguments(run: Run, policy: Policy, stage: Stage):
+    """TRL's settings for one stage."""
     from trl import GRPOConfig
 
     config = run.config
@@ -150,7 +123,6 @@ def _arguments(run: Run, policy: Policy, stage: Stage, number: int):
         lr_scheduler_type="constant",
         **batches(config, processes.here().num_processes),
         num_generations=config.num_generations,
-        max_completion_length=config.completion_budget(policy.factor),
         max_tool_calling_iterations=1,
         **sampling(config, policy),
         temperature=config.temperature,
@@ -165,24 +137,46 @@ def _arguments(run: Run, policy: Policy, stage: Stage, number: int):
         save_strategy="steps",
         save_steps=config.validate_every,
         save_total_limit=1,
-        seed=config.seed * 100 + number,
+        shuffle_dataset=config.curriculum != "learnable",
+        seed=config.seed * 100 + stage.number,
         use_cpu=policy.model.device.type == "cpu",
         bf16=precision() == "bfloat16",
         fp16=precision() == "float16",
-        report_to=_trackers(config),
-        disable_tqdm=True,  # `Validation` shows one bar with the reward
+        report_to=config.tracker or ("tensorboard" if importlib.util.find_spec("tensorboard") else "none"),
+        disable_tqdm=True,  # `monitoring.Validation` shows one bar with the reward
     )
 
 
-def _trackers(config: Config) -> list[str]:
-    """Where the trainer reports to, beside its own log. Config has checked that a tracker it names is installed."""
-    if config.tracker:
-        return [config.tracker] if config.tracker != "none" else []
-    return ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
+def batches(config: Config, count: int) -> dict[str, int]:
+    """TRL's batch settings in `count` processes, so that an optimisation step holds the same trajectories as in one."""
+    sampled, micro = config.step_batches
+    if sampled % count:
+        raise ValueError(
+            f"{count} processes cannot share the {sampled} trajectories sampled at once; expected a divisor of them, "
+            "or another rollout_batch"
+        )
+    micro = math.gcd(micro, sampled // count)
+    return {
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": config.samples_per_step * config.num_generations // (micro * count),
+        "generation_batch_size": sampled,  # over all processes, unlike the two above
+    }
+
+
+def sampling(config: Config, policy: Policy) -> dict:
+    """TRL's limits of tokens, for a round and for a completion; image tokens are never sampled, by either engine."""
+    budget, limit = config.completion_budget(policy.factor), config.round_tokens
+    if not config.vllm:
+        generation = {"max_new_tokens": limit, "suppress_tokens": policy.vision_ids}
+        return {"max_completion_length": budget, "generation_kwargs": generation}
+    generation = {"max_tokens": limit, "logit_bias": dict.fromkeys(policy.vision_ids, -100.0)}
+    prompt = config.first_view_pixels // policy.factor**2 + 1024  # image tokens, and the prompt's text
+    engine = {"use_vllm": True, "vllm_max_model_length": prompt + budget}
+    return {"max_completion_length": budget, "generation_kwargs": generation, **engine}
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The last that is whole: the trainer writes its state last, and a process may be killed before or in that."""
+    """The last checkpoint that is whole: the trainer writes its state last, and may be killed before or in that."""
     whole = []
     for state in folder.glob("checkpoint-*/trainer_state.json"):
         try:
@@ -193,8 +187,20 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def free_memory() -> None:
-    import torch
+    from accelerate.utils.memory import clear_device_cache
 
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    clear_device_cache(garbage_collection=True)
+
+
+def _set_seed(config: Config, stage: Stage) -> None:
+    compat.transformers().set_seed(config.seed * 100 + stage.number)
+
+
+def _write(file: Path, state: dict) -> None:
+    if processes.here().is_main_process:
+        write_json(file, state)
+
+
+def _finite(row: dict) -> dict:
+    """A row as JSON can hold it: what is no number is None."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}

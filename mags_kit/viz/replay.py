@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mags_kit.evaluation.evaluate import scored
-from mags_kit.method.validation import step_of
+from mags_kit.method.monitoring import step_of
 from mags_kit.records import Trajectory, read_trajectories
 from mags_kit.run import Run
 from mags_kit.viz import charts, draw

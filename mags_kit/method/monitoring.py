@@ -1,0 +1,204 @@
+"""Watching a training: the validation set and the best adapter, rollouts stored for replay, and alarms."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean, median
+
+import numpy as np
+from tqdm import tqdm
+
+from mags_kit import compat
+from mags_kit.method import processes, rewards
+from mags_kit.method.adapters import save_adapter
+from mags_kit.method.curriculum import Stage
+from mags_kit.method.episode import Agent
+from mags_kit.method.metrics import step_metrics
+from mags_kit.method.rollout import rollout
+from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
+from mags_kit.run import Run, mend_modes
+
+REPLAYED = 30  # validation samples whose trajectories are stored at every validation
+
+
+class Validation(compat.transformers().TrainerCallback):
+    """Answers the validation set before the first step and at every checkpoint, and keeps the best adapter.
+
+    `rows` holds one row per validation of this stage, `earlier` those of the stages before; steps count over all
+    stages. It also shows the progress bar, with the reward and the alarms; an alarm that says so ends the training.
+    """
+
+    def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
+        self.agent, self.samples, self.stage, self.earlier = agent, samples, stage, earlier
+        self.best, self.folder = run.best, run.stage(stage.name)
+        self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
+        self.rows: list[dict] = []
+        self.reported: set[str] = set()  # names of alarms
+        self.bar = None
+
+    def validate(self, step: int) -> None:
+        """Answer the validation set, keep the adapter if none was better, and store the row.
+
+        Only after the checkpoint of the same step: a training that dies in between validates when it is resumed.
+        """
+        now = self.stage.before + step
+        trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
+        shown = [replace(t, condition=f"validation, step {now}") for t in trajectories[:REPLAYED]]
+        _store(self.folder / "looks.jsonl", now, shown)
+        accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
+        best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
+        found = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
+        self.rows.append({"step": now, **found})
+        if accuracy > best:
+            save_adapter(self.agent.policy, self.best, note=self.rows[-1])
+        if processes.here().is_main_process:
+            write_json(self.file, self.rows)
+
+    def on_train_begin(self, args, state, control, **_):
+        stored = read_json(self.file) if self.file.exists() else []
+        self.rows = [row for row in stored if row["step"] <= self.stage.before + state.global_step]
+        due = state.global_step or not self.stage.before  # a later stage begins with the adapter validated last
+        if due and self.stage.before + state.global_step not in [row["step"] for row in self.rows]:
+            self.validate(state.global_step)
+        hidden, total = not processes.here().is_main_process, self.stage.steps
+        self.bar = tqdm(total=total, initial=state.global_step, desc=self.stage.name, mininterval=5, disable=hidden)
+
+    def on_log(self, args, state, control, logs, **_):
+        if "reward" not in logs:
+            return
+        raised = alarms(state.log_history)
+        names = {"alarms": ", ".join(alarm.name for alarm in raised)} if raised else {}
+        self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
+        for alarm in raised:
+            text = f"{self.stage.name}, step {state.global_step}: {alarm.said}"
+            if alarm.stop:
+                raise TrainingStopped(text)
+            if alarm.name not in self.reported and processes.here().is_main_process:
+                self.bar.write(text)
+            self.reported.add(alarm.name)
+
+    def on_step_end(self, args, state, control, **_):
+        self.bar.update(1)
+
+    def on_save(self, args, state, control, **_):  # every `validate_every` steps, and at the end
+        if processes.here().is_main_process:
+            mend_modes(self.folder)
+        self.validate(state.global_step)
+
+    def on_train_end(self, args, state, control, **_):
+        self.bar.close()
+
+
+class StoredRollouts:
+    """Training's own rollouts of every n-th sample of a stage (n: `keep_rollouts`), whole groups, for replay.
+
+    A later stage begins with the samples of the one before it, so the same samples are stored in both.
+    """
+
+    def __init__(self, run: Run, stage: Stage):
+        self.weights, self.file = run.config.rewards, run.stage(stage.name) / "rollouts.jsonl"
+        self.before, every = stage.before, run.config.keep_rollouts
+        self.samples = {sample.id for sample in stage.samples[::every]} if every else set()
+        self.step, self.of_step = 0, []
+
+    def add(self, steps: int, trajectories: list[Trajectory]) -> None:
+        """Store what was sampled after `steps` steps of this stage; each process gives its share."""
+        if not self.samples:
+            return
+        now = self.before + steps + 1
+        mine = [t for t in trajectories if t.sample.id in self.samples]
+        named = [replace(t, condition=f"training, step {now}", rewards=rewards.scores(t, self.weights)) for t in mine]
+        new = processes.gathered(named)
+        self.of_step = self.of_step + new if now == self.step else new  # a step may be sampled in parts
+        self.step = now
+        _store(self.file, now, self.of_step)
+
+
+def step_of(t: Trajectory) -> int:
+    """The step, counted over all stages, of a trajectory that training has stored."""
+    return int(t.condition.rsplit(" ", 1)[1])
+
+
+def _store(file: Path, step: int, trajectories: list[Trajectory]) -> None:
+    """Write a step's trajectories behind those of earlier steps; what a killed training left of later ones goes."""
+    if processes.here().is_main_process:
+        stored = read_trajectories(file) if file.exists() else []
+        write_jsonl(file, [t for t in stored if step_of(t) < step] + trajectories)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something wrong after a step: its name, and a sentence on what is seen and what helps."""
+
+    name: str
+    said: str
+    stop: bool = False  # further training is pointless
+
+
+class TrainingStopped(ValueError):
+    """An alarm ended the training."""
+
+
+def alarms(log: list[dict]) -> list[Alarm]:
+    """What is wrong after the last step of a trainer's log; rows without a reward are no optimisation steps."""
+    rows = [row for row in log if "reward" in row]
+    found = [(name, find(rows), stop, text) for name, find, stop, text in RULES if rows]
+    return [Alarm(name, text.format(value), stop) for name, value, stop, text in found if value is not None]
+
+
+def summary(log: list[dict]) -> list[dict]:
+    """Each alarm of a whole log: the step that first raised it, the number of steps that did, its last sentence."""
+    rows, raised = [row for row in log if "reward" in row], {}
+    for end in range(1, len(rows) + 1):
+        for alarm in alarms(rows[:end]):
+            earlier = raised.get(alarm.name, {"first": rows[end - 1]["step"], "steps": 0})
+            raised[alarm.name] = asdict(alarm) | {"first": earlier["first"], "steps": earlier["steps"] + 1}
+    return list(raised.values())
+
+
+def _not_finite(rows: list[dict]) -> str | None:
+    keys = ("loss", "grad_norm", "kl", "reward")
+    return next((f"{k} is {rows[-1][k]}" for k in keys if not math.isfinite(rows[-1].get(k) or 0.0)), None)
+
+
+def _mean(key: str, steps: int, wrong: Callable[[float], bool]) -> Callable[[list[dict]], float | None]:
+    """Finds the mean of a key over the last steps where that is wrong; None where it is not, or steps are too few."""
+
+    def find(rows: list[dict]) -> float | None:
+        values = [row[key] for row in rows[-steps:] if key in row]
+        return fmean(values) if len(values) == steps and wrong(fmean(values)) else None
+
+    return find
+
+
+def _gradient_jump(rows: list[dict]) -> float | None:
+    """The last gradient norm over the median of those before, where that is over 20 and ten or more are known."""
+    *before, last = [row["grad_norm"] for row in rows if "grad_norm" in row] or [0.0]
+    usual = median(before) if len(before) >= 10 else 0.0
+    return last / usual if usual > 0 and last > 20 * usual else None
+
+
+# Name, what finds it, whether to stop, and what is seen and helps. The shipped runs raise none: their KL stays below
+# 0.1 nats a token (above 1 language is lost), their gradient norms within 3 times the median.
+RULES = (
+    ("not a number", _not_finite, True,
+     "{}, and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"),
+    ("no calls", _mean("tools/call_frequency", 10, lambda rate: rate == 0), True,
+     "no reply of the last 10 steps called the tool, so there is no view that could be rewarded: train again with a "
+     "larger weight of `format`, a larger beta, or a smaller learning_rate"),
+    ("few calls", _mean("tools/call_frequency", 5, lambda rate: rate < 0.1), False,
+     "{:.0%} of the replies of the last 5 steps call the tool; a larger weight of `format`, or a model that knows the "
+     "tool, helps"),
+    ("no spread", _mean("frac_reward_zero_std", 5, lambda share: share >= 0.9), False,
+     "in {:.0%} of the groups of the last 5 steps all rewards are equal, which teaches nothing; more num_generations, "
+     "a higher temperature, or questions that are solved sometimes help"),
+    ("cut off", _mean("completions/clipped_ratio", 5, lambda share: share >= 0.5), False,
+     "{:.0%} of the replies of the last 5 steps end at the limit of tokens; more round_tokens, or a model that comes "
+     "to an end, helps"),
+    ("far away", _mean("kl", 5, lambda nats: nats > 1), False,
+     "the policy is {:.1f} nats a token away from where the stage began; a larger beta, or a smaller learning_rate, "
+     "helps"),
+    ("gradient jumps", _gradient_jump, False,
+     "the gradient's norm is {:.0f} times the usual one; a smaller learning_rate, or more samples_per_step, helps"),
+)  # fmt: skip
