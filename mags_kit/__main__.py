@@ -137,9 +137,9 @@ def check(options) -> None:
 
 def compare(options) -> None:
     """Two runs question by question: what differs, and whether it is significant."""
-    from mags_kit.evaluation import compare, rescore
+    from mags_kit.evaluation import rescore
 
-    print(compare.report(*map(rescore.stored_run, options.names)))
+    print(rescore.comparison(*map(rescore.stored_run, options.names)))
 
 
 class Parser(argparse.ArgumentParser):

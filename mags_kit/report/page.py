@@ -52,12 +52,12 @@ def finding(metrics: dict) -> str:
         who, what = "Two rounds", "questions"
     said = f"{who} with super-resolution answer {100 * ours['accuracy']:.1f}% of {d['n']} {what} correctly"
     points, low, high = (100 * d[name] for name in ("difference", "low", "high"))
-    if low == high == 0:
+    if d.get("discordant") == 0:
         return f"{said}, the same ones as {other}."
     if low <= 0 <= high or d["p"] > 0.05:  # on few questions the interval and the exact test may disagree
         return (
             f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: the difference is not significant "
-            f"(95% interval {_signed(low)} to {_signed(high)} points, exact p = {d['p']:.2g})."
+            f"(95% interval {_signed(low)} to {_signed(high)} points, p = {d['p']:.2g})."
         )
     if points < 0:
         points, low, high = -points, -high, -low
