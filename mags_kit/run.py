@@ -117,7 +117,7 @@ class Run:
             return self.caution
         if self.config.model == "embedded":
             return (
-                "The policy is the embedded tiny VLM, whose regions are deliberately poor before RL: these numbers are "
+                "The policy is the embedded tiny VLM, whose regions are deliberately poor: these numbers are "
                 "about that model and say nothing about large ones."
             )
         return f"The policy is {self.config.model}."
