@@ -177,13 +177,13 @@ def edit_a_reward(run):
 BREAKS = {
     shuffle_answers: "answer differs in 24 of 24 (first test-00000: ",
     edit_a_verdict: "verdict differs in 1 of 24 (first test-00000: stored 'right', now 'wrong')",
-    shuffle_all_but_the_questions: "metrics.json: conditions/after/two rounds, super-resolution/accuracy is stored as",
+    shuffle_all_but_the_questions: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as",
     shuffle_lines: "line 1: id, image, answer, boxes, meta of 'test-00023' differ from 'test-00000' in test.jsonl",
     shuffle_truths: "line 1: answer of 'test-00000' differ from 'test-00000' in test.jsonl; the lines or the",
     cut_in_a_line: "base-one_round-full_view.jsonl: expected a whole file of trajectories (",
     cut_after_a_line: "expected a trajectory for each of 24 questions, found 23; restore it",
     lose_a_file: "trained-one_round-full_view.jsonl is missing, and metrics.json has numbers of it; restore it",
-    better_numbers: "metrics.json: conditions/after/two rounds, super-resolution/accuracy is stored as 0.8916",
+    better_numbers: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as 0.8916",
     edit_a_reward: "reward 'answer' differs in 1 of 24 (first test-00000: ",
 }  # fmt: skip
 
@@ -201,7 +201,7 @@ def test_a_broken_run_is_found_by_both_commands(tmp_path, command):
 
 
 def write_claims(path: Path, **changes) -> None:
-    accuracy = "metrics/conditions/after/two rounds, super-resolution/accuracy"
+    accuracy = "metrics/conditions/trained/two rounds, super-resolution/accuracy"
     claim = {"name": "trained", "measures": accuracy, "value": 79.2, "tolerance": 1, "n": 24, "source": "x"} | changes
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"claims": [claim], "context": []}))
@@ -214,8 +214,8 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
         ({"value": 77.0}, "falls short   trained: 79.2 measured, 77.0 ± 1 claimed, n = 24", 1),
         ({"value": 77.0, "least": True}, "holds         trained: 79.2 measured, at least 77.0 ± 1 claimed", 0),
         ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 2),
-        ({"measures": "metrics/conditions/after/magic/accuracy"}, "has no metrics/conditions/after/magic/accuracy", 2),
-        ({"measures": "seeds/conditions/after/x"}, "not measured  trained: the run has no seeds/conditions", 2),
+        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 2),
+        ({"measures": "seeds/conditions/trained/x"}, "not measured  trained: the run has no seeds/conditions", 2),
         ({"measures": "findings/after/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
     ]
     for changes, said, status in table:
