@@ -32,16 +32,16 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 _MODULE_OF = {
-    **dict.fromkeys(("open_run", "reopen", "environment"), "run"),
-    **dict.fromkeys(("read_samples", "read_trajectories", "read_json", "write_json"), "records"),
-    **dict.fromkeys(("measure_pool", "choose_samples", "curate", "train"), "experiments"),
+    **dict.fromkeys(("environment", "open_run", "reopen"), "run"),
+    **dict.fromkeys(("read_json", "read_samples", "read_trajectories", "write_json"), "records"),
+    **dict.fromkeys(("prepare", "scene_samples"), "data.sets"),
+    **dict.fromkeys(("choose_samples", "curate", "measure_pool", "train"), "experiments"),
     **dict.fromkeys(("load_agent", "look"), "looking"),
-    "prepare": "data.sets",
+    **dict.fromkeys(("evaluate", "examples", "metrics", "read_costs", "summary"), "evaluation.evaluate"),
+    **dict.fromkeys(("save", "show"), "viz.draw"),
     "load_policy": "method.policy",
     "Agent": "method.episode",
     "rollout": "method.rollout",
-    "evaluate": "evaluation.evaluate",
-    **dict.fromkeys(("show", "save"), "viz.draw"),
     "Inspector": "viz.inspector",
     "Playground": "viz.playground",
     "Replay": "viz.replay",
