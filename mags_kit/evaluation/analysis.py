@@ -246,7 +246,7 @@ def component_gains_over_seeds(before: Results, after: dict[int, Results]) -> di
             )
     rows["drafts, after RL less before"] = _gain(rl, measured=_drafts_right)
     rows |= _draft_rows(before[MAIN], [results[MAIN] for results in seeds])
-    return {name: row for name, row in rows.items() if row}
+    return _without_nan({name: row for name, row in rows.items() if row})
 
 
 def _gain(pairs: list[tuple], about: Callable = lambda t: True, measured: Callable = right) -> dict:
@@ -263,15 +263,13 @@ def _drafts_right(trajectories: list[Trajectory]) -> np.ndarray:
 
 
 def _draft_rows(before: list[Trajectory], after: list[list[Trajectory]]) -> dict[str, dict]:
-    """`draft_metrics` after RL, and what they were before; without those that are not known for every seed."""
+    """`draft_metrics` after RL, those of each seed, and what they were before."""
     first, each, rows = draft_metrics(before), [draft_metrics(trajectories) for trajectories in after], {}
-    for name, at_first in first.items():
+    for name in first:
         values = [found[name] for found in each]
-        if not np.isnan(values).any():
-            n = sum(map(_is_easy, before)) if name == EASY_DRAFTS else len(before)
-            rows[name] = {"value": float(np.mean(values)), "each": values, "n": n}
-            rows[name] |= {} if math.isnan(at_first) else {"before": at_first}
-    return rows
+        n = sum(map(_is_easy, before)) if name == EASY_DRAFTS else len(before)
+        rows[name] = {"value": float(np.mean(values)), "each": values, "before": first[name], "n": n}
+    return {name: row for name, row in rows.items() if not math.isnan(row["value"])}
 
 
 def draft_metrics(trajectories: list[Trajectory]) -> dict[str, float]:
