@@ -75,10 +75,10 @@ plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what 
 
 measure: PROFILE = paper
 measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, beside the plan, on random weights: results/gpu/
-	@$(PY) -m mags_kit measure --quick --profile "$(PROFILE)" --set '$(SET)'
+	@$(PY) scripts/bench.py --random --profile "$(PROFILE)" --set '$(SET)'
 
-bench: $(READY) ## where people wait: rollouts, a training step, views, starting, growth, beside what others do (docs/speed.md)
-	@$(PY) -m mags_kit bench --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)'
+bench: $(READY) ## rollouts by batch size, one call per sample, TRL's loop, a training step by part: runs/bench/bench.json
+	@$(PY) scripts/bench.py --profile "$(PROFILE)" --set '$(SET)'
 
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
 	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"
@@ -120,8 +120,8 @@ KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (an hour and more)
 	@$(PY) tests/chaos.py --kills $(KILLS)
 
-fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (half an hour on one core)
-	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
+fuzz: $(READY) ## 100,000 hostile replies of two kinds of model each through rollout and TRL's loop (an hour on one core)
+	@REPLIES=100000 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_fuzz.py -m long
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'

@@ -95,7 +95,7 @@ def trained_by_seed(run: Run) -> dict[int, Results]:
     test, results, names = read_samples(run.samples("test")), {}, seeded_conditions(run.config)
     for seed in seeds(run.config):
         inside = seed_branch(run, seed)
-        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", names)
+        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "trained", names)
     return results
 
 
@@ -105,7 +105,7 @@ def trained_by_variant(run: Run) -> dict[str, list[list[Trajectory]]]:
     for seed, (variant, changes) in product(seeds(run.config), variants(run.config).items()):
         inside = retrain(run, branch_name(seed, changes), seed=seed, **changes) if changes else seed_branch(run, seed)
         policy = load_policy(inside.config, inside.best)
-        trajectories[variant].append(evaluate(inside, policy, test, "after", [MAIN])[MAIN])
+        trajectories[variant].append(evaluate(inside, policy, test, "trained", [MAIN])[MAIN])
     return trajectories
 
 

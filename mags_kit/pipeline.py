@@ -55,7 +55,9 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
         benchmarks.check(config)
         plan.check(config)
     lock.hold(folder, what)
-    return open_run(profile, name, settings)
+    run = open_run(profile, name, settings)
+    run.note_auto()
+    return run
 
 
 def notebook_step(run: Run, name: str) -> Step:
@@ -72,7 +74,7 @@ def notebook_step(run: Run, name: str) -> Step:
 def shown(run: Run, notebook: str) -> list[Step]:
     """The steps that a notebook makes or reads. Those of other seeds and variants are steps of their own runs."""
     trained = bool(sum(run.config.stage_steps))
-    checkpoints = ("before", "after") if trained else ("before",)
+    checkpoints = ("base", "trained") if trained else ("base",)
     return {
         "00_embedded_base": [steps.base(run)],
         "01_data_curation": [steps.data(run), steps.pool(run), steps.curated(run)],

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from mags_kit import memory
 from mags_kit.config import CURRICULA, PROFILES, SPARSE, Config, load_config
 from mags_kit.records import read_json, write_json
 
@@ -22,7 +23,7 @@ NO_PHOTOS = "The embedded tiny model knows no photos, only drawn scenes: what it
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the settings that made it: the one place for paths.
+    """A run folder and the settings that made it, with numbers for `auto`: the one place for paths.
 
     A branch is a run inside another, its `parent`: it shares the parent's data, its folder of views, and trains anew.
     """
@@ -116,7 +117,7 @@ class Run:
             return self.caution
         if self.config.model == "embedded":
             return (
-                "The policy is the embedded tiny VLM, whose regions are deliberately poor before RL: these numbers are "
+                "The policy is the embedded tiny VLM, whose regions are deliberately poor: these numbers are "
                 "about that model and say nothing about large ones."
             )
         return f"The policy is {self.config.model}."
@@ -126,6 +127,12 @@ class Run:
         manifest = read_json(self.manifest)
         manifest["steps"][name] = facts
         write_json(self.manifest, manifest)
+
+    def note_auto(self) -> None:
+        """Write into the manifest what `auto` stands for now: the folder may have moved to another card."""
+        manifest, sizes = read_json(self.manifest), memory.sizes(self.config)
+        if manifest.get("auto", sizes) != sizes:
+            write_json(self.manifest, manifest | {"auto": sizes})
 
 
 def run_folder(name: str, root: str | Path = "") -> Path:
@@ -153,10 +160,23 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
         if differ:
             raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
+        resolved = _resolved(config, path / "manifest.json")
     else:
-        write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
+        resolved = memory.resolve(config)
+        auto = {} if resolved == config else {"auto": memory.sizes(resolved)}
+        write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}, **auto})
         write_json(path / "config.json", wanted)
-    return Run(path, config)
+    return Run(path, resolved)
+
+
+def _resolved(config: Config, manifest: Path) -> Config:
+    """The config with numbers for `auto`; where its model is not here, as for a reader of the run, those noted."""
+    try:
+        return memory.resolve(config)
+    except ValueError:
+        if noted := read_json(manifest).get("auto"):
+            return replace(config, **noted)
+        raise
 
 
 def _made_with(path: Path) -> tuple[str, dict]:
@@ -192,7 +212,7 @@ def reopen(name: str, root: str | Path = "") -> Run:
 def branch(run: Run, name: str, **changes) -> Run:
     """A run inside `run` with some settings changed. It shares the data and the views, and trains anew."""
     profile = read_json(run.manifest)["profile"]
-    inside = open_run(profile, name, asdict(run.config) | changes, run.branches)
+    inside = open_run(profile, name, read_json(run.path / "config.json") | changes, run.branches)
     return replace(inside, parent=run)
 
 

@@ -138,7 +138,7 @@ def training(run: Run) -> Step:
 def answers(run: Run, checkpoint: str, condition: str, rests_on: tuple[Step, ...] = ()) -> Step:
     """The test set's answers under one condition, `before` or `after` RL, or of a model `alone`; `rests_on` are other
     answers that they are made from."""
-    adapter = run.best if checkpoint == "after" else run.config.adapter
+    adapter = run.best if checkpoint == "trained" else run.config.adapter
     before = [path for step in rests_on for path in step.outputs]
     inputs = (*_weights(run.config, adapter), run.samples("test"), *before)
     outputs = (run.trajectories(checkpoint, condition),)

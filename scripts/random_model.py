@@ -1,8 +1,6 @@
-"""Random checkpoints of Qwen2.5-VL, Qwen3-VL and Qwen3.5, tiny or as large as the real ones, with their files.
+"""Checkpoints of Qwen2.5-VL, Qwen3-VL and Qwen3.5 with random weights, tiny or in the shape of a real one.
 
-Sizes and weights are the only difference: the model classes, the byte-level BPE tokenizer with Qwen's special tokens,
-the image processor's own settings, the model's own chat template, and weights in several safetensors files are as
-there.
+Model classes, special tokens, image processors, chat templates and files are those of the real ones.
 """
 
 import json
@@ -21,20 +19,15 @@ LINES = [
     "<think>the red disc stands left of the star</think><draft>2</draft>",
     '{"name": "magnify", "arguments": {"regions": [[10, 20, 345, 678], [12, 9, 100, 250]]}}',
     "<rethink>the view shows 3, so the draft was wrong</rethink><answer>3</answer> yes no true false",
-] * 8
+] * 8  # what the tokenizer's merges are learnt from
 # The two image processors: side of a patch, least and most pixels, mean and deviation.
 OLD = (14, 56 * 56, 12845056, IMAGE)
 NEW = (16, 256 * 256, 4096 * 4096, {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
-TEMPLATE = (  # Qwen2.5-VL's, without its video branch; it knows no tools
-    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
-    "You are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n{% else %}"
-    "{% for content in message['content'] %}{% if content['type'] == 'image' %}<|vision_start|><|image_pad|>"
-    "<|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+TEMPLATE = (  # in place of Qwen2.5-VL's, which knows no tools either
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
+    "{{ '<|vision_start|><|image_pad|><|vision_end|>' if content['type'] == 'image' else content['text'] }}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
 OWN_TEMPLATES = {"qwen3_vl": "qwen3_vl_chat_template", "qwen3_5": "qwen3_5_think_chat_template"}  # TRL has copies
 
 

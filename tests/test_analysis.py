@@ -38,7 +38,7 @@ def checkpoints():
         BICUBIC: answering(lambda quality, size, density: 4 if size == "large" else bicubic[quality]),
         MAIN: answering(lambda quality, size, density: 4 if density == "sparse" or size == "large" else 3),
     }
-    return {"before": before, "after": after}
+    return {"base": before, "trained": after}
 
 
 def test_which_questions_needed_the_view_by_hand():
@@ -83,11 +83,11 @@ def test_each_part_is_measured_where_it_should_matter():
 
 def test_gains_over_seeds_by_hand():
     both = checkpoints()
-    after = {0: both["after"], 1: both["after"] | {MAIN: both["after"][ONE]}}
-    found = analysis.component_gains_over_seeds(both["before"], after)
+    after = {0: both["trained"], 1: both["trained"] | {MAIN: both["trained"][ONE]}}
+    found = analysis.component_gains_over_seeds(both["base"], after)
     assert found["RL"]["each"] == pytest.approx([11 / 16, 3 / 8])  # 15 of 16 less 4, and 10 of 16
     assert found["RL"]["value"] == pytest.approx((11 / 16 + 3 / 8) / 2) and found["RL"]["seeds"] == 2
-    assert [name for name in found if name.startswith("RL, ")] == ["RL, " + both["before"][MAIN][0].sample.family]
+    assert [name for name in found if name.startswith("RL, ")] == ["RL, " + both["base"][MAIN][0].sample.family]
     small, large = found["second round, small"], found["second round, large"]
     assert small["each"] == pytest.approx([5 / 8, 0]) and large["each"] == [0, 0] and small["n"] == large["n"] == 24
     magnifier = found["super-resolution, small, soft and poor"]
@@ -103,19 +103,19 @@ def test_drafts_and_verdicts_over_seeds():
         return {MAIN: [replace(t, draft=draft, verdict="right") for t in trajectories[MAIN]]}
 
     both = checkpoints()
-    before, after = (both[name] | drafting(both[name], draft) for name, draft in (("before", "1"), ("after", "3")))
+    before, after = (both[name] | drafting(both[name], draft) for name, draft in (("base", "1"), ("trained", "3")))
     found = analysis.component_gains_over_seeds(before, {0: after})
-    assert found["drafts, after RL less before"]["each"] == [1]
+    assert found["drafts, trained less base"]["each"] == [1]
     easy = found["drafts right, large and sharp"]
-    assert (easy["value"], easy["before"], easy["n"]) == (1, 0, 8)
+    assert (easy["value"], easy["base"], easy["n"]) == (1, 0, 8)
     assert found["right drafts kept"]["value"] == pytest.approx(15 / 16)
     assert found["verdict fits draft and answer"]["value"] == pytest.approx(15 / 16)
-    assert found["verdict fits draft and answer"]["before"] == pytest.approx(3 / 4)  # where it answered "1" as well
+    assert found["verdict fits draft and answer"]["base"] == pytest.approx(3 / 4)  # where it answered "1" as well
 
 
 def test_rows_that_the_samples_say_nothing_of_are_missing():
     plain = {
-        name: [replace(t, sample=replace(t.sample, meta={})) for t in ts] for name, ts in checkpoints()["after"].items()
+        name: [replace(t, sample=replace(t.sample, meta={})) for t in ts] for name, ts in checkpoints()["trained"].items()
     }
     found = analysis.component_gains_over_seeds(plain, {0: plain})
     assert not [name for name in found if "small" in name or "large" in name] and "RL" in found
@@ -132,7 +132,7 @@ def test_all_seeds_together_by_hand():
     assert list(found) == [MAIN, ONE]  # BLANKED was not evaluated with each
     main = found[MAIN]["accuracy"]
     assert (main["accuracy"], main["seeds"], main["n"], main["low"], main["high"]) == (0.75, 2, 2, 0, 1)
-    gain, less = found[MAIN]["after RL, less before"], found[ONE]["main less it"]
+    gain, less = found[MAIN]["trained, less base"], found[ONE]["main less it"]
     assert (gain["difference"], less["difference"], less["low"], less["high"]) == (0.25, 0.75, -1, 1)
     assert gain["each"] == [0, 0.5] and "main less it" not in found[MAIN]
     table = tables.all_seeds_table(found)

@@ -68,18 +68,18 @@ def test_the_grid_leaves_out_what_there_are_no_words_for_and_says_so():
 
 def test_round_1_is_made_once_for_all_conditions(answering, full):
     run, samples = full
-    results = evaluate(run, answering, samples, "before")
+    results = evaluate(run, answering, samples, "base")
     assert list(results) == list(conditions.grid(run.config))
     assert Counter(kind for kind, _ in answering.asked) == {"one": 2, "first": 1, "second": 9}
     two = {name: [t.replies[0] for t in each] for name, each in results.items() if conditions.ALL[name].rounds == 2}
     assert len({tuple(replies) for name, replies in two.items() if name != ORACLE}) == 1
     before = len(answering.asked)
-    assert evaluate(run, answering, samples, "before") == results and len(answering.asked) == before  # all is stored
+    assert evaluate(run, answering, samples, "base") == results and len(answering.asked) == before  # all is stored
 
 
 def test_controls_show_what_they_say(answering, full):
     run, samples = full
-    results = evaluate(run, answering, samples, "before")
+    results = evaluate(run, answering, samples, "base")
     asked = [t.views[0].box for t in results[MAIN]]
     random = [t.views[0].box for t in results[RANDOM]]
     sides = [np.subtract(box[2:], box[:2]) for boxes in (asked, random) for box in boxes]
@@ -97,7 +97,7 @@ def test_controls_show_what_they_say(answering, full):
 
 def test_votes_cost_at_least_two_rounds_and_the_majority_wins(answering, full):
     run, samples = full
-    results = evaluate(run, answering, samples, "before")
+    results = evaluate(run, answering, samples, "base")
     count = conditions.votes_for(results[MAIN], results[ONE], answering.factor)
     seen = sum(v.size[0] * v.size[1] // 32**2 for t in results[MAIN] for v in t.views)
     written = sum(sum(t.lengths) for t in results[MAIN]) + seen
@@ -147,13 +147,13 @@ def test_the_region_of_the_next_question_is_scaled_to_the_image():
 
 def test_what_a_question_cost_is_noted_and_an_answer_that_is_gone_is_made_again(answering, full):
     run, samples = full
-    results = evaluate(run, answering, samples, "before", [ONE, MAIN])
-    costs = read_costs(run)["before"]
+    results = evaluate(run, answering, samples, "base", [ONE, MAIN])
+    costs = read_costs(run)["base"]
     assert costs[ONE]["visual tokens a question"] == 36  # 192x192 pixels
     assert costs[MAIN]["visual tokens a question"] == pytest.approx(36 + (16 + 15 + 16) / 3)
     assert costs[MAIN]["seconds a question"] > 0
-    run.trajectories("before", ONE).unlink()
-    assert evaluate(run, answering, samples, "before", [ONE, MAIN]) == results
+    run.trajectories("base", ONE).unlink()
+    assert evaluate(run, answering, samples, "base", [ONE, MAIN]) == results
 
 
 def test_every_condition_isolates_something():
@@ -166,4 +166,4 @@ def test_every_condition_isolates_something():
 def test_a_condition_that_rests_on_others_says_so(answering, full):
     run, samples = full
     with pytest.raises(ValueError, match="rests on 'one round, full view' and 'two rounds, super-resolution'"):
-        evaluate(run, answering, samples, "before", [VOTE])
+        evaluate(run, answering, samples, "base", [VOTE])

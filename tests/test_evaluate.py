@@ -58,7 +58,7 @@ def test_a_model_is_measured_on_own_photos_without_pool_and_training(own, capsys
     __main__.main(command)
     printed = capsys.readouterr().out
     caution = "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
-    assert printed.startswith(caution + "\n") and "this model" in printed and "before RL" not in printed
+    assert printed.startswith(caution + "\n") and "this model" in printed and "base" not in printed
     assert printed.splitlines()[-1] == "runs/evaluate-embedded-photos/report.html"
     run = Path("runs/evaluate-embedded-photos")
     assert [path.name for path in run.joinpath("data").iterdir()] == ["test.jsonl"]
@@ -171,5 +171,5 @@ def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monke
     assert "GPU memory at its peak" in said and re.search(r"draft:\s+2\s+regions:\s+\d", said)
     assert re.search(r"figure:.*looks/300-1\.png", said)
     assert sum("image/png" in output.get("data", {}) for output in shown) >= 4
-    for name, checkpoints in (("twenty", ["alone"]), ("short", ["before", "after"])):
+    for name, checkpoints in (("twenty", ["alone"]), ("short", ["base", "trained"])):
         assert list(read_json(clone / "runs" / name / "metrics.json")["conditions"]) == checkpoints

@@ -68,8 +68,8 @@ def test_tables_show_what_the_metrics_hold():
     found = evaluation.metrics(before, after)
     table = tables.accuracy_table(found)
     assert list(table.index) == list(conditions.CONDITIONS)
-    assert table.loc[evaluation.MAIN, "after RL"].startswith("75.0 (")
-    gain = found["differences"][f"{evaluation.MAIN}: after RL, less before"]
+    assert table.loc[evaluation.MAIN, "trained"].startswith("75.0 (")
+    gain = found["differences"][f"{evaluation.MAIN}: trained, less base"]
     assert gain["difference"] == 0.5
     assert tables.family_table(found).loc["count", "questions"] == 4
     assert tables.difference_table(found).iloc[-1, 0].startswith("+50.0 (")

@@ -57,7 +57,7 @@ def run(tmp_path):
     run = open_run("smoke", "r", {"adapter": BAD}, tmp_path)
     write_json(run.metrics, metrics("w" * 20, "r" * 15 + "w" * 5, BAD))
     skipped = [{"row": f"{BAD}.jsonl, row 3", "image": f"{BAD}.jpg", "reason": f"no picture: {BAD}"}]
-    run.done("own data", used=7, skipped=skipped)
+    run.note("own data", used=7, skipped=skipped)
     draw.save(Image.new("RGB", (40, 30)), run, "01_candidates", f"Candidates: {BAD}")
     draw.save(charts.show_groups({"a": [50.0]}, "x", "t"), run, "05_seeds", "A dot per seed.")
     Image.new("RGB", (40, 30)).save(run.figures / "<img src=x onerror=alert(1)>.png")

@@ -41,7 +41,7 @@ def answered(i: int, right: bool, rounds: int) -> Trajectory:
 
 
 def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
-    """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds after RL all but
+    """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds of the trained policy all but
     every fifth; as evaluation leaves it."""
     run = Run(folder, replace(load_config("smoke"), seed=seed, grid="full" if grid else "short", test=24))
     write_json(run.path / "config.json", asdict(run.config))
@@ -51,12 +51,12 @@ def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
         Image.new("RGB", (96, 64), (20 * i, seed, 0)).save(run.data / f"images/{i}.png")
     write_jsonl(run.samples("test"), [sample(i) for i in range(24)])
     checkpoints = {}
-    for checkpoint in ("before", "after"):
-        good = {ONE: 4, MAIN: 5 if checkpoint == "after" else 4, BLANKED: 4, RANDOM: 3, ANOTHER: 3}
+    for checkpoint in ("base", "trained"):
+        good = {ONE: 4, MAIN: 5 if checkpoint == "trained" else 4, BLANKED: 4, RANDOM: 3, ANOTHER: 3}
         names = good if grid else (ONE, MAIN)
         results = {
             name: [
-                answered(i, (i % good[name] > 0) == (name == MAIN and checkpoint == "after"), 1 + (name != ONE))
+                answered(i, (i % good[name] > 0) == (name == MAIN and checkpoint == "trained"), 1 + (name != ONE))
                 for i in range(24)
             ]
             for name in names
@@ -69,7 +69,7 @@ def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
             results[name] = [scored(t, run.config) for t in trajectories]
             write_jsonl(path, results[name])
         checkpoints[checkpoint] = results
-    write_json(run.metrics, metrics(checkpoints["before"], checkpoints["after"]))
+    write_json(run.metrics, metrics(checkpoints["base"], checkpoints["trained"]))
     write_json(run.path / "findings.json", findings(checkpoints, run.config))
     return run
 
@@ -121,26 +121,26 @@ def rewrite(path: Path, changed: list[dict]) -> None:
 
 
 def shuffle_answers(run):
-    path = run.trajectories("after", MAIN)
+    path = run.trajectories("trained", MAIN)
     made = rows(path)
     rewrite(path, [row | {"answer": made[i - 1]["answer"]} for i, row in enumerate(made)])
 
 
 def edit_a_verdict(run):
-    path = run.trajectories("after", MAIN)
+    path = run.trajectories("trained", MAIN)
     made = rows(path)
     rewrite(path, [made[0] | {"verdict": "right"}, *made[1:]])
 
 
 def shuffle_all_but_the_questions(run):
-    path = run.trajectories("after", MAIN)
+    path = run.trajectories("trained", MAIN)
     made = rows(path)
     turned = [made[i - 1] | {"sample": row["sample"]} for i, row in enumerate(made)]
     rewrite(path, [asdict(scored(trajectory_from(row), run.config)) for row in turned])
 
 
 def shuffle_lines(run):
-    path = run.trajectories("after", MAIN)
+    path = run.trajectories("trained", MAIN)
     rewrite(path, rows(path)[::-1])
 
 
@@ -150,17 +150,17 @@ def shuffle_truths(run):
 
 
 def cut_in_a_line(run):
-    path = run.trajectories("before", ONE)
+    path = run.trajectories("base", ONE)
     path.write_text(path.read_text()[:-200])
 
 
 def cut_after_a_line(run):
-    path = run.trajectories("before", ONE)
+    path = run.trajectories("base", ONE)
     rewrite(path, rows(path)[:-1])
 
 
 def lose_a_file(run):
-    run.trajectories("after", ONE).unlink()
+    run.trajectories("trained", ONE).unlink()
 
 
 def better_numbers(run):
@@ -168,7 +168,7 @@ def better_numbers(run):
 
 
 def edit_a_reward(run):
-    path = run.trajectories("after", MAIN)
+    path = run.trajectories("trained", MAIN)
     made = rows(path)
     made[0]["rewards"]["answer"] = 1.0 - made[0]["rewards"]["answer"]
     rewrite(path, made)
@@ -177,13 +177,13 @@ def edit_a_reward(run):
 BREAKS = {
     shuffle_answers: "answer differs in 24 of 24 (first test-00000: ",
     edit_a_verdict: "verdict differs in 1 of 24 (first test-00000: stored 'right', now 'wrong')",
-    shuffle_all_but_the_questions: "metrics.json: conditions/after/two rounds, super-resolution/accuracy is stored as",
+    shuffle_all_but_the_questions: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as",
     shuffle_lines: "expected the 24 questions of test.jsonl in their order, line 1 differs; restore it",
-    shuffle_truths: "before-one_round-full_view.jsonl: expected the 24 questions of test.jsonl in their order, line 1",
-    cut_in_a_line: "before-one_round-full_view.jsonl: expected a whole file of trajectories (",
+    shuffle_truths: "base-one_round-full_view.jsonl: expected the 24 questions of test.jsonl in their order, line 1",
+    cut_in_a_line: "base-one_round-full_view.jsonl: expected a whole file of trajectories (",
     cut_after_a_line: "expected the 24 questions of test.jsonl in their order, found 23; restore it",
-    lose_a_file: "after-one_round-full_view.jsonl is missing, and metrics.json has numbers of it; restore it",
-    better_numbers: "metrics.json: conditions/after/two rounds, super-resolution/accuracy is stored as 0.8916",
+    lose_a_file: "trained-one_round-full_view.jsonl is missing, and metrics.json has numbers of it; restore it",
+    better_numbers: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as 0.8916",
     edit_a_reward: "reward 'answer' differs in 1 of 24 (first test-00000: ",
 }  # fmt: skip
 
@@ -201,21 +201,21 @@ def test_a_broken_run_is_found_by_both_commands(tmp_path, command):
 
 
 def write_claims(path: Path, **changes) -> None:
-    accuracy = "metrics/conditions/after/two rounds, super-resolution/accuracy"
-    claim = {"name": "after RL", "measures": accuracy, "value": 79.2, "tolerance": 1, "n": 24, "source": "x"} | changes
+    accuracy = "metrics/conditions/trained/two rounds, super-resolution/accuracy"
+    claim = {"name": "trained", "measures": accuracy, "value": 79.2, "tolerance": 1, "n": 24, "source": "x"} | changes
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"claims": [claim], "context": []}))
 
 
 def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
     table = [
-        ({}, "holds         after RL: 79.2 measured, 79.2 ± 1 claimed, n = 24", 0),
-        ({"value": 81.0}, "falls short   after RL: 79.2 measured, 81.0 ± 1 claimed, n = 24", 1),
-        ({"value": 77.0}, "falls short   after RL: 79.2 measured, 77.0 ± 1 claimed, n = 24", 1),
-        ({"value": 77.0, "least": True}, "holds         after RL: 79.2 measured, at least 77.0 ± 1 claimed", 0),
-        ({"n": 900}, "not measured  after RL: measured on 24 questions, the claim is about 900", 2),
-        ({"measures": "metrics/conditions/after/magic/accuracy"}, "has no metrics/conditions/after/magic/accuracy", 2),
-        ({"measures": "seeds/conditions/after/x"}, "not measured  after RL: the run has no seeds/conditions", 2),
+        ({}, "holds         trained: 79.2 measured, 79.2 ± 1 claimed, n = 24", 0),
+        ({"value": 81.0}, "falls short   trained: 79.2 measured, 81.0 ± 1 claimed, n = 24", 1),
+        ({"value": 77.0}, "falls short   trained: 79.2 measured, 77.0 ± 1 claimed, n = 24", 1),
+        ({"value": 77.0, "least": True}, "holds         trained: 79.2 measured, at least 77.0 ± 1 claimed", 0),
+        ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 2),
+        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 2),
+        ({"measures": "seeds/conditions/trained/x"}, "not measured  trained: the run has no seeds/conditions", 2),
         ({"measures": "findings/after/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
     ]
     for changes, said, status in table:
@@ -226,18 +226,18 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
 
 def test_two_runs_are_compared_question_by_question(run, tmp_path, command):
     other = make(tmp_path / "runs" / "s", seed=1)
-    path = other.trajectories("after", MAIN)
+    path = other.trajectories("trained", MAIN)
     write_jsonl(path, [answered(i, i == 0, 2) for i in range(20)])
     text, status = command("compare", "r", "s")
     lines = text.splitlines()
     assert status == 0 and lines[1] == "settings that differ: seed: 0 and 1"
-    [line] = [line for line in lines if line.startswith(f"after RL, {MAIN}")]
+    [line] = [line for line in lines if line.startswith(f"trained, {MAIN}")]
     assert "80.0% and 5.0%, A less B +75.0 points" in line and "A is better (n = 20, 10 images; " in line
     assert line.endswith("; 4 questions are in one of them only")
     assert "    right in A only: test-00001, test-00002, test-00003, test-00004, test-00006 and 11 more" in lines
     alike = [line for line in lines if ": not significant (n = 24, 12 images" in line]
     assert len(alike) == 11  # two of the 13 are about 12 questions
-    found = rescore.compare(run, other)[f"after RL, {MAIN}"]
+    found = rescore.compare(run, other)[f"trained, {MAIN}"]
     assert found["low"] < 0.75 < found["high"] and not found["tied"] and found["only B"] == ["test-00000"]
 
 
@@ -259,14 +259,14 @@ def test_runs_without_a_common_question_are_one_sentence(run, tmp_path):
 
 def test_tables_of_findings(run):
     metrics, found = read_json(run.metrics), read_json(run.findings)
-    grid = tables.save(tables.grid_table(metrics, found, "after"), run, "03_grid")
+    grid = tables.save(tables.grid_table(metrics, found, "trained"), run, "03_grid")
     assert grid.loc[ONE, "significant"] == "yes" and grid.loc[MAIN, "significant"] == "" and "images" in grid.columns
     assert run.path.joinpath("tables/03_grid.csv").read_text().startswith(',"accuracy, %",n,')
     assert r"accuracy, \%" in run.path.joinpath("tables/03_grid.tex").read_text()
-    assert tables.needed_table(found).loc[f"after RL: {MAIN}", "of those solved, without it"] == "21"  # 4 of 19
-    assert tables.where_table(found, "after").loc[("family", "count"), "questions"] == 24
-    costs = {"after": {MAIN: {"visual tokens a question": 50, "seconds a question": 0.002}}}
-    assert tables.looking_table(found, "after", costs).loc[MAIN, "seconds a question"] == 0.002
+    assert tables.needed_table(found).loc[f"trained: {MAIN}", "of those solved, without it"] == "21"  # 4 of 19
+    assert tables.where_table(found, "trained").loc[("family", "count"), "questions"] == 24
+    costs = {"trained": {MAIN: {"visual tokens a question": 50, "seconds a question": 0.002}}}
+    assert tables.looking_table(found, "trained", costs).loc[MAIN, "seconds a question"] == 0.002
     assert tables.what_each_isolates([ONE, RANDOM]).kind.tolist() == ["baseline", "control"]
 
 

@@ -41,10 +41,10 @@ def findings(checkpoints: dict[str, Results], config: Config) -> dict:
             "looking": {name: looking(trajectories, config) for name, trajectories in results.items()},
         }
     found["worth"] = component_gains(checkpoints)
-    if {"before", "after"} <= set(checkpoints):
-        before, after = checkpoints["before"], checkpoints["after"]
+    if {"base", "trained"} <= set(checkpoints):
+        before, after = checkpoints["base"], checkpoints["trained"]
         gains = {name: paired_difference(after[name], before[name]) for name in after if name in before}
-        found["after RL, less before"] = with_holm(gains)
+        found["trained, less base"] = with_holm(gains)
     return _without_nan(found)
 
 
@@ -87,10 +87,10 @@ def component_gains(checkpoints: dict[str, Results]) -> dict[str, dict]:
     """When each part of the method pays: `{part: {class: {version: accuracy, …, "difference": …}}}`.
 
     `glass`: super-resolution less bicubic on small targets, by the source's quality. `second round`: two rounds less
-    one, by the target's size. `RL`: after less before, by density. The first two after RL, where there was any. Paired,
+    one, by the target's size. `RL`: trained less base, by density. The first two for the trained policy, if there is one. Paired,
     Holm over the classes of a part. {} where a sample's meta does not say what it is.
     """
-    last = checkpoints.get("after") or next(iter(checkpoints.values()))
+    last = checkpoints.get("trained") or next(iter(checkpoints.values()))
     if not all(set(ORDER) <= set(t.sample.meta) for t in last[MAIN]):
         return {}
     small = {LABELS[n]: [t for t in last[n] if _is_small(t)] for n in LABELS if n in last and n != ONE}
@@ -99,9 +99,9 @@ def component_gains(checkpoints: dict[str, Results]) -> dict[str, dict]:
         "glass": _gains_by("quality", small, LABELS[MAIN], LABELS[BICUBIC]),
         "second round": _gains_by("size", rounds, "two rounds", "one round"),
     }
-    if {"before", "after"} <= set(checkpoints):
-        both = {f"{checkpoint} RL": checkpoints[checkpoint][MAIN] for checkpoint in ("before", "after")}
-        found["RL"] = _gains_by("density", both, "after RL", "before RL")
+    if {"base", "trained"} <= set(checkpoints):
+        both = {checkpoint: checkpoints[checkpoint][MAIN] for checkpoint in ("base", "trained")}
+        found["RL"] = _gains_by("density", both, "trained", "base")
     return found
 
 
@@ -204,13 +204,13 @@ def union(boxes: list[Box] | tuple[Box, ...]) -> float:
 
 
 def seeded_conditions(config: Config) -> tuple[str, ...]:
-    """The conditions that are evaluated after RL with each seed: those that the claims compare."""
+    """The conditions that are evaluated with each seed: those that the claims compare."""
     return (MAIN, ONE) if config.grid == "short" else (*CONDITIONS, BLANKED)
 
 
 def all_seeds(before: Results, after: dict[int, Results]) -> dict[str, dict]:
-    """For each condition that was evaluated after RL with every seed: `accuracy`, what MAIN has more (`main less it`),
-    and `after RL, less before`; over all seeds, with intervals for other questions *and* other seeds."""
+    """For each condition that was evaluated with every seed: `accuracy`, what MAIN has more (`main less it`),
+    and `trained, less base`; over all seeds, with intervals for other questions *and* other seeds."""
     each, found = list(after.values()), {}
     for name in [name for name in each[0] if all(name in results for results in each)]:
         ours = [results[name] for results in each]
@@ -219,14 +219,14 @@ def all_seeds(before: Results, after: dict[int, Results]) -> dict[str, dict]:
         if name != MAIN:
             found[name]["main less it"] = over_seeds([results[MAIN] for results in each], ours)
         if name in before:
-            found[name]["after RL, less before"] = over_seeds(ours, [before[name]] * len(ours))
+            found[name]["trained, less base"] = over_seeds(ours, [before[name]] * len(ours))
     return found
 
 
 def component_gains_over_seeds(before: Results, after: dict[int, Results]) -> dict[str, dict]:
     """What each part of the method gains, over all seeds: `{row: {"value", "low", "high", "seeds", "n", "each"}}`.
 
-    Shares, or paired differences of two, of the answers after RL; `each` has the value by seed, `n` the questions of
+    Shares, or paired differences of two, of the trained policies' answers; `each` has the value by seed, `n` the questions of
     each. The 95% intervals are for other questions and other seeds; shares of drafts and verdicts have none. A row is
     missing where the samples do not say what it is about.
     """
@@ -244,7 +244,7 @@ def component_gains_over_seeds(before: Results, after: dict[int, Results]) -> di
             rows[f"super-resolution, small, {' and '.join(qualities)}"] = _gain(
                 magnifiers, lambda t, among=qualities: _is_small(t) and t.sample.meta.get("quality") in among
             )
-    rows["drafts, after RL less before"] = _gain(rl, measured=_drafts_right)
+    rows["drafts, trained less base"] = _gain(rl, measured=_drafts_right)
     rows |= _draft_rows(before[MAIN], [results[MAIN] for results in seeds])
     return _without_nan({name: row for name, row in rows.items() if row})
 
@@ -263,12 +263,12 @@ def _drafts_right(trajectories: list[Trajectory]) -> np.ndarray:
 
 
 def _draft_rows(before: list[Trajectory], after: list[list[Trajectory]]) -> dict[str, dict]:
-    """`draft_metrics` after RL, those of each seed, and what they were before."""
+    """`draft_metrics` of the trained policies, those of each seed, and of the base."""
     first, each, rows = draft_metrics(before), [draft_metrics(trajectories) for trajectories in after], {}
     for name in first:
         values = [found[name] for found in each]
         n = sum(map(_is_easy, before)) if name == EASY_DRAFTS else len(before)
-        rows[name] = {"value": float(np.mean(values)), "each": values, "before": first[name], "n": n}
+        rows[name] = {"value": float(np.mean(values)), "each": values, "base": first[name], "n": n}
     return {name: row for name, row in rows.items() if not math.isnan(row["value"])}
 
 

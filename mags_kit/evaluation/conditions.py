@@ -15,7 +15,7 @@ from mags_kit import steps
 from mags_kit.config import BLANK, Config
 from mags_kit.method import protocol
 from mags_kit.method.episode import Agent, Episode
-from mags_kit.method.wording import normalise
+from mags_kit.method.scoring import normalise
 from mags_kit.records import Box, Outcome, Sample, Trajectory
 from mags_kit.run import Run
 
@@ -25,7 +25,7 @@ COMPACT, X4PLUS = "two rounds, compact", "two rounds, x4plus"
 DIRECT, BOXES, VOTE = "direct answer", "one round, boxes and no view", "majority of direct answers"
 BLANKED, RANDOM, AGAIN = "two rounds, blank view", "two rounds, random region", "two rounds, whole image again"
 ANOTHER, ORACLE = "two rounds, another question's region", "two rounds, true region"
-CHECKPOINTS = {"before": "before RL", "after": "after RL", "alone": "this model"}  # as tables and charts name them
+CHECKPOINTS = {"base": "base", "trained": "trained", "alone": "this model"}  # as tables and charts name them
 MOST_VOTES = 32
 
 FORM = "as short as possible (yes or no, a number, a letter, or a word or two), in <answer> </answer>."

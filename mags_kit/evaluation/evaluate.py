@@ -30,7 +30,7 @@ Results = dict[str, list[Trajectory]]  # by condition
 def before_and_after(run: Run) -> dict[str, Results]:
     """The test set under every condition, answered by the policy that RL began with and by the best adapter, if any."""
     samples = read_samples(run.samples("test"))
-    adapters = {"before": run.config.adapter} | ({"after": run.best} if run.best.exists() else {})
+    adapters = {"base": run.config.adapter} | ({"trained": run.best} if run.best.exists() else {})
     return {
         checkpoint: evaluate(run, load_policy(run.config, adapter), samples, checkpoint)
         for checkpoint, adapter in adapters.items()
@@ -158,14 +158,14 @@ def summary(trajectories: list[Trajectory]) -> dict:
 
 
 def metrics(before: Results, after: Results | None) -> dict:
-    """`metrics.json`: every condition before and after RL, and the paired differences that the claim rests on."""
-    checkpoints, pairs = {"before": before}, _less_others(after or before)
+    """`metrics.json`: every condition for the base and the trained policy, and the paired differences."""
+    checkpoints, pairs = {"base": before}, _less_others(after or before)
     if after:
-        checkpoints["after"] = after
-        pairs |= {f"{name}: after RL, less before": (after[name], before[name]) for name in (ONE, MAIN)}
+        checkpoints["trained"] = after
+        pairs |= {f"{name}: trained, less base": (after[name], before[name]) for name in (ONE, MAIN)}
         first = by_family(before[MAIN])
         for family, trajectories in by_family(after[MAIN]).items():
-            pairs[f"{MAIN}, {family}: after RL, less before"] = trajectories, first[family]
+            pairs[f"{MAIN}, {family}: trained, less base"] = trajectories, first[family]
     return _metrics(checkpoints, pairs)
 
 

@@ -56,8 +56,8 @@ def rescore(run: Run) -> list[str]:
             checkpoints.setdefault(checkpoint, {})[name] = again
     if "alone" in checkpoints:
         measured = metrics_alone(checkpoints["alone"])
-    elif "before" in checkpoints:
-        measured = metrics(checkpoints["before"], checkpoints.get("after"))
+    elif "base" in checkpoints:
+        measured = metrics(checkpoints["base"], checkpoints.get("trained"))
     else:
         raise ValueError(f"{run.path}: expected trajectories of the test set, found none; run notebook 03 first")
     for path, value in ((run.metrics, measured), (run.findings, findings(checkpoints, run.config))):

@@ -126,9 +126,9 @@ def looking_table(found: dict, checkpoint: str, costs: dict) -> pd.DataFrame:
 
 
 def seeds_table(by_seed: dict[int, dict]) -> pd.DataFrame:
-    """Accuracy before RL, which all seeds share, and after it, by the metrics of each seed."""
-    columns = {"before RL": accuracy_table(next(iter(by_seed.values())))["before RL"]}
-    columns |= {f"after RL, {seed}": accuracy_table(metrics)["after RL"] for seed, metrics in by_seed.items()}
+    """Accuracy of the base, which all seeds share, and of the policy trained with each seed."""
+    columns = {"base": accuracy_table(next(iter(by_seed.values())))["base"]}
+    columns |= {f"trained, {seed}": accuracy_table(metrics)["trained"] for seed, metrics in by_seed.items()}
     return pd.DataFrame(columns).fillna("")
 
 
@@ -151,7 +151,7 @@ def gains_over_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
         gain = "low" in row
         rows[name] = {"all seeds": interval(row, "value") if gain else f"{100 * row['value']:.1f}"}
         rows[name]["each seed"] = ", ".join(f"{100 * value:{'+' if gain else ''}.1f}" for value in row["each"])
-        rows[name]["before RL"] = f"{100 * row['before']:.1f}" if row.get("before") is not None else ""
+        rows[name]["base"] = f"{100 * row['base']:.1f}" if row.get("base") is not None else ""
         rows[name]["questions"] = row["n"]
     return _table(rows)
 

@@ -40,13 +40,13 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
 
 
 def finding(metrics: dict) -> str:
-    """One sentence with an interval: accuracy of two rounds after RL beside the base (without RL: beside one round)."""
+    """One sentence with an interval: accuracy of two rounds of the trained policy and the base (without training: and of one round)."""
     conditions = metrics["conditions"]
-    trained, alone = "after" in conditions, "alone" in conditions
+    trained, alone = "trained" in conditions, "alone" in conditions
     other = "the base" if trained else "one round with the full view"
-    d = metrics["differences"][f"{MAIN}: after RL, less before" if trained else f"{MAIN}, less {ONE}"]
-    first = conditions["alone" if alone else "before"]
-    ours, theirs = (conditions["after"] if trained else first)[MAIN], first[MAIN if trained else ONE]
+    d = metrics["differences"][f"{MAIN}: trained, less base" if trained else f"{MAIN}, less {ONE}"]
+    first = conditions["alone" if alone else "base"]
+    ours, theirs = (conditions["trained"] if trained else first)[MAIN], first[MAIN if trained else ONE]
     who, what = ("With" if trained else "Without") + " RL, two rounds", "held-out questions"
     if alone:  # an adapter that it came with may be RL's, and the questions may be what it learnt from
         who, what = "Two rounds", "questions"

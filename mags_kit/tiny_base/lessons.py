@@ -1,7 +1,7 @@
-"""The lessons that the embedded tiny VLM learns from: procedural scenes as supervised conversations.
+"""Supervised conversations about procedural scenes, from which the embedded tiny VLM learns.
 
-Close-ups are drawn sharp, as most photos are that large models learned from: none is cut from a source and enlarged.
-Two-round demonstrations often choose a poor region, on purpose, so that RL has something to bring out.
+Close-ups are drawn sharp, as most photos are from which large models learn: none is cut from a source and enlarged.
+Two-round demonstrations often choose a poor region, deliberately: RL can improve on it.
 """
 
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ from mags_kit.tiny_base.vision import GRID, glance, grid_box, loose_box, near, r
 class Phase:
     """A phase of the base's training."""
 
-    peak: float  # step size at its highest
+    peak: float  # highest step size
     loose: float = 0.0  # share of the demonstrated regions that are a large window, not the right card
-    weight: float = 8  # of a token that decides, above others: see `pretraining.words_loss`
+    weight: float = 8  # of a deciding token, beyond that of others: see `pretraining.words_loss`
 
 
 PHASES = {
     "see": Phase(2e-3),  # dense targets for the vision tower, which is frozen afterwards
     "point": Phase(3e-3),  # at cards
-    "look": Phase(3e-3),  # read close-ups and what is large at first sight, and point
+    "look": Phase(3e-3),  # read close-ups, and large marks in the first view; and point
     "answer": Phase(2e-3, loose=0.6),  # in one round and in two
-    "settle": Phase(1.5e-3, loose=0.6, weight=4),  # the same once more, with more weight on the form
+    "settle": Phase(1.5e-3, loose=0.6, weight=4),  # the same again, with more weight on the form
 }
 KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
 BATCH = 44
 POINTINGS, LOOKS = 64, (40, 16, 32)  # questions a step: in `point`; in `look`: close up, at once, pointing
-FIRST, SEEN_AGAIN = 10_000_000, 960  # lessons' scenes have seeds from here on; `point` has but so many
-UNREAD = "too small"  # what is shown where nothing can be read
+FIRST, SEEN_AGAIN = 10_000_000, 960  # first seed of a lesson's scene; number of seeds in `point`
+UNREAD = "too small"  # said of a view in which nothing can be read
 
 
 class Lessons:
@@ -56,8 +56,8 @@ class Lessons:
         if self.phase == "see":
             return vision.lesson(rng, _scene, self.processor)
         if self.phase == "point":
-            # It learns what a box is where there are one or two cards, and names where there are many, from scenes that
-            # come back: with ever new ones, or few cards for longer, it did not learn in time which card is meant.
+            # One or two cards teach what a box is, many cards teach their names. Scenes come back: with new ones only,
+            # or few cards for longer, it did not learn in time which card is meant.
             return encode(self.processor, _pointings(rng, POINTINGS, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
             close, at_once, pointings = LOOKS
@@ -78,14 +78,14 @@ class Lessons:
                     loose, how = (None if kind == 2 else False), (rng.uniform() < 0.5 if kind == 3 else None)
                     talks.append(self._question(rng, scene, card, view, loose, how))
                     talks[-1] = talks[-1][:2] if kind == 0 else talks[-1]
-        talks += [_reading(rng, *each) for each in _cards(rng, 12)]  # or reading is forgotten over pointing
+        talks += [_reading(rng, *each) for each in _cards(rng, 12)]  # or it forgets how to read
         return encode(self.processor, talks, learned + ["all"] * 12)
 
     def _question(self, rng, scene, card, view, loose: bool | None, looks: bool | None) -> list[dict]:
-        """Two rounds. `loose` says whether round 1 looks at a large window; None: as often as the phase does.
+        """Two rounds. `loose`: whether round 1 looks at a large window; None: as often as the phase says.
 
-        `looks` says what the rationale calls that; None: what it is. Where round 2 alone is learned it is either, or
-        round 2 would take the word for what the view shows.
+        `looks`: whether the rationale says “Look at”; None: where it does look at a window. Where round 2 alone is
+        learned, it says either, or round 2 would learn from that word what the view shows.
         """
         tight = loose is False
         loose = rng.uniform() < PHASES[self.phase].loose if loose is None else loose
@@ -113,7 +113,7 @@ class Lessons:
 
 
 def _seen(rng, card, can: bool, draft: str = "") -> tuple[str, str]:
-    """What a view shows of a card, in words, and the answer that follows. Of what can't be read: the draft, a guess."""
+    """What a view shows of a card, in words, and the answer; where it cannot be read, the draft or a guess."""
     return (card.shown, card.answer) if can else (UNREAD, draft or _guess(rng, card))
 
 
@@ -123,7 +123,7 @@ def _guess(rng, card) -> str:
 
 
 def _scene(rng, least: int = 0, most: int = 0, among: int = 2**40 - FIRST):
-    """A scene of the train split, out of `among`, with `least` to `most` cards; 0: as many as its seed says."""
+    """A scene of the train split, one of `among`, with `least` to `most` cards; 0: as many as its seed says."""
     seed = int(rng.integers(FIRST, FIRST + among))
     return scenes.make_scene(seed, "train", count=least + seed % (most - least + 1) if most else 0)
 
@@ -165,7 +165,7 @@ def _reading(rng, scene, card) -> list[dict]:
 
 
 def _at_once(rng, card, view, cut=vision.WHOLE) -> list[dict]:
-    """The answer in one round. The words before it say what is to be seen, and the answer follows from them."""
+    """The answer in one round, after a rationale that says what the view shows."""
     shown, answer = _seen(rng, card, readable(card, cut, view.width))
     reply = part(THINK, f"the {card.name}, it shows {shown}") + part(ANSWER, answer)
     return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
@@ -178,7 +178,7 @@ def _says(text: str) -> dict:
 def encode(processor, talks: list[list[dict]], learned=()) -> dict:
     """Conversations -> a padded batch with labels on the assistant's tokens only, `(B, T)`.
 
-    `learned` says for each what of it: `all`, `round 2`, or `region`: all but the words that choose how to look.
+    `learned` says for each which of them: `all`, `round 2`, or `region`: all but the rationale's first word.
     """
     import torch
 
@@ -188,7 +188,7 @@ def encode(processor, talks: list[list[dict]], learned=()) -> dict:
     tag, ids = processor.tokenizer.convert_tokens_to_ids, batch["input_ids"]
     place = torch.arange(ids.shape[1])
     message, turn = ((place * (ids == tag(t))).cummax(-1).values for t in ("<|im_start|>", "assistant\n"))
-    own = (turn > message) & (place > turn)  # what transformers' mask of the assistant's tokens says, much faster
+    own = (turn > message) & (place > turn)  # equals transformers' mask of the assistant's tokens, much faster
     if len(learned):
         second = (ids == tag(f"<{RETHINK}>")).cumsum(-1) > 0
         choice = (ids == tag(f"<{THINK}>")).roll(1, 1)

@@ -1,4 +1,4 @@
-"""The embedded tiny VLM before it has learned anything: a Qwen3-VL of about 3 million parameters, and its processor."""
+"""The embedded tiny VLM before training: a Qwen3-VL of about 3 million parameters, and its processor."""
 
 import math
 
@@ -14,7 +14,7 @@ WORDS = (
 
 
 def build_processor():
-    """A processor with a word-level tokenizer: every word of the scenes, their numbers, and the protocol's marks."""
+    """A processor with a word-level tokenizer: the words and numbers of the scenes, and the protocol's tags."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
     transformers = compat.transformers()
@@ -44,7 +44,7 @@ def build_processor():
 
 
 def build_model(processor, seed: int = 0):
-    """The untrained model, float32. Matrices start at a deviation of 1/sqrt(fan_in): 0.02 is too small here."""
+    """The untrained model, float32. Matrices have a deviation of 1/sqrt(fan_in): the usual 0.02 is too small here."""
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -76,18 +76,14 @@ def build_model(processor, seed: int = 0):
 
 
 def _order_numbers(model, tokenizer) -> None:
-    """Start the tokens of numbers as points on a curve, so that near numbers are near: waves of a few frequencies."""
+    """Initialise the tokens of numbers as points on a curve of sine waves, so that near numbers are alike."""
     import torch
 
-    tokens = {
-        token: i
-        for token, i in tokenizer.get_vocab().items()
-        if token.strip(", ").isdigit() and int(token.strip(", ")) % GRID == 0
-    }
-    values = torch.tensor([int(token.strip(", ")) / 1000 for token in tokens])
+    numbers = {i: token.strip(", ") for token, i in tokenizer.get_vocab().items()}
+    numbers = {i: int(number) for i, number in numbers.items() if number.isdigit() and int(number) % GRID == 0}
+    ids, values = list(numbers), torch.tensor([number / 1000 for number in numbers.values()])
     width = model.config.text_config.hidden_size
     frequency = torch.rand(width) * 6
     waves = 1.4 * torch.sin(2 * math.pi * (values[:, None] * frequency + torch.rand(width)))  # (numbers, hidden)
-    ids = list(tokens.values())
     model.model.language_model.embed_tokens.weight[ids] = waves
     model.lm_head.weight[ids] = waves / math.sqrt(width)

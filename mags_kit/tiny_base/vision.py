@@ -1,8 +1,8 @@
-"""The tiny VLM's first phase: its vision tower learns, with throw-away heads, what each image token shows.
+"""The first phase of the tiny VLM: its vision tower learns, with throw-away heads, what each image token shows.
 
-Answers alone teach a tower this small nothing about marks of a few pixels. Dense targets do, given three things:
-patches that start whitened (or the colour of a card drowns its marks), losses that weigh the few tokens that hold
-something as much as the many that hold nothing, and even features, so that the language model sees what differs.
+Answers alone teach so small a tower nothing about marks of a few pixels. Dense targets do, with three additions: a
+whitened patch embedding (or the colour of a card drowns its marks), losses that weigh the few tokens that hold
+something as much as the many that hold nothing, and features of even size, so that the language model sees differences.
 """
 
 import math
@@ -22,7 +22,7 @@ CELLS, CLOSE_UPS, SCENES = 36, 48, 24  # tokens of a first view; views of each k
 WHOLE = (0, 0, scenes.SIZE, scenes.SIZE)
 COLOUR_CLASSES, SHAPE_CLASSES, SYMBOL_CLASSES = 1 + len(scenes.COLOURS), len(scenes.SHAPES), 1 + len(scenes.SYMBOLS)
 DOT_CLASSES, PLACES = 7, 1 + 1000 // GRID  # 0 to 6 of one tone; places on the grid
-READABLE = 0.7  # pixels of a view to one of the source, times a mark's zoom, from which on the mark can be read
+READABLE = 0.7  # pixels of a view per pixel of the source, times a mark's zoom, from which on the mark can be read
 HEADS = {
     # a first view's token: its card, whether that can be read, its place
     "view": (COLOUR_CLASSES, SHAPE_CLASSES, 3, 2, CELLS, 4 * PLACES),
@@ -30,7 +30,7 @@ HEADS = {
     "mark": (4, 4, SYMBOL_CLASSES, 2, COLOUR_CLASSES - 1, SHAPE_CLASSES),
     "whole": (DOT_CLASSES, DOT_CLASSES, SYMBOL_CLASSES),  # of a whole close-up: white and black dots, symbol
 }
-MAGNIFIER = Magnifier("bicubic", MAGNIFIED, 32)  # for what it would cut out, and how large it would show it
+MAGNIFIER = Magnifier("bicubic", MAGNIFIED, 32)  # for its crop boxes and the sizes of its views
 
 
 def first_view(scene):
@@ -39,14 +39,14 @@ def first_view(scene):
 
 
 def glance(rng, scene):
-    """The same without a source: drawn at twice the size and blurred a little. Much faster, and hardly to be told."""
+    """Nearly the same, much faster: drawn at twice the size and blurred, instead of by way of the source image."""
     pixels = np.asarray(scene.close_up(WHOLE, (2 * VIEW, 2 * VIEW)))
     pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.15, 0.95))
     return Image.fromarray(pixels).resize((VIEW, VIEW), Image.BICUBIC)
 
 
 def near(scene, box):
-    """What a magnifier shows of `box` (source pixels) if the source were sharp at any size, and what it cuts out."""
+    """What a magnifier would show of `box` (source pixels) if the source were sharp at any size, and its crop box."""
     cut = MAGNIFIER.crop_box(box, (scenes.SIZE, scenes.SIZE))
     return scene.close_up(cut, MAGNIFIER.view_size(cut[2] - cut[0], cut[3] - cut[1])), cut
 
@@ -141,7 +141,7 @@ def _mark_targets(scene, cut, size) -> np.ndarray:
 
 
 def whiten(tower, pixels) -> None:
-    """Start the patch embedding as the principal components of `pixels` (patches, values), of deviation 1."""
+    """Initialise the patch embedding as the principal components of `pixels` (patches, values), at deviation 1."""
     import torch
 
     weight, bias = tower.patch_embed.proj.weight, tower.patch_embed.proj.bias
@@ -155,14 +155,6 @@ def whiten(tower, pixels) -> None:
         bias.copy_(-(rows @ mean))
 
 
-def hasten(tower) -> None:
-    """Embed patches by a matrix product: a convolution of one place each is the same, and takes far longer to train."""
-    from torch.nn.functional import linear
-
-    proj = tower.patch_embed.proj
-    tower.patch_embed.forward = lambda pixels: linear(pixels, proj.weight.flatten(1), proj.bias)
-
-
 def build_heads(width: int):
     import torch
 
@@ -170,7 +162,7 @@ def build_heads(width: int):
 
 
 def loss_and_scores(model, heads, batch):
-    """The loss of a `lesson` batch, and the share that the heads get right, by what they are asked."""
+    """The loss of a `lesson` batch, and the share of right predictions of each kind."""
     import torch
     from torch.nn.functional import cross_entropy, mse_loss
 
@@ -202,24 +194,22 @@ def loss_and_scores(model, heads, batch):
         for layer in (seen.pooler_output, *seen.deepstack_features)
         for tokens in layer.split(sizes)
     )
-    scores |= {
-        "dots in all": whites.argmax(-1) == whole[:, 0],
-        "symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0],
-    }
+    scores |= {"dots in all": whites.argmax(-1) == whole[:, 0]}
+    scores |= {"symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0]}
     scores = {name: round(hits.float().mean().item(), 3) for name, hits in scores.items()}
     scores |= {"offset_px": round(16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(), 2)}
     return loss + 0.2 * uneven, scores | {"uneven": round(uneven.item(), 3)}
 
 
 def _balanced(guesses, truth, held):
-    """Cross entropy in which the few tokens that hold something weigh as much as the many that hold nothing."""
+    """Cross entropy in which the few tokens that hold something weigh as much as all that hold nothing."""
     from torch.nn.functional import cross_entropy
 
     return cross_entropy(guesses[held], truth[held]) + cross_entropy(guesses[~held], truth[~held])
 
 
 def _marks_read(guesses, marks):
-    """The loss of what is read off tokens, and which of them are read right: dots, symbols, directions."""
+    """The loss of the marks that are predicted from tokens, and which are right: dots, symbols, directions."""
     from torch.nn.functional import cross_entropy, mse_loss
 
     white, black, symbol, way, colour, shape = guesses

@@ -1,0 +1,150 @@
+"""Memory that a model needs, and the batch sizes that fit a card: what `auto` stands for in the settings.
+
+The sizes below were counted once, layer by layer from the published shapes, by `mags_kit/method/memory.py` of commit
+9b28e92, at the settings of each model's profile. That count was tested against training steps on the CPU.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mags_kit.config import AUTO, OPTIMIZERS, SIZES, Config
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a model takes. A trajectory's tokens are its images, its prompt and both replies."""
+
+    parameters: float  # billions
+    quantised: float  # billions of them that NF4 takes: the language model's matrices
+    adapter: float  # millions of LoRA weights, per rank
+    side: int  # pixels per side of the image that one image token covers
+    sampling: float  # kB per token of the trajectories sampled at once: the cache, and reading the prompt
+    update: float  # kB per token of those in one forward and backward pass, with gradient checkpointing
+    update_plain: float  # the same without gradient checkpointing
+
+    def weights(self, four_bit: bool, width: int = 2) -> float:
+        """GB of the weights; those that are not quantised have `width` bytes each."""
+        quantised = self.quantised if four_bit else 0
+        return quantised * NF4 + (self.parameters - quantised) * width
+
+
+MODELS = {
+    "embedded": Size(0.0027, 0.0012, 0.012, 32, 8.5, 28.4, 48.8),
+    "Qwen/Qwen2.5-VL-3B-Instruct": Size(3.755, 2.775, 1.871, 28, 142, 357, 4884),
+    "Qwen/Qwen2.5-VL-7B-Instruct": Size(8.292, 6.525, 2.523, 28, 173, 560, 6592),
+    "Qwen/Qwen3-VL-2B-Instruct": Size(2.128, 1.409, 1.090, 32, 190, 254, 2695),
+    "Qwen/Qwen3-VL-4B-Instruct": Size(4.438, 3.633, 2.064, 32, 223, 402, 5466),
+    "Qwen/Qwen3-VL-8B-Instruct": Size(8.767, 6.946, 2.728, 32, 234, 570, 6885),
+    # transformers' own linear-attention layers, in float32: flash-linear-attention is not installed
+    "Qwen/Qwen3.5-0.8B": Size(0.853, 0.498, 0.639, 32, 134, 369, 5642),
+    "Qwen/Qwen3.5-2B": Size(2.213, 1.373, 0.977, 32, 134, 466, 6444),
+    "Qwen/Qwen3.5-4B": Size(4.539, 3.569, 1.905, 32, 263, 781, 14560),
+    "Qwen/Qwen3.5-9B": Size(9.410, 6.919, 2.507, 32, 263, 947, 15960),
+}
+GB = 1e9
+NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes per weight: 4 bits, and each block's scale, itself held in 8 bits
+TEXT = 450  # tokens of the prompt beside the image: the tool's description, the instructions, the question
+# GB of CUDA's context and libraries; what the allocator holds, as a multiple of what is counted. On an H100 the 3B
+# profile took 14.0 GB where the tensors count 10.1 (results/gpu/).
+CONTEXT, HELD = 0.7, 4 / 3
+CARD = 24  # GB to reckon with where there is no GPU
+AT_ONCE = (128, 96, 64, 48, 32, 24, 16, 8, 4, 2, 1)  # trajectories; beyond, a GPU gains little
+
+
+def size_of(model: str) -> Size | None:
+    """A model's row; of a local folder, the next larger row, scaled to its files; of another hub id, the row whose name
+    is part of it. None where there is none."""
+    if model in MODELS:
+        return MODELS[model]
+    folder = Path(model)
+    if not folder.is_dir():
+        names = {name.split("/")[-1].removesuffix("-Instruct").lower(): size for name, size in MODELS.items()}
+        return next((size for name, size in names.items() if name in model.lower()), None)
+    config, gb = folder / "config.json", sum(file.stat().st_size for file in folder.glob("*.safetensors")) / GB
+    four_bit = config.exists() and "quantization_config" in config.read_text()
+    for size in sorted(MODELS.values(), key=lambda size: size.parameters):
+        share = gb / size.weights(four_bit)
+        if 0 < share < 1.05:
+            return replace(size, parameters=size.parameters * share, quantised=size.quantised * share)
+    return None
+
+
+def tokens(config: Config, size: Size) -> int:
+    """Of one trajectory, at most."""
+    return config.first_view_pixels // size.side**2 + TEXT + config.completion_budget(size.side)
+
+
+def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
+    """GB by part, for full replies and all views; `auto` counts as the least. Without training steps, a run only
+    answers, on a CPU in float32."""
+    size, width = size_of(config.model), 2 if on_gpu else 4
+    for name in SIZES:
+        config = replace(config, **{name: _choices(config, name, 1)[-1]})
+    sampled, trained = config.step_batches if sum(config.stage_steps) else (0, 0)
+    pixels = config.first_view_pixels + config.max_regions * config.view_pixels
+    adapter = 4 * (2 if config.beta else 1) + 2 + 4 + OPTIMIZERS[config.optimizer]  # bytes; the KL penalty keeps a copy
+    update = size.update if config.gradient_checkpointing else size.update_plain
+    return {
+        "weights": size.weights(config.four_bit, width),
+        "adapter, its gradients and optimizer": config.lora_rank * size.adapter * adapter / 1000 if trained else 0,
+        "images": sampled * pixels * 24 / GB,  # 3 colours, 2 frames, 4 bytes
+        "sampling": max(sampled, config.batch_size) * tokens(config, size) * size.sampling * width / 2 / 1e6,
+        "update": trained * tokens(config, size) * update / 1e6,
+    }
+
+
+def need_gb(config: Config, on_gpu: bool = True) -> float:
+    """GB of memory at the peak: `parts` with the larger of sampling and update, and what the allocator holds beside."""
+    gb = parts(config, on_gpu)
+    return CONTEXT + HELD * (sum(gb.values()) - min(gb["sampling"], gb["update"]))
+
+
+def resolve(config: Config, memory_gb: float | None = None, processes: int | None = None) -> Config:
+    """The config with the largest numbers for `auto` that fit a GPU of `memory_gb`, by default the one here; the least
+    where nothing fits. An optimisation step holds the same trajectories whatever they are.
+
+    What is sampled at once can be shared by the `processes` of `accelerate launch`.
+    """
+    if AUTO not in sizes(config).values():
+        return config
+    if not size_of(config.model):
+        raise ValueError(
+            f"model {config.model!r}: its size is not known; expected a folder, or a hub id with a name of "
+            f"`mags_kit.memory.MODELS` in it; else set {', '.join(SIZES)} to numbers instead of {AUTO!r}"
+        )
+    memory_gb, on_gpu = (memory_gb, True) if memory_gb else _here(config)
+    processes = processes or int(os.environ.get("WORLD_SIZE", 1))
+    for name in SIZES:
+        tried = [replace(config, **{name: size}) for size in _choices(config, name, processes)]
+        config = next((each for each in tried if need_gb(each, on_gpu) <= memory_gb), tried[-1])
+    return config
+
+
+def sizes(config: Config) -> dict[str, int | str]:
+    """The settings that may be `auto`."""
+    return {name: getattr(config, name) for name in SIZES}
+
+
+def _here(config: Config) -> tuple[float, bool]:
+    """GB to reckon with, and whether a GPU's: this one's; else `CARD` for training, half of the host's for answers."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_properties().total_memory / GB, True
+    return (CARD, True) if sum(config.stage_steps) else (min(CARD, psutil.virtual_memory().total / GB / 2), False)
+
+
+def _choices(config: Config, name: str, processes: int) -> list[int]:
+    """Numbers that a setting may have, largest first: its own, or for `auto` whole groups that divide a step, and
+    divisors of these."""
+    if getattr(config, name) != AUTO:
+        return [getattr(config, name)]
+    if name == "rollout_batch":
+        groups, micro = config.samples_per_step, config.micro_batch
+        sizes = [config.num_generations * n for n in range(groups, 0, -1) if groups % n == 0]
+        shared = [size for size in sizes if size % processes == 0] or sizes
+        return [size for size in shared if micro in (0, AUTO) or size % micro == 0]
+    sampled = config.step_batches[0] if name == "micro_batch" else 0
+    return sorted({n for n in (*AT_ONCE, sampled) if n and sampled % n == 0}, reverse=True)
