@@ -100,7 +100,7 @@ def rollouts(agent: Agent, samples: list) -> dict[str, float]:
 
 def step(run: Run, policy: Policy, samples: list, count: int) -> dict[str, float]:
     """Seconds of an optimisation step by part, the mean of `count`."""
-    trainer = training.build_trainer(run, policy, Stage("measured", tuple(samples), count), 0, [])
+    trainer = training.build_trainer(run, policy, Stage("measured", tuple(samples), count))
     seconds = Counter()
     for owner, method, name in (
         (trainer, "_generate", "sampling, in TRL's loop"),

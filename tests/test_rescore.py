@@ -216,7 +216,7 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
         ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 2),
         ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 2),
         ({"measures": "seeds/conditions/trained/x"}, "not measured  trained: the run has no seeds/conditions", 2),
-        ({"measures": "findings/after/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
+        ({"measures": "findings/trained/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
     ]
     for changes, said, status in table:
         write_claims(run.path.parents[1] / "results" / "claims.yaml", **changes)
