@@ -87,8 +87,8 @@ def component_gains(checkpoints: dict[str, Results]) -> dict[str, dict]:
     """When each part of the method pays: `{part: {class: {version: accuracy, …, "difference": …}}}`.
 
     `glass`: super-resolution less bicubic on small targets, by the source's quality. `second round`: two rounds less
-    one, by the target's size. `RL`: trained less base, by density. The first two for the trained policy, if there is one. Paired,
-    Holm over the classes of a part. {} where a sample's meta does not say what it is.
+    one, by the target's size. `RL`: trained less base, by density. The first two are of the trained policy, if any.
+    Paired, Holm over the classes of a part. {} where a sample's meta does not say what it is.
     """
     last = checkpoints.get("trained") or next(iter(checkpoints.values()))
     if not all(set(ORDER) <= set(t.sample.meta) for t in last[MAIN]):
@@ -226,9 +226,9 @@ def all_seeds(before: Results, after: dict[int, Results]) -> dict[str, dict]:
 def component_gains_over_seeds(before: Results, after: dict[int, Results]) -> dict[str, dict]:
     """What each part of the method gains, over all seeds: `{row: {"value", "low", "high", "seeds", "n", "each"}}`.
 
-    Shares, or paired differences of two, of the trained policies' answers; `each` has the value by seed, `n` the questions of
-    each. The 95% intervals are for other questions and other seeds; shares of drafts and verdicts have none. A row is
-    missing where the samples do not say what it is about.
+    Shares, or paired differences of two, of the trained policies' answers; `each` is the value by seed, `n` the number
+    of questions. The 95% intervals are for other questions and other seeds; shares of drafts and verdicts have
+    none. A row is missing where the samples do not say what it is about.
     """
     seeds = list(after.values())
     rl = [(results[MAIN], before[MAIN]) for results in seeds]
