@@ -178,10 +178,10 @@ BREAKS = {
     shuffle_answers: "answer differs in 24 of 24 (first test-00000: ",
     edit_a_verdict: "verdict differs in 1 of 24 (first test-00000: stored 'right', now 'wrong')",
     shuffle_all_but_the_questions: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as",
-    shuffle_lines: "line 1: id, image, answer, boxes, meta of 'test-00023' differ from 'test-00000' in test.jsonl",
-    shuffle_truths: "line 1: answer of 'test-00000' differ from 'test-00000' in test.jsonl; the lines or the",
+    shuffle_lines: "expected the 24 questions of test.jsonl in their order, line 1 differs; restore it",
+    shuffle_truths: "base-one_round-full_view.jsonl: expected the 24 questions of test.jsonl in their order, line 1",
     cut_in_a_line: "base-one_round-full_view.jsonl: expected a whole file of trajectories (",
-    cut_after_a_line: "expected a trajectory for each of 24 questions, found 23; restore it",
+    cut_after_a_line: "expected the 24 questions of test.jsonl in their order, found 23; restore it",
     lose_a_file: "trained-one_round-full_view.jsonl is missing, and metrics.json has numbers of it; restore it",
     better_numbers: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as 0.8916",
     edit_a_reward: "reward 'answer' differs in 1 of 24 (first test-00000: ",
@@ -264,7 +264,6 @@ def test_tables_of_findings(run):
     assert run.path.joinpath("tables/03_grid.csv").read_text().startswith(',"accuracy, %",n,')
     assert r"accuracy, \%" in run.path.joinpath("tables/03_grid.tex").read_text()
     assert tables.needed_table(found).loc[f"trained: {MAIN}", "of those solved, without it"] == "21"  # 4 of 19
-    assert "test-00001" in tables.examples_table(found, "trained").loc["only with the view", "for example"]
     assert tables.where_table(found, "trained").loc[("family", "count"), "questions"] == 24
     costs = {"trained": {MAIN: {"visual tokens a question": 50, "seconds a question": 0.002}}}
     assert tables.looking_table(found, "trained", costs).loc[MAIN, "seconds a question"] == 0.002

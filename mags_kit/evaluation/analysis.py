@@ -87,8 +87,8 @@ def component_gains(checkpoints: dict[str, Results]) -> dict[str, dict]:
     """When each part of the method pays: `{part: {class: {version: accuracy, …, "difference": …}}}`.
 
     `glass`: super-resolution less bicubic on small targets, by the source's quality. `second round`: two rounds less
-    one, by the target's size. `RL`: trained less base, by density. The first two for the trained policy, if there is one. Paired,
-    Holm over the classes of a part. {} where a sample's meta does not say what it is.
+    one, by the target's size. `RL`: trained less base, by density. The first two are of the trained policy, if any.
+    Paired, Holm over the classes of a part. {} where a sample's meta does not say what it is.
     """
     last = checkpoints.get("trained") or next(iter(checkpoints.values()))
     if not all(set(ORDER) <= set(t.sample.meta) for t in last[MAIN]):
@@ -226,9 +226,9 @@ def all_seeds(before: Results, after: dict[int, Results]) -> dict[str, dict]:
 def component_gains_over_seeds(before: Results, after: dict[int, Results]) -> dict[str, dict]:
     """What each part of the method gains, over all seeds: `{row: {"value", "low", "high", "seeds", "n", "each"}}`.
 
-    Shares, or paired differences of two, of the trained policies' answers; `each` has the value by seed, `n` the questions of
-    each. The 95% intervals are for other questions and other seeds; shares of drafts and verdicts have none. A row is
-    missing where the samples do not say what it is about.
+    Shares, or paired differences of two, of the trained policies' answers; `each` is the value by seed, `n` the number
+    of questions. The 95% intervals are for other questions and other seeds; shares of drafts and verdicts have
+    none. A row is missing where the samples do not say what it is about.
     """
     seeds = list(after.values())
     rl = [(results[MAIN], before[MAIN]) for results in seeds]
@@ -246,7 +246,7 @@ def component_gains_over_seeds(before: Results, after: dict[int, Results]) -> di
             )
     rows["drafts, trained less base"] = _gain(rl, measured=_drafts_right)
     rows |= _draft_rows(before[MAIN], [results[MAIN] for results in seeds])
-    return {name: row for name, row in rows.items() if row}
+    return _without_nan({name: row for name, row in rows.items() if row})
 
 
 def _gain(pairs: list[tuple], about: Callable = lambda t: True, measured: Callable = right) -> dict:
@@ -263,15 +263,13 @@ def _drafts_right(trajectories: list[Trajectory]) -> np.ndarray:
 
 
 def _draft_rows(before: list[Trajectory], after: list[list[Trajectory]]) -> dict[str, dict]:
-    """`draft_metrics` of the trained policies and of the base, without those that are not known for every seed."""
+    """`draft_metrics` of the trained policies, those of each seed, and of the base."""
     first, each, rows = draft_metrics(before), [draft_metrics(trajectories) for trajectories in after], {}
-    for name, at_first in first.items():
+    for name in first:
         values = [found[name] for found in each]
-        if not np.isnan(values).any():
-            n = sum(map(_is_easy, before)) if name == EASY_DRAFTS else len(before)
-            rows[name] = {"value": float(np.mean(values)), "each": values, "n": n}
-            rows[name] |= {} if math.isnan(at_first) else {"base": at_first}
-    return rows
+        n = sum(map(_is_easy, before)) if name == EASY_DRAFTS else len(before)
+        rows[name] = {"value": float(np.mean(values)), "each": values, "base": first[name], "n": n}
+    return {name: row for name, row in rows.items() if not math.isnan(row["value"])}
 
 
 def draft_metrics(trajectories: list[Trajectory]) -> dict[str, float]:

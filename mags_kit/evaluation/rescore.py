@@ -94,17 +94,12 @@ def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
         stored = read_trajectories(path)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path.name}: expected a whole file of trajectories ({error}); restore it") from None
-    if len(stored) != len(samples):
+    wrong = [i for i, (t, sample) in enumerate(zip(stored, samples, strict=False), 1) if t.sample != sample]
+    if len(stored) != len(samples) or wrong:
+        where = f"line {wrong[0]} differs" if wrong else f"found {len(stored)}"
         raise ValueError(
-            f"{path.name}: expected a trajectory for each of {len(samples)} questions, found {len(stored)}; restore it"
+            f"{path.name}: expected the {len(samples)} questions of test.jsonl in their order, {where}; restore it"
         )
-    for number, (t, sample) in enumerate(zip(stored, samples, strict=True), 1):
-        if t.sample != sample:
-            names = [f.name for f in fields(Sample) if getattr(t.sample, f.name) != getattr(sample, f.name)]
-            raise ValueError(
-                f"{path.name}, line {number}: {', '.join(names)} of {t.sample.id!r} differ from {sample.id!r} in "
-                "test.jsonl; the lines or the questions were changed"
-            )
     return stored
 
 
@@ -197,7 +192,8 @@ def comparison(a: Run, b: Run) -> str:
         lines.append(
             f"{name}: {100 * row['A']:.1f}% and {100 * row['B']:.1f}%, A less B {difference:+.1f} points "
             f"({low:+.1f} to {high:+.1f}), p = {row['p (Holm)']:.2g} after Holm: {said} "
-            f"(n = {row['n']}, {row['clusters']} images; minimum detectable difference {100 * row['smallest']:.1f})"
+            f"(n = {row['n']}, {row['clusters']} images"
+            + (f"; minimum detectable difference {100 * row['smallest']:.1f})" if row["discordant"] else ")")
             + (f"; {row['left out']} questions are in one of them only" if row["left out"] else "")
         )
         for run in "AB":

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mags_kit.evaluation.analysis import EITHER, LOST, NEED, ONLY, told
+from mags_kit.evaluation.analysis import NEED, told
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, MAIN
 from mags_kit.records import write_text
 from mags_kit.run import Run
@@ -97,12 +97,6 @@ def needed_table(found: dict) -> pd.DataFrame:
     return _table(rows)
 
 
-def examples_table(found: dict, checkpoint: str, condition: str = MAIN) -> pd.DataFrame:
-    """A few sample ids of each kind that the view matters to."""
-    ids = found[checkpoint]["needed"][condition]["examples"]
-    return pd.DataFrame({"for example": {kind: ", ".join(ids[kind]) for kind in (ONLY, EITHER, LOST)}})
-
-
 def where_table(found: dict, checkpoint: str) -> pd.DataFrame:
     """Two rounds less one by classes of questions."""
     rows = {}
@@ -142,15 +136,12 @@ def all_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
     """Each condition over all seeds, percent and points, with intervals for other questions and other seeds."""
     rows = {}
     for name, row in found.items():
-        differences = {f"{key}, points": interval(row[key]) for key in row if key != "accuracy"}
-        level = row["accuracy"]
+        level, differences = row["accuracy"], {}
+        for key in [key for key in row if key != "accuracy"]:
+            each = ", ".join(f"{100 * value:+.1f}" for value in row[key]["each"])
+            differences |= {f"{key}, points": interval(row[key]), f"{key}, each seed": each}
         rows[name] = {"accuracy, %": _percent(level), **differences, "seeds": level["seeds"], "questions": level["n"]}
     return _table(rows)
-
-
-def seeds_difference_table(by_seed: dict[str, dict]) -> pd.DataFrame:
-    """The paired differences of each seed, points with their intervals."""
-    return pd.DataFrame({s: {name: interval(d) for name, d in m["differences"].items()} for s, m in by_seed.items()})
 
 
 def gains_over_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
@@ -160,7 +151,7 @@ def gains_over_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
         gain = "low" in row
         rows[name] = {"all seeds": interval(row, "value") if gain else f"{100 * row['value']:.1f}"}
         rows[name]["each seed"] = ", ".join(f"{100 * value:{'+' if gain else ''}.1f}" for value in row["each"])
-        rows[name] |= {"base": f"{100 * row['base']:.1f}"} if "base" in row else {}
+        rows[name]["base"] = f"{100 * row['base']:.1f}" if row.get("base") is not None else ""
         rows[name]["questions"] = row["n"]
     return _table(rows)
 
