@@ -120,8 +120,8 @@ KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (an hour and more)
 	@$(PY) tests/chaos.py --kills $(KILLS)
 
-fuzz: $(READY) ## 200,000 hostile replies through rollout and TRL's loop (half an hour on one core)
-	@OMP_NUM_THREADS=1 $(PY) tests/fuzz.py
+fuzz: $(READY) ## 100,000 hostile replies of two kinds of model each through rollout and TRL's loop (an hour on one core)
+	@REPLIES=100000 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_fuzz.py -m long
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'

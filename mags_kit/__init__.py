@@ -15,7 +15,8 @@ The rooms, each importing only those before it:
     evaluation/   conditions, statistics and tables; scoring a stored run again
     viz/          figures, and the widgets: inspector, replay, playground
     report/       the report page and what a run exports
-    plan, experiments, pipeline, __main__    requirements; the steps of an experiment; notebooks; the command line
+    plan, experiments, looking, pipeline, __main__    requirements; the steps of an experiment; one image of your own;
+                                                      notebooks; the command line
 """
 
 import logging
@@ -30,10 +31,25 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # On a CPU bitsandbytes says at its import that an optional package is missing, which nobody here has to act on.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
-_FACE = {"open_run": "run"}  # name -> its module; filled below the rooms are merged
+_MODULE_OF = {
+    **dict.fromkeys(("open_run", "reopen", "environment"), "run"),
+    **dict.fromkeys(("read_samples", "read_trajectories", "read_json", "write_json"), "records"),
+    **dict.fromkeys(("measure_pool", "choose_samples", "curate", "train"), "experiments"),
+    **dict.fromkeys(("load_agent", "look"), "looking"),
+    "prepare": "data.sets",
+    "load_policy": "method.policy",
+    "Agent": "method.episode",
+    "rollout": "method.rollout",
+    "evaluate": "evaluation.evaluate",
+    **dict.fromkeys(("show", "save"), "viz.draw"),
+    "Inspector": "viz.inspector",
+    "Playground": "viz.playground",
+    "Replay": "viz.replay",
+}
+__all__ = [*_MODULE_OF]
 
 
 def __getattr__(name: str):
-    if name not in _FACE:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'mags_kit' has no attribute {name!r}")
-    return getattr(import_module(f"mags_kit.{_FACE[name]}"), name)
+    return getattr(import_module(f"mags_kit.{_MODULE_OF[name]}"), name)

@@ -111,11 +111,10 @@ def publish(options) -> None:
 
 def look(options) -> None:
     """Two rounds on one image, printed and drawn."""
-    from mags_kit import single
+    from mags_kit.looking import look_and_report
 
-    config = single.settings(options.model, parse_settings(options.set))
-    found = single.look(options.image, options.question, config, options.adapter)
-    print(single.report(options.image, *found, config.model))
+    settings = parse_settings(options.set)
+    print(look_and_report(options.image, options.question, options.model, options.adapter, settings))
 
 
 def rescore(options) -> None:
@@ -138,9 +137,9 @@ def check(options) -> None:
 
 def compare(options) -> None:
     """Two runs question by question: what differs, and whether it is significant."""
-    from mags_kit.evaluation import compare, rescore
+    from mags_kit.evaluation import rescore
 
-    print(compare.report(*map(rescore.stored_run, options.names)))
+    print(rescore.comparison(*map(rescore.stored_run, options.names)))
 
 
 class Parser(argparse.ArgumentParser):

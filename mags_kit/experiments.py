@@ -10,10 +10,9 @@ from pathlib import Path
 from mags_kit import steps
 from mags_kit.config import BENCHMARKS, SPARSE, profile_of
 from mags_kit.data import sets
+from mags_kit.evaluation.analysis import findings, seeded_conditions
 from mags_kit.evaluation.conditions import MAIN, grid, step
-from mags_kit.evaluation.analysis import findings
 from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics_alone
-from mags_kit.evaluation.pays import ways
 from mags_kit.evaluation.statistics import accuracy, over_seeds
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.episode import Agent
@@ -91,12 +90,12 @@ def seed_branch(run: Run, seed: int) -> Run:
 
 
 def trained_by_seed(run: Run) -> dict[int, Results]:
-    """The trained policy's answers with each seed, under the conditions that `evaluation.pays.ways` names; all seeds
-    share the candidates and questions."""
-    test, results = read_samples(run.samples("test")), {}
+    """The trained policy's answers with each seed, under `analysis.seeded_conditions`; all seeds share the candidates
+    and questions."""
+    test, results, names = read_samples(run.samples("test")), {}, seeded_conditions(run.config)
     for seed in seeds(run.config):
         inside = seed_branch(run, seed)
-        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "after", ways(run.config))
+        results[seed] = evaluate(inside, load_policy(inside.config, inside.best), test, "trained", names)
     return results
 
 
@@ -106,7 +105,7 @@ def trained_by_variant(run: Run) -> dict[str, list[list[Trajectory]]]:
     for seed, (variant, changes) in product(seeds(run.config), variants(run.config).items()):
         inside = retrain(run, branch_name(seed, changes), seed=seed, **changes) if changes else seed_branch(run, seed)
         policy = load_policy(inside.config, inside.best)
-        trajectories[variant].append(evaluate(inside, policy, test, "after", [MAIN])[MAIN])
+        trajectories[variant].append(evaluate(inside, policy, test, "trained", [MAIN])[MAIN])
     return trajectories
 
 

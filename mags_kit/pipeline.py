@@ -41,8 +41,9 @@ def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...
         return run.notebooks / f"{notebooks[-1]}.ipynb"
     from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
 
+    written = page.write(run, notebooks)
     lock.leave(run.path)
-    return page.write(run, notebooks)
+    return written
 
 
 def begin(profile: str, name: str, settings: dict, what: str) -> Run:
@@ -55,9 +56,7 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
         benchmarks.check(config)
         plan.check(config)
     lock.hold(folder, what)
-    run = open_run(profile, name, settings)
-    run.note_auto()
-    return run
+    return open_run(profile, name, settings)
 
 
 def notebook_step(run: Run, name: str) -> Step:
@@ -74,7 +73,7 @@ def notebook_step(run: Run, name: str) -> Step:
 def shown(run: Run, notebook: str) -> list[Step]:
     """The steps that a notebook makes or reads. Those of other seeds and variants are steps of their own runs."""
     trained = bool(sum(run.config.stage_steps))
-    checkpoints = ("before", "after") if trained else ("before",)
+    checkpoints = ("base", "trained") if trained else ("base",)
     return {
         "00_embedded_base": [steps.base(run)],
         "01_data_curation": [steps.data(run), steps.pool(run), steps.curated(run)],

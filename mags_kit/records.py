@@ -120,7 +120,7 @@ class Trajectory:
 
     sample: Sample
     size: tuple[int, int]  # (width, height) of the original image
-    condition: str  # e.g. "after, two rounds, realesr-animevideov3"
+    condition: str  # e.g. "trained, two rounds, realesr-animevideov3"
     replies: tuple[str, ...]  # the policy's text of each round, without end marks
     lengths: tuple[int, ...] = ()  # tokens of each reply
     regions: tuple[Region, ...] = ()

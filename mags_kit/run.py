@@ -8,7 +8,6 @@ import re
 import subprocess
 import uuid
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from mags_kit import memory
@@ -18,6 +17,7 @@ from mags_kit.records import read_json, write_json
 CHECKOUT = Path(__file__).parents[1]
 PROJECT = CHECKOUT if CHECKOUT.joinpath("pyproject.toml").exists() else Path.cwd()  # the kit may be installed by pip
 NAME = r"[\w-][\w.-]*"  # of a run folder: none that leaves its root
+LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
 NO_PHOTOS = "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
 
 
@@ -47,7 +47,7 @@ class Run:
         return (self.path if self.parent and name == "curated" else self.data) / f"{name}.jsonl"
 
     def trajectories(self, checkpoint: str, condition: str = "") -> Path:
-        """Answers to the test set by a checkpoint (`before` or `after` RL, or `alone`: nothing was trained) under a
+        """Answers to the test set by a checkpoint (`base` or `trained`, or `alone`: nothing is trained) under a
         condition (see evaluation.conditions); or those that measured the `pool`."""
         label = condition.replace(", ", "-").replace(" ", "_")
         return self.path / "trajectories" / f"{checkpoint}{'-' * bool(label)}{label}.jsonl"
@@ -117,7 +117,7 @@ class Run:
             return self.caution
         if self.config.model == "embedded":
             return (
-                "The policy is the embedded tiny VLM, whose regions are deliberately poor before RL: these numbers are "
+                "The policy is the embedded tiny VLM, whose regions are deliberately poor: these numbers are "
                 "about that model and say nothing about large ones."
             )
         return f"The policy is {self.config.model}."
@@ -127,12 +127,6 @@ class Run:
         manifest = read_json(self.manifest)
         manifest["steps"][name] = facts
         write_json(self.manifest, manifest)
-
-    def note_auto(self) -> None:
-        """Write into the manifest what `auto` stands for now: the folder may have moved to another card."""
-        manifest, sizes = read_json(self.manifest), memory.sizes(self.config)
-        if manifest.get("auto", sizes) != sizes:
-            write_json(self.manifest, manifest | {"auto": sizes})
 
 
 def run_folder(name: str, root: str | Path = "") -> Path:
@@ -160,23 +154,11 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
         if differ:
             raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
-        resolved = _resolved(config, path / "manifest.json")
     else:
-        resolved = memory.resolve(config)
-        auto = {} if resolved == config else {"auto": memory.sizes(resolved)}
+        auto = {} if memory.resolve(config) == config else {"auto": memory.sizes(memory.resolve(config))}
         write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}, **auto})
         write_json(path / "config.json", wanted)
-    return Run(path, resolved)
-
-
-def _resolved(config: Config, manifest: Path) -> Config:
-    """The config with numbers for `auto`; where its model is not here, as for a reader of the run, those noted."""
-    try:
-        return memory.resolve(config)
-    except ValueError:
-        if noted := read_json(manifest).get("auto"):
-            return replace(config, **noted)
-        raise
+    return Run(path, memory.resolve(config))
 
 
 def _made_with(path: Path) -> tuple[str, dict]:
@@ -243,33 +225,19 @@ def variants(config: Config) -> dict[str, dict]:
 
 
 def environment() -> dict:
-    """Versions, machine and commit, for the manifest."""
+    """Versions of the libraries that numbers depend on, machine and commit, for the manifest."""
     import torch
 
+    installed = {found.name.lower(): found.version for found in importlib.metadata.distributions()}
     git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    on_gpu = torch.cuda.is_available()
     return {
-        "versions": versions(),
+        "versions": {name: installed.get(name, "missing") for name in LIBRARIES},
         "python": platform.python_version(),
         "machine": platform.platform(),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
         "commit": git.stdout.strip() or "unknown",
     }
-
-
-def versions() -> dict[str, str]:
-    """Of the libraries that numbers depend on."""
-    names = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
-    return {name: _version(name) for name in names}
-
-
-@cache
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "missing"
 
 
 def mend_modes(folder: Path) -> None:

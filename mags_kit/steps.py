@@ -84,10 +84,17 @@ def digest(path: str | Path) -> str:
     path, made = Path(path), hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file() and file.name != "README.md":
+            stat = file.stat()
             made.update(file.relative_to(path).as_posix().encode())
-            with open(file, "rb") as opened:
-                made.update(hashlib.file_digest(opened, "sha256").digest())
+            made.update(_content(file.absolute(), stat.st_size, stat.st_mtime_ns))
     return made.hexdigest()[:16]
+
+
+@cache
+def _content(file: Path, size: int, time: int) -> bytes:
+    """sha256 of a file, read once as long as its size and time stay."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
 
 
 @cache
@@ -136,9 +143,8 @@ def training(run: Run) -> Step:
 
 
 def answers(run: Run, checkpoint: str, condition: str, rests_on: tuple[Step, ...] = ()) -> Step:
-    """The test set's answers under one condition, `before` or `after` RL, or of a model `alone`; `rests_on` are other
-    answers that they are made from."""
-    adapter = run.best if checkpoint == "after" else run.config.adapter
+    """The test set's answers by a checkpoint under one condition; `rests_on` are other answers that they are made from."""
+    adapter = run.best if checkpoint == "trained" else run.config.adapter
     before = [path for step in rests_on for path in step.outputs]
     inputs = (*_weights(run.config, adapter), run.samples("test"), *before)
     outputs = (run.trajectories(checkpoint, condition),)

@@ -1,8 +1,6 @@
-"""A process of tests/test_processes.py: `mags_kit train evaluate` with training's replies given, not sampled.
+"""A process of tests/test_processes.py: `mags_kit train evaluate` with replies given, so that two can equal one.
 
-Processes sample with random numbers of their own, so only given replies let two of them be compared with one.
-`given_replies.py PROJECT …` trains and evaluates, and notes in PROJECT/seen-INDEX-of-COUNT.json which samples each
-rollout began with.
+`given_replies.py PROJECT …` notes in PROJECT/seen-INDEX-of-COUNT.json which samples each rollout began with.
 """
 
 import sys
@@ -29,7 +27,7 @@ def first_reply(number: int, place: int) -> str:
 
 
 def give(project: Path, put=setattr) -> None:
-    """Put the given replies in the place of TRL's sampling, and note the samples."""
+    """Replace TRL's sampling by the given replies, and note the samples."""
     compat.transformers()
     from trl import GRPOTrainer
 

@@ -12,15 +12,15 @@ BAD = "$\\frac{$ <b>$\\href{javascript:alert(1)}{x}$"  # as a formula it can't b
 SAMPLE = Sample("s$x$", "a.png", f"How many {BAD}?", BAD, BAD, boxes=((1, 1, 9, 9),), meta={"chosen": BAD})
 SHARE = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 9}
 DIFFERENCE = {"difference": 0.1, "low": -0.1, "high": 0.3, "n": 9, "tied": True}
-CLASS = {"before": SHARE, "after": SHARE, "difference": DIFFERENCE}
-METRICS = {"conditions": {"before": {BAD: SHARE}, "after": {BAD: SHARE}}}
+CLASS = {"base": SHARE, "trained": SHARE, "difference": DIFFERENCE}
+METRICS = {"conditions": {"base": {BAD: SHARE}, "trained": {BAD: SHARE}}}
 LOG = [{"reward": 0.5, "step": 1, "rewards/answer/mean": 0.5, "look/call_rate": 1.0, "entropy": 0.1}]
 VALIDATION = [{"step": 1, "accuracy": 0.5, "samples": 9}]
 DRAWN = {
     "pool": lambda: charts.show_pool([SAMPLE], {SAMPLE.id: 0.5}, [SAMPLE]),
     "training": lambda: charts.show_training(LOG, VALIDATION, [1, 2], BAD),
     "results": lambda: charts.show_results(METRICS, BAD),
-    "where": lambda: charts.show_where({"after": {"where": {"family": {BAD: DIFFERENCE}}}}, "after", BAD),
+    "where": lambda: charts.show_where({"trained": {"where": {"family": {BAD: DIFFERENCE}}}}, "trained", BAD),
     "worth": lambda: charts.show_worth(dict.fromkeys(("second round", "RL"), {"dense": CLASS}), BAD),
     "groups": lambda: charts.show_groups({BAD: [50.0, 60.0]}, "accuracy, %", BAD),
 }
@@ -39,7 +39,7 @@ def test_no_text_is_read_as_a_formula_and_no_setting_of_matplotlib_changes():
 def test_charts_show_the_numbers():
     [axis] = charts.show_results(METRICS, "t").axes
     assert [patch.get_width() for patch in axis.patches] == pytest.approx([50, 50])
-    sizes, before, after = charts.show_regions({"before RL": [make_trajectory()], "after RL": []}).axes
+    sizes, before, after = charts.show_regions({"base": [make_trajectory()], "trained": []}).axes
     assert len(before.lines[0].get_xdata()) == 1 and not len(after.lines[0].get_xdata())
     [axis] = charts.show_reward([0, 5], [0.1, 0.9], now=5).axes
     assert list(axis.lines[0].get_ydata()) == [0.1, 0.9] and list(axis.lines[1].get_xdata()) == [5]

@@ -9,14 +9,14 @@ import pytest
 from test_records import make_trajectory
 
 from mags_kit.config import PROFILES, load_config
-from mags_kit.images import open_image
 from mags_kit.method import protocol
 from mags_kit.method.episode import Agent
-from mags_kit.method.magnifier import draw_view
-from mags_kit.records import Region, read_json, read_samples
-from mags_kit.evaluation import conditions, evidence
-from mags_kit.evaluation.conditions import AGAIN, ANOTHER, BLANKED, BOXES, DIRECT, MAIN, ONE, ORACLE, RANDOM, VOTE
-from mags_kit.evaluation.evaluate import evaluate
+from mags_kit.records import Region, read_samples
+from mags_kit.evaluation import conditions
+from mags_kit.evaluation.conditions import (
+    AGAIN, ANOTHER, BLANKED, BOXES, DIRECT, MAIN, ONE, ORACLE, RANDOM, VOTE, ConditionedEpisode,
+)  # fmt: skip
+from mags_kit.evaluation.evaluate import evaluate, read_costs
 from mags_kit.viz import draw
 from mags_kit.run import Run
 
@@ -27,7 +27,7 @@ SECOND = "<rethink>the view shows plus</rethink><answer>plus</answer>"
 
 @pytest.fixture
 def answering(policy):
-    """The real processor with replies in place of a model, and what it was asked: kind of prompt and images."""
+    """The real processor with replies in place of a model, and what it was asked: kind of prompt and last images."""
 
     class Answering(type(policy)):
         asked = []
@@ -39,7 +39,7 @@ def answering(policy):
                 first = f"<think>the red disc</think><draft>1</draft>{CALLS[number % 2]}"
                 replies.append([*tokenizer.encode(SECOND if len(shown) > 1 else first if two else AT_ONCE), 3])
             kind = "second" if len(images[0]) > 1 else "first" if two else "one"
-            self.asked.append((kind, len(prompts), [shown[-1] for shown in images]))
+            self.asked.append((kind, [shown[-1] for shown in images]))
             return replies
 
     assert policy.processor.tokenizer.eos_token_id == 3
@@ -68,30 +68,18 @@ def test_the_grid_leaves_out_what_there_are_no_words_for_and_says_so():
 
 def test_round_1_is_made_once_for_all_conditions(answering, full):
     run, samples = full
-    results = evaluate(run, answering, samples, "before")
+    results = evaluate(run, answering, samples, "base")
     assert list(results) == list(conditions.grid(run.config))
-    assert Counter(kind for kind, *_ in answering.asked) == {"one": 2, "first": 1, "second": 6}
+    assert Counter(kind for kind, _ in answering.asked) == {"one": 2, "first": 1, "second": 9}
     two = {name: [t.replies[0] for t in each] for name, each in results.items() if conditions.ALL[name].rounds == 2}
     assert len({tuple(replies) for name, replies in two.items() if name != ORACLE}) == 1
     before = len(answering.asked)
-    assert evaluate(run, answering, samples, "before") == results and len(answering.asked) == before  # all is stored
-
-
-def test_round_2_is_made_once_for_conditions_that_show_the_same(answering, full):
-    """Regions so large that nothing enlarges them are the same picture plain, bicubic and by a network."""
-    run, samples = full
-    results = evaluate(run, answering, samples, "before")
-    shown = [[image.tobytes() for image in images] for kind, _, images in answering.asked if kind == "second"]
-    two = [results[name] for name in results if conditions.ALL[name].rounds == 2]
-    assert len({*map(tuple, shown)}) == len(shown) == 6 < len(two) == 9
-    for each in two:
-        views = [draw_view(open_image(run.data / t.sample.image), t.views[0], t.magnifier).tobytes() for t in each]
-        assert views in shown and all(t.answer == "plus" for t in each)
+    assert evaluate(run, answering, samples, "base") == results and len(answering.asked) == before  # all is stored
 
 
 def test_controls_show_what_they_say(answering, full):
     run, samples = full
-    results = evaluate(run, answering, samples, "before")
+    results = evaluate(run, answering, samples, "base")
     asked = [t.views[0].box for t in results[MAIN]]
     random = [t.views[0].box for t in results[RANDOM]]
     sides = [np.subtract(box[2:], box[:2]) for boxes in (asked, random) for box in boxes]
@@ -102,14 +90,14 @@ def test_controls_show_what_they_say(answering, full):
         (x0, y0, x1, y1), (a, b, c, d) = t.sample.boxes[0], t.views[0].box
         assert a <= x0 + 16 and b <= y0 + 16 and c >= x1 - 16 and d >= y1 - 16  # its numbers are 31 pixels apart
     assert [t.regions for t in results[RANDOM]] == [t.regions for t in results[MAIN]]  # what was asked for stays
-    grey = [images for kind, _, images in answering.asked if kind == "second" and not np.ptp(images[0])]
+    grey = [images for kind, images in answering.asked if kind == "second" and not np.ptp(images[0])]
     assert len(grey) == 1 and grey[0][0].size == results[BLANKED][0].views[0].size
     assert results[BLANKED][0].magnifier == "blank" and draw.show(results[BLANKED][0], run.data)
 
 
 def test_votes_cost_at_least_two_rounds_and_the_majority_wins(answering, full):
     run, samples = full
-    results = evaluate(run, answering, samples, "before")
+    results = evaluate(run, answering, samples, "base")
     count = conditions.votes_for(results[MAIN], results[ONE], answering.factor)
     seen = sum(v.size[0] * v.size[1] // 32**2 for t in results[MAIN] for v in t.views)
     written = sum(sum(t.lengths) for t in results[MAIN]) + seen
@@ -118,30 +106,27 @@ def test_votes_cost_at_least_two_rounds_and_the_majority_wins(answering, full):
     assert [len(t.replies) for t in results[VOTE]] == [count] * 3 and results[VOTE][0].answer == "plus"
 
 
-@pytest.mark.parametrize(
-    "answers, expected",
-    [
+def test_majority_by_hand():
+    table = [
         (["2", "3", "3"], "3"), (["2", "3"], "2"), ([None, "3"], "3"), (["A dog.", "dog", "2", "2"], "A dog."),
         ([None, None], None), (["A", "B", "B"], "B"), (["A", "A", "B"], "A"),
-    ],
-)  # fmt: skip
-def test_majority_by_hand(answers, expected):
-    ballots = [make_trajectory(answer=a, outcome="answered" if a else "no_answer") for a in answers]
-    found = conditions.majority(ballots)
-    assert found.answer == expected and found.outcome == ("answered" if expected else "no_answer")
-    assert len(found.replies) == len(found.lengths) == 2 * len(answers)
+    ]  # fmt: skip
+    for answers, expected in table:
+        ballots = [make_trajectory(answer=a, outcome="answered" if a else "no_answer") for a in answers]
+        found = conditions.majority(ballots)
+        assert (found.answer, found.outcome) == (expected, "answered" if expected else "no_answer"), answers
+        assert len(found.replies) == len(found.lengths) == 2 * len(answers), answers
 
 
 def test_boxes_in_words_become_regions_in_source_pixels(policy, full):
     run, samples = full
     agent = Agent.of(run, replace(policy, style="full"))
-    look = conditions.looks(conditions.ALL[BOXES], 0, [], Counter())(agent, samples[0], 1)
-    text = look.prompt()[1]["text"]
+    boxes, direct = (ConditionedEpisode(agent, samples[0], 1, conditions.ALL[name], {}) for name in (BOXES, DIRECT))
+    text = boxes.prompt()[1]["text"]
     assert samples[0].question in text and "in thousandths of the image" in text and "{" not in text
     reply = "<think>the disc [250, 0, 500.0, 500] and (0, 0, 9, 9, 9)</think><answer>plus</answer>"
-    found = look.trajectory([reply], [9])
+    found = boxes.trajectory([reply], [9])
     assert found.regions == (Region((192, 0, 384, 384), "ok"),) and (found.answer, found.views) == ("plus", ())
-    direct = conditions.looks(conditions.ALL[DIRECT], 0, [], Counter())(agent, samples[0], 1)
     assert "without any reasoning" in direct.prompt()[1]["text"]
 
 
@@ -160,31 +145,25 @@ def test_the_region_of_the_next_question_is_scaled_to_the_image():
     assert conditions.regions_of_the_next(made) == {"0": [(0.1, 0.1, 0.2, 0.3)], "1": [(0.1, 0.1, 0.2, 0.3)]}
 
 
-def test_what_a_condition_took_and_rests_on_is_noted_and_a_change_is_seen(answering, full):
+def test_what_a_question_cost_is_noted_and_an_answer_that_is_gone_is_made_again(answering, full):
     run, samples = full
-    evaluate(run, answering, samples, "before", [ONE, MAIN])
-    costs = evidence.read_costs(run)["before"]
+    results = evaluate(run, answering, samples, "base", [ONE, MAIN])
+    costs = read_costs(run)["base"]
     assert costs[ONE]["visual tokens a question"] == 36  # 192x192 pixels
     assert costs[MAIN]["visual tokens a question"] == pytest.approx(36 + (16 + 15 + 16) / 3)
-    assert (
-        costs[MAIN]["ms a question"] > costs[MAIN]["ms of enlarging a question"] > 0 and costs[MAIN]["peak bytes"] > 0
-    )
-    assert evidence.problems(run) == []
-    noted = read_json(run.path / "evidence.json")
-    assert len(noted["files"]) == 13 and list(noted["weights"]["before"]) == ["base"]
-    with open(run.trajectories("before", ONE), "a") as file:
-        file.write("\n")
-    [problem] = evidence.problems(run)
-    assert "before-one_round-full_view.jsonl differs from what was noted" in problem
-    run.trajectories("before", ONE).unlink()
-    evaluate(run, answering, samples, "before", [ONE, MAIN])  # made again, and noted again
-    assert evidence.problems(run) == []
-    run.path.joinpath("evidence.json").unlink()  # as if killed before the note
-    evaluate(run, answering, samples, "before", [ONE, MAIN])
-    assert len(read_json(run.path / "evidence.json")["trajectories"]) == 2
+    assert costs[MAIN]["seconds a question"] > 0
+    run.trajectories("base", ONE).unlink()
+    assert evaluate(run, answering, samples, "base", [ONE, MAIN]) == results
+
+
+def test_every_condition_isolates_something():
+    kinds = {name: c.kind for name, c in conditions.ALL.items()}
+    assert [name for name, kind in kinds.items() if kind == "method"] == [MAIN]
+    assert set(kinds.values()) == {"method", "baseline", "ablation", "control"}
+    assert all(c.isolates for c in conditions.ALL.values())
 
 
 def test_a_condition_that_rests_on_others_says_so(answering, full):
     run, samples = full
     with pytest.raises(ValueError, match="rests on 'one round, full view' and 'two rounds, super-resolution'"):
-        evaluate(run, answering, samples, "before", [VOTE])
+        evaluate(run, answering, samples, "base", [VOTE])

@@ -58,7 +58,7 @@ def test_a_model_is_measured_on_own_photos_without_pool_and_training(own, capsys
     __main__.main(command)
     printed = capsys.readouterr().out
     caution = "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
-    assert printed.startswith(caution + "\n") and "this model" in printed and "before RL" not in printed
+    assert printed.startswith(caution + "\n") and "this model" in printed and "base" not in printed
     assert printed.splitlines()[-1] == "runs/evaluate-embedded-photos/report.html"
     run = Path("runs/evaluate-embedded-photos")
     assert [path.name for path in run.joinpath("data").iterdir()] == ["test.jsonl"]
@@ -76,8 +76,8 @@ def test_a_model_is_measured_on_own_photos_without_pool_and_training(own, capsys
     capsys.readouterr()
     __main__.main(["status", "--name", run.name])
     told = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
-    assert told == [[name, "done"] for name in ("data", *(f"alone, {c}" for c in CONDITIONS), "report")]
-    assert not run.joinpath("holder.json").exists() and not run.joinpath("old").exists()
+    assert told == [[name, "done"] for name in ("data", *(f"alone, {c}" for c in CONDITIONS))]
+    assert not run.joinpath("old").exists()
 
 
 def test_a_benchmark_alone_asks_for_its_test_rows_only(mirror, tmp_path, monkeypatch):
@@ -93,43 +93,36 @@ def test_a_benchmark_alone_asks_for_its_test_rows_only(mirror, tmp_path, monkeyp
     assert not run.samples("pool").exists() and not run.samples("validation").exists()
 
 
-@pytest.mark.parametrize(
-    "model, profile",
-    [
-        ("embedded", "cpu"), ("Qwen/Qwen2.5-VL-7B-Instruct", "paper-7b"), ("Qwen/Qwen3.5-2B", "qwen3.5-2b"),
-        ("/models/a-qwen", "paper"),
-    ],
-)  # fmt: skip
-def test_a_model_has_the_settings_of_its_profile(model, profile, own):
-    chosen, _, settings = experiments.alone(model, own)
-    config = load_config(chosen, settings)
-    assert chosen == profile and (config.model, config.test, config.pool) == (model, 3, 0)
-    assert config.prompt_style == ("compact" if model == "embedded" else "full")
-    looking = single.settings(model, {})
-    assert replace(config, data="scenes", own="", test=looking.test) == replace(  # weights in the same precision, too
-        looking, pool=0, curated=0, validation=0, stage_steps=(0,)
-    )
+def test_a_model_has_the_settings_of_its_profile(own):
+    for model, profile in {
+        "embedded": "cpu", "Qwen/Qwen2.5-VL-7B-Instruct": "paper-7b", "Qwen/Qwen3.5-2B": "qwen3.5-2b",
+        "/models/a-qwen": "paper",
+    }.items():  # fmt: skip
+        chosen, _, settings = experiments.alone(model, own)
+        config = load_config(chosen, settings)
+        assert chosen == profile and (config.model, config.test, config.pool) == (model, 3, 0), model
+        looking = single.settings(model, {})
+        assert replace(config, data="scenes", own="", test=looking.test) == replace(  # in the same precision, too
+            looking, pool=0, curated=0, validation=0, stage_steps=(0,)
+        ), model
 
 
-@pytest.mark.parametrize(
-    "arguments, said",
-    [
-        (["--model", "x"], "MODEL, ADAPTER and N want questions: expected DATA=own.jsonl or BENCH=vsr,tallyqa,gqa"),
+def test_a_wrong_evaluation_is_one_sentence_and_makes_nothing(own, monkeypatch):
+    monkeypatch.setenv("OFFLINE", "1")
+    table = [
+        (["--model", "x"], "expected DATA=own.jsonl or BENCH=vsr,tallyqa,gqa"),
         (["--own", "photos.jsonl", "--bench", "vsr"], "DATA=photos.jsonl and BENCH=vsr: expected one of them"),
-        (["train", "--own", "photos.jsonl"], "expected no part after `evaluate`, got 'train'"),
         (["--own", "gone.jsonl"], "DATA=gone.jsonl: no such file"),
         (["--own", "photos.jsonl", "--adapter", "here"], "ADAPTER=here: expected a folder with adapter_config.json"),
-        (["--bench", "vqa"], "benchmarks=vqa; expected some of vsr, tallyqa, gqa"),
+        (["--bench", "vqa"], "expected some of vsr, tallyqa, gqa"),
         (["--bench", "VSR"], "not in the cache (OFFLINE=1): yfan1997/GRIT_data/vsr_val.jsonl"),
-        (["--name", "never-made"], "curated.jsonl is missing; `make curate` with the same settings makes it, or give "
-         "DATA= or BENCH= to measure a model alone"),
-    ],
-)  # fmt: skip
-def test_a_wrong_evaluation_is_one_sentence_and_makes_nothing(arguments, said, own, monkeypatch):
-    monkeypatch.setenv("OFFLINE", "1")
-    with pytest.raises(SystemExit) as ended:
-        __main__.main(["evaluate", *arguments])
-    assert said in str(ended.value) and "\n" not in str(ended.value) and not Path("runs").exists()
+        (["--name", "never-made"], "curated.jsonl is missing; `make curate` with the same settings makes it, or give "),
+    ]
+    for arguments, said in table:
+        with pytest.raises(SystemExit) as ended:
+            __main__.main(["evaluate", *arguments])
+        text = str(ended.value)
+        assert said in text and "\n" not in text and not Path("runs").exists(), (arguments, text)
 
 
 def test_the_notebooks_refuse_a_run_that_trains_nothing(own):
@@ -179,5 +172,5 @@ def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monke
     assert "GPU memory at its peak" in said and re.search(r"draft:\s+2\s+regions:\s+\d", said)
     assert re.search(r"figure:.*looks/300-1\.png", said)
     assert sum("image/png" in output.get("data", {}) for output in shown) >= 4
-    for name, checkpoints in (("twenty", ["alone"]), ("short", ["before", "after"])):
+    for name, checkpoints in (("twenty", ["alone"]), ("short", ["base", "trained"])):
         assert list(read_json(clone / "runs" / name / "metrics.json")["conditions"]) == checkpoints

@@ -22,7 +22,7 @@ def trained(tmp_path_factory):
             parameter.data.normal_(0, 0.02)
     policy.model.save_pretrained(run.best)
     result = {"accuracy": 0.5, "low": 0.25, "high": 0.75, "n": 12}
-    write_json(run.metrics, {"conditions": {"after": {"two rounds, super-resolution": result}}})
+    write_json(run.metrics, {"conditions": {"trained": {"two rounds, super-resolution": result}}})
     return run
 
 

@@ -20,12 +20,12 @@ def folder(tmp_path):
 
 @pytest.fixture
 def inspector(folder):
-    """Four questions after RL (repaired, broke, kept right, kept wrong), the first two of them before RL too."""
+    """Four questions of the trained policy (repaired, broke, kept right, kept wrong), the first two of them of the base, too."""
     after = [
         replace(t, sample=replace(t.sample, family=family), rewards={"total": i / 4})
         for i, (t, family) in enumerate(zip(batch(["3", "1", "3", "1"], ["1", "3", "3", "2"]), "ccoo", strict=True))
     ]
-    return Inspector({"before RL": after[:2], "after RL": after}, folder)
+    return Inspector({"base": after[:2], "trained": after}, folder)
 
 
 def ids(inspector) -> str:
@@ -35,14 +35,14 @@ def ids(inspector) -> str:
 def test_filters_choose_together_and_are_lifted(inspector):
     cases = (
         ({}, "s0 s1 s2 s3"), ({"answer": "right"}, "s0 s2"), ({"answer": "wrong", "family": "o"}, "s3"),
-        ({"second_look": "repaired"}, "s0"), ({"second look": "broke"}, "s1"), ({"checkpoint": "before RL"}, "s0 s1"),
+        ({"second_look": "repaired"}, "s0"), ({"second look": "broke"}, "s1"), ({"checkpoint": "base"}, "s0 s1"),
         ({"checkpoint": "all"}, "s0 s1 s0 s1 s2 s3"), ({"regions": "ok", "answer": "right"}, "s0 s2"),
     )  # fmt: skip
     found = {}
     for wanted, _ in cases:
         inspector.keep(**wanted)
         found[str(wanted)] = ids(inspector)
-        inspector.keep(**dict.fromkeys(wanted, "all") | {"checkpoint": "after RL"})
+        inspector.keep(**dict.fromkeys(wanted, "all") | {"checkpoint": "trained"})
     assert found == {str(wanted): expected for wanted, expected in cases}
 
 
@@ -51,7 +51,7 @@ def test_next_previous_and_jump(inspector):
     assert inspector.current.sample.id == "s1" and inspector.number.value == 2
     inspector.back.click()
     inspector.back.click()
-    assert inspector.current.sample.id == "s3" and "4 of 4: s3, after RL" in Read(inspector.label.value).text
+    assert inspector.current.sample.id == "s3" and "4 of 4: s3, trained" in Read(inspector.label.value).text
     inspector.number.value = 3  # as the mouse does, the arrow keys, or a number that is typed
     assert inspector.current.sample.id == "s2"
     inspector.find("s1")
@@ -96,13 +96,13 @@ def test_a_wrong_wish_is_one_sentence_and_changes_nothing(inspector):
 
 def test_checkpoints_stand_side_by_side_and_in_the_sheet(inspector):
     made = Read(inspector.panel.value)
-    assert [tag for tag, _ in made.tags].count("section") == 2 and "before RL" in made.text and "after RL" in made.text
+    assert [tag for tag, _ in made.tags].count("section") == 2 and "base" in made.text and "trained" in made.text
     both = inspector.sheet()
     inspector.both.value = False
     assert Read(inspector.panel.value).text.count("round 1") == 1 and inspector.sheet().height < both.height
     inspector.both.value = True
     inspector.find("s2")  # has no before
-    assert list(inspector.seen()) == ["after RL"] and Read(inspector.panel.value).text.count("round 1") == 1
+    assert list(inspector.seen()) == ["trained"] and Read(inspector.panel.value).text.count("round 1") == 1
 
 
 def test_a_hostile_trajectory_is_shown_as_text(folder):

@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 from test_evaluation import batch
@@ -148,7 +147,6 @@ def test_stored_rollouts_can_be_replayed_beside_validations(tmp_path):
     player = replay.Replay(replay.rollouts(run), tmp_path)
     player.go(3)
     assert player.current.condition == "training, step 3" and "step 3" in player.panel.value
-    plt.close(player.figure())
     validated = [replace(t, condition=f"validation, step {step}") for step in (0, 2) for t in batch(["3"])]
     write_jsonl(run.stage("stage 1") / "looks.jsonl", validated)
     assert [*replay.frames(run), *replay.rollouts(run)] == ["s0", "training, s0"]

@@ -34,7 +34,7 @@ class Page(Read):
 def answers(verdicts: str, family: str = "count") -> list[Trajectory]:
     """A trajectory for each letter: "r" is answered right, any other wrong."""
     return [
-        Trajectory(Sample(str(i), "a.jpg", "How many?", "3", family), (9, 9), "test", ("",), answer="32"[v != "r"])
+        Trajectory(Sample(str(i), f"{i}.jpg", "How many?", "3", family), (9, 9), "test", ("",), answer="32"[v != "r"])
         for i, v in enumerate(verdicts)
     ]
 
@@ -57,7 +57,7 @@ def run(tmp_path):
     run = open_run("smoke", "r", {"adapter": BAD}, tmp_path)
     write_json(run.metrics, metrics("w" * 20, "r" * 15 + "w" * 5, BAD))
     skipped = [{"row": f"{BAD}.jsonl, row 3", "image": f"{BAD}.jpg", "reason": f"no picture: {BAD}"}]
-    run.done("own data", used=7, skipped=skipped)
+    run.note("own data", used=7, skipped=skipped)
     draw.save(Image.new("RGB", (40, 30)), run, "01_candidates", f"Candidates: {BAD}")
     draw.save(charts.show_groups({"a": [50.0]}, "x", "t"), run, "05_seeds", "A dot per seed.")
     Image.new("RGB", (40, 30)).save(run.figures / "<img src=x onerror=alert(1)>.png")
@@ -79,16 +79,16 @@ def read(run) -> Page:
 def test_the_first_sentence_says_what_was_found():
     cases = [
         ("w" * 30, "r" * 30, "With RL, two rounds with super-resolution answer 100.0% of 30 held-out questions "
-         "correctly, 100.0 points more than the base (95% interval 100.0 to 100.0)."),
-        ("r" * 20 + "w" * 20, "r" * 40, "50.0 points more than the base (95% interval 35.0 to 65.0)."),
-        ("r" * 40, "r" * 20 + "w" * 20, "50.0 points fewer than the base (95% interval 35.0 to 65.0)."),
+         "correctly, 100.0 points more than the base (95% interval 88.6 to 100.0)."),
+        ("r" * 20 + "w" * 20, "r" * 40, "50.0 points more than the base (95% interval 33.8 to 66.2)."),
+        ("r" * 40, "r" * 20 + "w" * 20, "50.0 points fewer than the base (95% interval 33.8 to 66.2)."),
         ("rwrwrwww", "wrwrwrww", "37.5% of 8 held-out questions correctly, and the base 37.5%: the difference is not "
-         "significant (95% interval −62.5 to +62.5 points, exact p = 1)."),
+         "significant (95% interval −77.4 to +77.4 points, p = 1)."),
         ("wwwr", "rrrr", "100.0% of 4 held-out questions correctly, and the base 25.0%: the difference is not "
-         "significant (95% interval +25.0 to +100.0 points, exact p = 0.25)."),
+         "significant (95% interval −4.6 to +100.0 points, p = 0.25)."),
         ("rw", "rw", "50.0% of 2 held-out questions correctly, the same ones as the base."),
         ("r" * 20 + "w" * 20, None, "Without RL, two rounds with super-resolution answer 50.0% of 40 held-out "
-         "questions correctly, 50.0 points more than one round with the full view (95% interval 35.0 to 65.0)."),
+         "questions correctly, 50.0 points more than one round with the full view (95% interval 33.8 to 66.2)."),
         ("ww", None, "0.0% of 2 held-out questions correctly, the same ones as one round with the full view."),
     ]  # fmt: skip
     found = [page.finding(metrics(before, after)) for before, after, _ in cases]
@@ -99,7 +99,7 @@ def test_the_page_opens_with_the_finding_and_then_what_it_is_about(run):
     text = read(run).text
     finding = "With RL, two rounds with super-resolution answer 75.0% of 20 held-out questions correctly, 75.0 points"
     assert f"Mags-RL · run “r” · profile smoke {finding}" in text
-    assert text.index(finding) < text.index("The policy is ") < text.index("Wilson interval")
+    assert text.index(finding) < text.index("The policy is ") < text.index("95% interval, clustered by image")
     assert "seed 0" in text and "torch 2." in text and "mirror –" in text
 
 

@@ -58,7 +58,7 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
             if re.search(r"^(figures|charts)\.save\(", cell.source, re.MULTILINE):  # in no loop, under no condition
                 assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
     found = read_json(run / "metrics.json")["conditions"]
-    for checkpoint in ("before", "after"):
+    for checkpoint in ("base", "trained"):
         families = found[checkpoint]["two rounds, super-resolution"]["families"]
         assert {name: family["n"] for name, family in families.items()} == {"VSR": 2, "TallyQA": 6, "GQA": 3}
     assert of_another_mode(run) == []

@@ -124,7 +124,7 @@ def test_the_main_process_writes_once_and_all_agree_on_the_best(runs):
 
 @pytest.mark.long
 def test_evaluation_is_dealt_out_and_comes_back_in_order(runs):
-    for checkpoint in ("before", "after"):
+    for checkpoint in ("base", "trained"):
         one, two = (read_trajectories(run.trajectories(checkpoint, MAIN)) for run in runs[:2])
         assert [t.sample.id for t in two] == [t.sample.id for t in one] and len(two) == 3
         assert [t.replies for t in two] == [t.replies for t in one]
@@ -144,7 +144,7 @@ def test_one_command_curates_trains_and_evaluates(tmp_path):
     assert any(one.replies != other.replies for one, other in zip(pool[::2], pool[1::2], strict=True))
     assert len(read_samples(run.samples("curated"))) == 3
     assert read_json(run.training_log)["stages"] == ["stage 1"]
-    for checkpoint in ("before", "after"):
+    for checkpoint in ("base", "trained"):
         assert len(read_trajectories(run.trajectories(checkpoint, MAIN))) == 3
     states = [run.stage("stage 1") / "checkpoint-1" / f"rng_state_{i}.pth" for i in (0, 1)]
     first, second = (torch.load(path, weights_only=False)["cpu"] for path in states)

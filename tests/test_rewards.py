@@ -1,4 +1,4 @@
-from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -7,51 +7,25 @@ from test_records import make_trajectory
 from mags_kit.config import WEIGHTS
 from mags_kit.method import protocol, rewards
 from mags_kit.method.parsing import parse_reply
-from mags_kit.records import Region, View
-
-
-@pytest.mark.parametrize(
-    "answer, truth, right",
-    [
-        ("3", "3", True), ("three", "3", True), ("The three.", "3", True), ("13", "3", False), ("3.5", "3", False),
-        ("yes", "yes", True), ("True", "yes", True), ("False.", "no", True), ("no, it is not", "no", True),
-        ("a red bus", "red bus", True), ("Red Bus", "red bus", True), ("bus", "red bus", False), ("", "3", False),
-        ("yes or no", "no", False), (None, "3", False),
-    ],
-)  # fmt: skip
-def test_answers(answer, truth, right):
-    sample = replace(make_trajectory().sample, answer=truth)
-    assert rewards.answer(make_trajectory(answer=answer, sample=sample)) == right
-
+from mags_kit.records import FORMS, Region, View
 
 GOOD = (
     "<think>t</think><draft>2</draft><tool_call>{}</tool_call>",
     "<rethink>r</rethink><verdict>wrong</verdict><answer>3</answer>",
 )
+PARTS = [  # replies, how many of the six parts they have
+    (GOOD, 6), (GOOD[:1], 3), (("<think>t</think><draft>2</draft><tool_call>",), 2), (("gibberish",), 0),
+    (("<think> </think><draft> </draft><tool_call> </tool_call>", "<answer> </answer>"), 0),
+    (("<think><draft>2</draft><tool_call>{}</tool_call></think>",), 1),  # only spoken of
+    (("<think>t</think><draft>2</draft>", "<rethink><verdict>wrong</verdict><answer>3</answer></rethink>"), 3),
+    (("<think>t</think><draft>2</draft><tool_call>{}</tool_call> more",), 2),  # the call does not end the reply
+    ((GOOD[0], f"{GOOD[1]}<answer></answer>"), 5),
+    ((GOOD[0], "<verdict>wrong</verdict><answer>3</answer><rethink>r</rethink>"), 5),
+]  # fmt: skip
 
 
 def test_format_is_graded():
-    assert rewards.form(make_trajectory(replies=GOOD)) == 1.0
-    assert rewards.form(make_trajectory(replies=(GOOD[0],))) == pytest.approx(1 / 2)
-    assert rewards.form(make_trajectory(replies=("<think>t</think><draft>2</draft><tool_call>",))) == pytest.approx(
-        1 / 3
-    )
-    assert rewards.form(make_trajectory(replies=("gibberish",))) == 0.0
-
-
-@pytest.mark.parametrize(
-    "replies, parts",
-    [
-        (("<think> </think><draft> </draft><tool_call> </tool_call>", "<rethink></rethink><answer> </answer>"), 0),
-        (("<think><draft>2</draft><tool_call>{}</tool_call></think>",), 1),  # only spoken of
-        (("<think>t</think><draft>2</draft>", "<rethink><verdict>wrong</verdict><answer>3</answer></rethink>"), 3),
-        (("<think>t</think><draft>2</draft><tool_call>{}</tool_call> more",), 2),  # the call does not end the reply
-        ((GOOD[0], "<rethink>r</rethink><verdict>wrong</verdict><answer>3</answer><answer></answer>"), 5),
-        ((GOOD[0], "<verdict>wrong</verdict><answer>3</answer><rethink>r</rethink>"), 5),
-    ],
-)
-def test_empty_parts_and_those_inside_the_reasoning_earn_nothing(replies, parts):
-    assert rewards.form(make_trajectory(replies=replies)) == pytest.approx(parts / 6)
+    assert [(replies, round(6 * rewards.form(make_trajectory(replies=replies)), 6)) for replies, _ in PARTS] == PARTS
 
 
 def test_a_bug_in_a_reward_names_the_sample(monkeypatch):
@@ -60,61 +34,47 @@ def test_a_bug_in_a_reward_names_the_sample(monkeypatch):
         rewards.scores(make_trajectory(), {"answer": 1.0})
 
 
-def test_answer_counts_only_when_the_rollout_ended_well():
-    assert rewards.answer(make_trajectory()) == 1.0
-    assert rewards.answer(make_trajectory(answer="4")) == 0.0
-    assert rewards.answer(make_trajectory(outcome="no_call")) == 0.0
-
-
 def test_regions_by_hand():
-    ok, bad, whole = Region((0, 0, 9, 9), "ok"), Region((0, 0, 9, 9), "duplicate"), Region((0, 0, 640, 480), "whole")
-    near, far = View((0, 0, 10, 10), (128, 128)), View((0, 0, 300, 300), (128, 128))
-    assert rewards.regions(make_trajectory(regions=(ok,), views=(near,))) == 1.0
-    assert rewards.regions(make_trajectory(regions=(bad, ok), views=(near,))) == 0.5
-    assert rewards.regions(make_trajectory(regions=(ok,), views=(far,))) == 0.0  # a magnifying glass that shrinks
-    assert rewards.regions(make_trajectory(regions=(whole,), views=(near,))) == 0.0
-    assert rewards.regions(make_trajectory(regions=(), views=())) == 0.0
+    near, far = View((0, 0, 10, 10), (128, 128)), View((0, 0, 300, 300), (128, 128))  # far: a magnifier that shrinks
+    cases = [(["ok"], near, 1), (["duplicate", "ok"], near, 0.5), (["ok"], far, 0), (["whole"], near, 0), ([], near, 0)]
+    for outcomes, view, value in cases + [([form], near, 0) for form in FORMS]:  # it pays for the form asked for
+        regions = tuple(Region((0, 0, 9, 9), outcome) for outcome in outcomes)
+        assert rewards.regions(make_trajectory(regions=regions, views=(view,))) == value, outcomes
 
 
-@pytest.mark.parametrize(
-    "draft, verdict, value",
-    [("2", "wrong", 1), ("2", "right", 0), ("3", "right", 1), ("3", "wrong", -1), ("2", None, 0), (None, "wrong", 0)],
-)
-@pytest.mark.parametrize("answer", ["3", "2"])
-def test_a_verdict_is_paid_for_its_truth_whatever_the_answer(draft, verdict, answer, value):
-    assert rewards.verify(make_trajectory(draft=draft, verdict=verdict, answer=answer)) == value
-
-
-def test_a_right_draft_is_paid_in_two_rounds_only():
-    assert rewards.draft(make_trajectory(draft="3")) == 1
-    assert rewards.draft(make_trajectory(draft="2")) == rewards.draft(make_trajectory(draft=None)) == 0
+def test_answers_drafts_and_verdicts_by_hand():
+    """An answer counts where the rollout ended well, a draft in two rounds, a verdict for its truth alone."""
+    made = [make_trajectory(), make_trajectory(answer="4"), make_trajectory(outcome="no_call")]
+    assert list(map(rewards.answer, made)) == [1, 0, 0]
+    table = {"2": {"wrong": 1, "right": 0, None: 0}, "3": {"right": 1, "wrong": -1}, None: {"wrong": 0}}
+    rows = [(draft, verdict, value) for draft, values in table.items() for verdict, value in values.items()]
+    for (draft, verdict, value), answer in product(rows, ("3", "2")):
+        t = make_trajectory(draft=draft, verdict=verdict, answer=answer)
+        assert (rewards.verify(t), rewards.draft(t)) == (value, draft == "3"), (draft, verdict, answer)
     assert rewards.draft(make_trajectory(draft="3", replies=GOOD[:1])) == 0
 
 
 def played(drafts, verdicts, answers, calls="[[10, 10, 60, 60]]", first="", last="") -> float:
     """The mean total reward of a policy that writes these, question by question; the truth is always 3."""
-    totals = []
+    totals, sizes = [], ((640, 480), (640, 480))
     for draft, verdict, answer in zip(drafts, verdicts, answers, strict=True):
-        replies = (
-            f"{first}<think>t</think><draft>{draft}</draft>"
-            f'<tool_call>{{"name": "magnify", "arguments": {{"regions": {calls}}}}}</tool_call>',
-            f"<rethink>r</rethink><verdict>{verdict}</verdict><answer>{answer}</answer>{last}",
-        )
+        call = f'<tool_call>{{"name": "magnify", "arguments": {{"regions": {calls}}}}}</tool_call>'
+        last_reply = f"<rethink>r</rethink><verdict>{verdict}</verdict><answer>{answer}</answer>{last}"
+        replies = f"{first}<think>t</think><draft>{draft}</draft>{call}", last_reply
         one, two = map(parse_reply, replies)
-        found = protocol.read_regions(one.call["regions"] if one.call else [], "pixels", (640, 480), (640, 480), 2)
-        views = tuple(View(r.box, (128, 128)) for r in found if r.usable)
+        found = tuple(protocol.read_regions(one.call["regions"] if one.call else [], "pixels", *sizes, 2))
         t = make_trajectory(
-            replies=replies, draft=one.draft, verdict=two.verdict, answer=two.answer, regions=tuple(found), views=views,
+            replies=replies, draft=one.draft, verdict=two.verdict, answer=two.answer, regions=found,
+            views=tuple(View(r.box, (128, 128)) for r in found if r.usable),
             outcome="answered" if one.call and two.answer else "no_call",
         )  # fmt: skip
         totals.append(rewards.scores(t, WEIGHTS)["total"])
     return float(np.mean(totals))
 
 
-# Four questions with a chance of a quarter: one draft is right by luck. The honest policy answers three rightly, and
-# its verdicts follow its answers.
+# Of four drafts one is right by luck. The honest policy answers three rightly; its verdicts follow its answers.
 GUESSES, ANSWERS = ("3", "2", "2", "2"), ("3", "3", "3", "2")
-HONEST = [("right", "wrong")[d != a] for d, a in zip(GUESSES, ANSWERS, strict=True)]
+HONEST = {"drafts": GUESSES, "verdicts": ("right", "wrong", "wrong", "right"), "answers": ANSWERS}
 EXPLOITS = {
     "spoils its draft, and calls it wrong": {"drafts": ("x",) * 4, "verdicts": ("wrong",) * 4},
     "calls every draft wrong": {"verdicts": ("wrong",) * 4},
@@ -123,46 +83,36 @@ EXPLOITS = {
     "drafts nothing": {"drafts": ("",) * 4, "verdicts": ("wrong",) * 4},
     "keeps its draft as its answer": {"answers": GUESSES, "verdicts": ("right",) * 4},
     "asks for many regions": {"calls": "[[10, 10, 60, 60], [70, 10, 120, 60], [10, 90, 60, 140], [90, 90, 140, 140]]"},
-    "asks for the same region twice": {"calls": "[[10, 10, 60, 60], [10, 10, 60, 60]]"},
+    "asks for a region twice": {"calls": "[[10, 10, 60, 60], [10, 10, 60, 60]]"},
     "asks for no region": {"calls": "[]"},
-    "asks for empty regions": {"calls": "[[10, 10, 10, 10], [60, 60, 10, 10]]"},
     "asks for the whole image": {"calls": "[[0, 0, 640, 480]]"},
-    "asks for a region that the glass does not enlarge": {"calls": "[[10, 10, 400, 400]]"},
+    "asks for a region too large to be magnified": {"calls": "[[10, 10, 400, 400]]"},
     "asks for what is outside": {"calls": "[[900, 900, 960, 960]]"},
     "echoes empty tags at the end": {"last": "<verdict></verdict><answer></answer>"},
     "answers twice": {"last": "<answer>9</answer>"},
 }
 
 
-@pytest.mark.parametrize("name", EXPLOITS)
-def test_no_exploit_earns_more_than_the_honest_reply(name):
-    honest = {"drafts": GUESSES, "verdicts": HONEST, "answers": ANSWERS}
-    assert played(**honest | EXPLOITS[name]) < played(**honest) - 0.01
-
-
-def test_tags_echoed_before_a_reply_earn_nothing():
-    honest = {"drafts": GUESSES, "verdicts": HONEST, "answers": ANSWERS}
+def test_no_exploit_earns_as_much_as_the_honest_reply():
+    earned = {name: played(**HONEST | exploit) for name, exploit in EXPLOITS.items()}
+    assert not {name: value for name, value in earned.items() if value >= played(**HONEST) - 0.01}
     echo = "<draft> </draft><verdict>right</verdict><answer>3</answer>"
-    assert played(**honest, first=echo) == pytest.approx(played(**honest))
+    assert played(**HONEST, first=echo) == pytest.approx(played(**HONEST))
 
 
-@pytest.mark.parametrize("chance", [1 / 4, 1 / 2, 3 / 4])
-@pytest.mark.parametrize("judged", [1 / 2, 3 / 4, 1])
-def test_spoiling_a_draft_never_pays(chance, judged):
+def test_spoiling_a_draft_never_pays():
     """Expected reward of drafts that are right with `chance` and judged rightly with `judged`, against spoilt ones."""
-    verdicts = chance * (2 * judged - 1) + (1 - chance) * judged
-    honest = WEIGHTS["draft"] * chance + WEIGHTS["verify"] * verdicts
-    assert honest >= WEIGHTS["verify"]
+    for chance, judged in product((1 / 4, 1 / 2, 3 / 4), (1 / 2, 3 / 4, 1)):
+        verdicts = chance * (2 * judged - 1) + (1 - chance) * judged
+        assert WEIGHTS["draft"] * chance + WEIGHTS["verify"] * verdicts >= WEIGHTS["verify"], (chance, judged)
 
 
-def test_total_is_the_weighted_sum_and_zero_only_logs():
-    t = make_trajectory(replies=GOOD)
-    assert rewards.scores(t, {"answer": 1.0, "format": 0.5, "verify": 0.0}) == {
-        "answer": 1.0, "format": 1.0, "verify": 0.0, "total": 1.5,
-    }  # fmt: skip
+def test_total_is_the_weighted_sum():
+    scores = rewards.scores(make_trajectory(replies=GOOD), {"answer": 1.0, "format": 0.5, "verify": 0.0})
+    assert scores == {"answer": 1.0, "format": 1.0, "verify": 0.0, "total": 1.5}
 
 
 def test_advantages_by_hand():
-    """Group (1, 0, 0, 1): mean 0.5, sample deviation 0.577; a group without spread gives zeros."""
+    """Mean 0.5, sample deviation 0.577; a group without spread gives zeros."""
     table = rewards.advantages([1, 0, 0, 1, 2, 2, 2, 2], 4)
     assert np.allclose(table, [[0.866, -0.866, -0.866, 0.866], [0, 0, 0, 0]], atol=1e-3)

@@ -128,7 +128,7 @@ def test_real_photos_through_two_rounds_with_real_super_resolution(policy, real_
     """Real photos, real questions, real regions, real Real-ESRGAN x4plus views, with the policy at hand."""
     samples, skipped = read_own(real_photos / "counting.jsonl", tmp_path)
     assert len(samples) == 19 and not skipped
-    config = replace(load_config("smoke"), magnifier="realesrgan-x4plus", view_pixels=96 * 96)
+    config = replace(load_config("smoke"), magnifier="realesrgan-x4plus", view_pixels=160 * 160)
     agent = replace(Agent.of(Run(tmp_path / "runs" / "r", config), policy), folder=tmp_path)
     made = rollout(agent, samples[:2], progress=False)
     assert len(made) == 2 and all(t.size == open_image(tmp_path / t.sample.image).size for t in made)

@@ -32,30 +32,44 @@ def test_one_cluster_tells_nothing_of_the_spread():
     assert found["clusters"] == 1 and np.isnan(found["se"]) and np.isnan(found["low"])
 
 
-def test_the_cluster_bootstrap_draws_whole_clusters():
-    """Two clusters of equal values: a drawn mean is 0, 0.5 or 1, with a quarter of them at each end."""
-    values, clusters = np.array([0.0, 0, 0, 1, 1, 1]), np.array([0, 0, 0, 1, 1, 1])
-    assert s.cluster_bootstrap(values, clusters) == (0, 1)
-    low, high = s.cluster_bootstrap(values, ALONE[:6])
-    assert 0 < low < 0.5 < high < 1
+def test_a_share_that_is_0_or_1_or_of_few_images_has_wilsons_interval_over_images():
+    none, some = np.zeros(90), np.tile([1.0, 0, 0], 30)
+    assert s.share(none, ALONE[:90])["high"] == pytest.approx(0.0409, abs=1e-4)
+    shared = s.share(none, np.repeat(np.arange(10), 9))
+    assert (shared["low"], shared["high"]) == (0, pytest.approx(0.278, abs=1e-3))  # 0 of 10 images
+    few, enough = s.share(some, np.repeat(np.arange(10), 9)), s.share(some, np.repeat(np.arange(30), 3))
+    assert (few["low"], few["high"]) == pytest.approx(s.wilson(10 / 3, 10))
+    assert (enough["low"], enough["high"]) == pytest.approx(s.wilson(10, 30))  # each image holds the same: no spread
+    plain = s.share(some, ALONE[:90])
+    assert plain["high"] - plain["mean"] == pytest.approx(stats.t.ppf(0.975, 89) * (2 / 9 / 89) ** 0.5)
 
 
-@pytest.mark.parametrize("won, lost, p", [(6, 1, 0.125), (5, 5, 1.0), (0, 0, 1.0), (10, 0, 2 / 2**10)])
-def test_mcnemar_by_hand(won, lost, p):
-    gain = np.array([1] * won + [-1] * lost + [0] * 3)
-    assert s.mcnemar(gain) == pytest.approx(p)
+def test_a_difference_that_was_never_seen_is_not_known_to_be_none():
+    ours, theirs = batch(["3"] * 10), batch(["1"] * 10)
+    same, won = s.paired_difference(ours, ours), s.paired_difference(ours, theirs)
+    assert (same["low"], same["high"], same["p"]) == pytest.approx((-0.278, 0.278, 1), abs=1e-3)
+    assert (won["low"], won["high"], won["p"]) == pytest.approx((0.722, 1, 2 / 2**10), abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    "p, adjusted",
-    [
+def test_p_by_hand():
+    """Without repeated images, a fair coin for each question that exactly one of the two solves."""
+    for won, lost, p in [(6, 1, 0.125), (5, 5, 1.0), (0, 0, 1.0), (10, 0, 2 / 2**10)]:
+        gain = np.array([1] * won + [-1] * lost + [0] * 3)
+        assert s.p_value(gain, ALONE[: len(gain)]) == pytest.approx(p), (won, lost)
+    doubled = np.repeat([1, 1, 1, 0], 2)  # two questions an image: 0.75, and 0.25 off; t = 3 with three degrees
+    assert s.p_value(doubled, np.repeat(np.arange(4), 2)) == pytest.approx(2 * stats.t.sf(3, 3))
+    assert s.p_value(np.ones(8), np.repeat(np.arange(4), 2)) == pytest.approx(2 / 2**4)  # no spread: a coin an image
+
+
+def test_holm_by_hand():
+    for p, adjusted in [
         ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # 4 * .005, 3 * .01, 2 * .03, and not below that
         ([0.5, 0.9], [1.0, 1.0]),
         ([0.02], [0.02]),
-    ],
-)
-def test_holm_by_hand(p, adjusted):
-    assert s.holm(p) == pytest.approx(adjusted)
+        ([], []),
+    ]:
+        found = s.with_holm({str(i): {"p": value, "low": 0, "high": 1} for i, value in enumerate(p)})
+        assert [row["p (Holm)"] for row in found.values()] == pytest.approx(adjusted), p
 
 
 def test_tied_is_said_where_holm_or_the_interval_does_not_part_them():
@@ -90,31 +104,31 @@ def test_two_ways_by_hand():
     assert found["high"] - 0.75 == pytest.approx(stats.t.ppf(0.975, freedom) * 0.25)
 
 
-def test_one_seed_tells_nothing_of_others_and_equal_runs_differ_by_nothing():
+def test_one_seed_tells_nothing_of_others_and_runs_without_a_difference_still_have_an_interval():
     assert np.isnan(s.two_way(np.array([[1.0, 0.0, 1.0]]), ALONE[:3])["low"])
     same = s.two_way(np.zeros((3, 4)), ALONE[:4])
-    assert same["low"] == same["high"] == same["difference"] == 0
+    assert same["difference"] == 0 and same["high"] == -same["low"] == s.wilson(0, 4)[1]
 
 
 def test_questions_about_one_image_tell_nothing_of_others():
-    """Three of three won, all about one image: no spread is known, so the two are not told apart."""
+    """Three of three won, all about one image: no spread is known, so nothing is significant."""
     ours, theirs = ([replace(t, sample=replace(t.sample, image="a.jpg")) for t in batch([a] * 3)] for a in "31")
-    [found] = s.with_holm({"a": s.compared(ours, theirs)}).values()
+    [found] = s.with_holm({"a": s.paired_difference(ours, theirs)}).values()
     assert (found["difference"], found["low"], found["high"]) == (1, -1, 1) and found["tied"] and found["p (Holm)"] == 1
 
 
-def test_compared_pairs_by_id_and_counts_images():
+def test_pairs_by_id_and_counts_images():
     ours, theirs = batch(["3", "3", "1", "3"]), batch(["1", "3", "3", "1", "3"])[::-1]
     ours = [replace(t, sample=replace(t.sample, image=f"{i // 2}.jpg")) for i, t in enumerate(ours)]
-    found = s.compared(ours, theirs)
+    found = s.paired_difference(ours, theirs)
     assert (found["difference"], found["n"], found["clusters"], found["discordant"]) == (0.25, 4, 2, 0.75)
-    clustered = s.t_test(found["difference"], found["se"], found["clusters"])
-    assert found["p"] == pytest.approx(clustered)  # two images are no four coins
+    gain = np.array([1, 0, -1, 1])
+    assert found["p"] == s.p_value(gain, np.array([0, 0, 1, 1])) > 0.5  # two images are no four coins
     assert found["smallest"] == pytest.approx(s.detectable(4, 0.75))  # their questions are not alike: all four count
     alike = [[replace(t, answer=a) for t, a in zip(ours, answers, strict=True)] for answers in ("3311", "1111")]
-    assert s.compared(*alike)["smallest"] == pytest.approx(s.detectable(4 / 3, 0.5))  # (1/12) / (1/4) of each
+    assert s.paired_difference(*alike)["smallest"] == pytest.approx(s.detectable(4 / 3, 0.5))  # (1/12) / (1/4) of each
     with pytest.raises(ValueError, match="share no sample id"):
-        s.compared(ours, batch(["3"], name="other"))
+        s.paired_difference(ours, batch(["3"], name="other"))
 
 
 def covered(values: np.ndarray, clusters: np.ndarray, truth: float) -> float:

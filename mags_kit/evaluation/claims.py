@@ -1,11 +1,9 @@
-"""The claims of the README, in one file, and whether a run bears them out: `results/claims.yaml`, `make check`.
+"""The claims of the README (`results/claims.yaml`), and whether a run supports them: `make check`.
 
-A claim names a number of a run: `metrics/…` in its `metrics.json`, `findings/…` in `findings.json`, `seeds/…` in
-`seeds.json`, there the mean over all seeds, or `seeds/N/…` for the N-th of them, or `seeds/all seeds/…` (see
-`findings.all_seeds`).
+A claim names a number of a run: `metrics/…` in its `metrics.json`, `findings/…` in `findings.json`, and in `seeds.json`
+`seeds/…` for the mean over all seeds, `seeds/N/…` for the N-th of them, or a key of its own (`seeds/all seeds/…`).
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ import numpy as np
 import yaml
 
 from mags_kit import run as runs
-from mags_kit.records import read_json
 from mags_kit.evaluation import rescore
+from mags_kit.records import read_json
 from mags_kit.run import Run
 
 HOLDS, SHORT, NOT_MEASURED = "holds", "falls short", "not measured"
@@ -24,10 +22,9 @@ NAMES = ("name", "measures", "value", "tolerance", "n", "source")
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim: `value` and `tolerance` in percent, or points for a difference; `n` questions in each of `seeds`.
+    """`value` and `tolerance` in percent, or points for a difference; `n` questions in each of the seeds.
 
-    It holds where a run measures the value within the tolerance, on as many questions. `least` says that more is
-    fine, too.
+    It holds where a run has the value within the tolerance, on as many questions; with `least` more holds, too.
     """
 
     name: str
@@ -37,20 +34,7 @@ class Claim:
     n: int
     source: str
     least: bool = False
-    interval: tuple[float, float] | None = None  # as measured, in the same unit
-
-
-def read_claims(path: Path) -> tuple[list[Claim], list[dict]]:
-    """The claims, and the numbers of others that stand beside them as context. A wrong row is a ValueError."""
-    rows = yaml.safe_load(path.read_text(encoding="utf-8"))
-    claims = []
-    for row in rows["claims"]:
-        missing = [name for name in NAMES if name not in row]
-        if missing or set(row) - {*NAMES, "least", "interval"}:
-            wrong = f"no {', '.join(missing)}" if missing else f"unknown {', '.join(set(row) - {*NAMES})}"
-            raise ValueError(f"{path}: claim {row.get('name', row)!r} has {wrong}; expected {', '.join(NAMES)}")
-        claims.append(Claim(**row | {"interval": tuple(row["interval"]) if "interval" in row else None}))
-    return claims, rows["context"]
+    interval: list[float] | None = None  # as measured, in the same unit
 
 
 @dataclass(frozen=True)
@@ -63,40 +47,45 @@ class Verdict:
         return f"{self.said:<13} {self.claim.name}: {self.why}"
 
 
+def read_claims(path: Path) -> tuple[list[Claim], list[dict]]:
+    """The claims, and published numbers of others that stand beside them. A wrong row is a ValueError."""
+    rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for row in rows["claims"]:
+        missing, unknown = [name for name in NAMES if name not in row], set(row) - {*NAMES, "least", "interval"}
+        if missing or unknown:
+            wrong = f"no {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"
+            raise ValueError(f"{path}: claim {row.get('name', row)!r} has {wrong}; expected {', '.join(NAMES)}")
+    return [Claim(**row) for row in rows["claims"]], rows["context"]
+
+
 def check(claim: Claim, files: dict[str, Any]) -> Verdict:
-    """Hold one claim against the files of a run, `{"metrics": …, "findings": …, "seeds": …}` as far as there are."""
+    """Compare one claim with a run's files, `{"metrics": …, "findings": …, "seeds": …}` as far as there are any."""
     try:
         found = _found(claim.measures, files)
     except (KeyError, IndexError) as error:
         return Verdict(claim, NOT_MEASURED, f"the run has no {claim.measures} ({error.args[0]!r} is missing)")
-    counts = {n for _, n in found if n is not None}
-    if counts - {claim.n}:
-        return Verdict(claim, NOT_MEASURED, f"measured on {sorted(counts)[0]} questions, the claim is about {claim.n}")
+    if other := {n for _, n in found if n is not None} - {claim.n}:
+        return Verdict(claim, NOT_MEASURED, f"measured on {min(other)} questions, the claim is about {claim.n}")
     measured = 100 * float(np.mean([value for value, _ in found]))
-    off = measured - claim.value
-    said = HOLDS if abs(off) <= claim.tolerance or (claim.least and off > 0) else SHORT
+    holds = abs(measured - claim.value) <= claim.tolerance or (claim.least and measured > claim.value)
     bound = "at least " if claim.least else ""
     why = f"{measured:.1f} measured, {bound}{claim.value:.1f} ± {claim.tolerance:g} claimed, n = {claim.n}"
-    return Verdict(claim, said, why)
+    return Verdict(claim, HOLDS if holds else SHORT, why)
 
 
 def _found(measures: str, files: dict[str, Any]) -> list[tuple[float, int | None]]:
-    """(value, n of what it stands in) of what a claim measures: one, or one for each seed."""
+    """(value, n of what it stands in) of what a claim names: one, or one for each seed."""
     file, *keys = measures.split("/")
-    if file == "seeds":
+    parts = [files[file]]
+    if file == "seeds" and keys[0] not in files[file]:
         parts = [part for name, part in files[file].items() if name.startswith("seed ")]
-        if keys[0] in files[file]:
-            parts, keys = [files[file][keys[0]]], keys[1:]
-        elif keys[0].isdigit():
+        if keys[0].isdigit():
             parts, keys = [parts[int(keys[0])]], keys[1:]
-    else:
-        parts = [files[file]]
     found = []
     for value in parts:
         n = None
         for key in keys:
-            n = value.get("n", n)
-            value = value[key]
+            n, value = value.get("n", n), value[key]
         found.append((value, n))
     return found
 
@@ -105,7 +94,7 @@ def report(run: Run) -> tuple[str, int]:
     """The lines of `make check`, and its exit status: 0 all holds, 1 something falls short or is broken, 2 something
     was not measured."""
     try:
-        broken = [f"broken        {line}" for line in rescore.rescore(run).differences]
+        broken = [f"broken        {line}" for line in rescore.rescore(run)]
     except ValueError as error:
         broken = [f"broken        {error}"]
     made = {name: run.path / f"{name}.json" for name in ("metrics", "findings", "seeds")}
@@ -114,19 +103,3 @@ def report(run: Run) -> tuple[str, int]:
     said = {verdict.said for verdict in verdicts}
     status = 1 if broken or SHORT in said else 2 if NOT_MEASURED in said else 0
     return "\n".join([*broken, *map(str, verdicts)]), status
-
-
-def unclaimed(text: str, claims: list[Claim]) -> list[str]:
-    """The numbers with a decimal in a text, percent or points, that are neither a claim's value nor in its interval."""
-    known = {_rounded(v) for claim in claims for v in (claim.value, *(claim.interval or ()))}
-    return [number for number in re.findall(r"(?<![\w.])[+−-]?\d+\.\d\b(?!\.)", text) if _rounded(number) not in known]
-
-
-def unsaid(text: str, claims: list[Claim]) -> list[str]:
-    """The names of the claims whose value does not stand in a text."""
-    said = {_rounded(number) for number in re.findall(r"\d+\.\d", text)}
-    return [claim.name for claim in claims if _rounded(claim.value) not in said]
-
-
-def _rounded(number: float | str) -> str:
-    return f"{abs(float(str(number).replace('−', '-'))):.1f}"

@@ -1,114 +1,128 @@
-"""Evaluation: rollouts of every condition, before and after RL, and everything measured on them."""
+"""Evaluation: the test set answered under each condition, and the metrics of the answers."""
 
-from collections import Counter
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
 
 from mags_kit import steps
 from mags_kit.config import Config
+from mags_kit.evaluation.conditions import (
+    ALL, CONDITIONS, DIRECT, MAIN, ONE, ConditionedEpisode, grid, majority, regions_of_the_next, step,
+    votes_for,
+)  # fmt: skip
+from mags_kit.evaluation.statistics import accuracy, matched, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED, change, grounding
 from mags_kit.method.policy import Policy, load_policy
 from mags_kit.method.rollout import first_replies, repeat, rollout
-from mags_kit.records import Sample, Trajectory, read_samples, read_trajectories, write_jsonl
-from mags_kit.evaluation import evidence
-from mags_kit.evaluation.conditions import ALL, DIRECT, MAIN, ONE, grid, looks, majority, step, votes_for
-from mags_kit.evaluation.statistics import accuracy, matched, paired_difference
+from mags_kit.records import Sample, Trajectory, read_json, read_samples, read_trajectories, write_json, write_jsonl
 from mags_kit.run import Run
 
 Results = dict[str, list[Trajectory]]  # by condition
 
 
-def evaluate(run: Run, policy: Policy, samples: list[Sample], checkpoint: str, conditions: Iterable[str] = ()) -> Results:
-    """Rollouts of the named conditions, by default the run's whole grid: greedy, but for votes; each stored as JSONL
-    and not made again.
+def before_and_after(run: Run) -> dict[str, Results]:
+    """The test set under every condition, answered by the policy that RL began with and by the best adapter, if any."""
+    samples = read_samples(run.samples("test"))
+    adapters = {"base": run.config.adapter} | ({"trained": run.best} if run.best.exists() else {})
+    return {
+        checkpoint: evaluate(run, load_policy(run.config, adapter), samples, checkpoint)
+        for checkpoint, adapter in adapters.items()
+    }
 
-    Several processes deal the samples out among them; the main one writes. What a condition took is noted in
-    `costs.json`, and what it was measured on in `evidence.json`.
+
+def evaluate(
+    run: Run, policy: Policy, samples: list[Sample], checkpoint: str, conditions: Iterable[str] = ()
+) -> Results:  # fmt: skip
+    """The trajectories of a policy by condition: of those named, by default of the run's whole grid.
+
+    Greedy, but for votes. What is stored is not made again. Several processes share the samples, and the main one
+    writes. Round 1 of two is made once for all conditions.
     """
-    results, answering = {}, _Answering(run, policy, samples, checkpoint)
+    firsts = cache(lambda: first_replies(Agent.of(run, policy), samples, f"{checkpoint}, round 1"))
+    results = {}
     for name in conditions or grid(run.config):
-        path = run.trajectories(checkpoint, name)
-        if processes.main_says(steps.start, step(run, checkpoint, name)):
-            spent = Counter()
-            with evidence.measured(run, checkpoint, name, spent):
-                trajectories = answering.under(name, results, spent)
-                if processes.here().is_main_process:
-                    write_jsonl(path, [scored(t, run.config) for t in trajectories])
-                processes.here().wait_for_everyone()
-        evidence.noted(run, checkpoint, name)
-        if stored := read_trajectories(path):  # there is none where a condition needs boxes and no sample has any
+        wanted = step(run, checkpoint, name)
+        if processes.main_says(steps.start, wanted):
+            began = time.perf_counter()
+            trajectories = answers(run, policy, samples, checkpoint, name, results, firsts)
+            if processes.here().is_main_process:
+                trajectories = [scored(t, run.config) for t in trajectories]
+                note_costs(run, checkpoint, name, trajectories, time.perf_counter() - began, policy.factor)
+                write_jsonl(wanted.outputs[0], trajectories)
+            processes.here().wait_for_everyone()
+        if stored := read_trajectories(wanted.outputs[0]):  # none where a condition needs boxes and no sample has any
             results[name] = stored
     return results
 
 
-class _Answering:
-    """A policy answering samples under one condition after the other; round 1 of two is made once for all of them."""
+def answers(run, policy, samples, checkpoint: str, name: str, results: Results, firsts: Callable) -> list[Trajectory]:
+    """One trajectory a sample under a condition; under `true`, only of samples with boxes.
 
-    def __init__(self, run: Run, policy: Policy, samples: list[Sample], checkpoint: str):
-        self.run, self.policy, self.samples, self.checkpoint = run, policy, samples, checkpoint
-
-    @cached_property
-    def firsts(self) -> list[list[int]]:
-        return first_replies(Agent.of(self.run, self.policy), self.samples, f"{self.checkpoint}, round 1")
-
-    def under(self, name: str, results: Results, spent: Counter) -> list[Trajectory]:
-        """One trajectory a sample; under `true`, only of samples with boxes. `results` are of the conditions before."""
-        condition, label, seed = ALL[name], f"{self.checkpoint}, {name}", self.run.config.seed
-        if condition.votes or condition.shows == "another":
-            if not {ONE, MAIN} <= set(results):
-                raise ValueError(f"condition {name!r} rests on {ONE!r} and {MAIN!r}; expected these before it")
-        if condition.votes:
-            condition = replace(condition, prompt=ALL[_direct(results)].prompt)
-        agent = Agent.of(self.run, self.policy, condition.network)
-        options = {"condition": label, "look": looks(condition, seed, results.get(MAIN, []), spent)}
-        if condition.votes:
-            return self._votes(agent, votes_for(results[MAIN], results[_direct(results)], self.policy.factor), options)
-        if condition.rounds == 1:
-            return rollout(agent, self.samples, rounds=1, **options)
-        kept = [i for i, s in enumerate(self.samples) if s.boxes or condition.shows != "true"]
-        samples, firsts = ([every[i] for i in kept] for every in (self.samples, self.firsts))
-        boxes = [list(s.boxes) for s in samples] if condition.shows == "true" else None
-        if not samples:
-            return []
-        return rollout(agent, samples, firsts=firsts, regions=boxes, **options)
-
-    def _votes(self, agent: Agent, count: int, options: dict) -> list[Trajectory]:
-        import torch
-
-        asked = {"rounds": 1, "temperature": self.run.config.temperature, **options}
-        with torch.random.fork_rng():  # what comes after draws the same numbers, with votes and without
-            torch.manual_seed(self.run.config.seed)
-            ballots = rollout(agent, repeat(self.samples, count), **asked)
-        return [majority(ballots[i : i + count]) for i in range(0, len(ballots), count)]
+    `results` are of the conditions before, `firsts()` the replies of round 1 that conditions of two rounds share.
+    """
+    condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
+    if missing := [other for other in condition.rests_on if other in CONDITIONS and other not in results]:
+        raise ValueError(f"condition {name!r} rests on {' and '.join(map(repr, missing))}; expected these before it")
+    label = f"{checkpoint}, {name}"
+    if condition.votes:
+        return votes(agent, samples, results, label)
+    others = regions_of_the_next(results[MAIN]) if condition.shows == "another" else {}
+    episode = partial(ConditionedEpisode, condition=condition, others=others)
+    if condition.rounds == 1:
+        return rollout(agent, samples, rounds=1, condition=label, look=episode)
+    kept = [i for i, sample in enumerate(samples) if sample.boxes or condition.shows != "true"]
+    asked, begun = [samples[i] for i in kept], [firsts()[i] for i in kept]
+    boxes = [list(sample.boxes) for sample in asked] if condition.shows == "true" else None
+    return rollout(agent, asked, firsts=begun, regions=boxes, condition=label, look=episode) if asked else []
 
 
-def _direct(results: Results) -> str:
-    return DIRECT if DIRECT in results else ONE
+def votes(agent: Agent, samples: list[Sample], results: Results, label: str) -> list[Trajectory]:
+    """The majority of sampled answers in one round, as many as cost at least the tokens of two rounds."""
+    import torch
 
-
-def before_and_after(run: Run) -> tuple[Results, Results | None]:
-    """The test set under every condition, by the policy that RL began with and by the best adapter, if there is one."""
-    samples = read_samples(run.samples("test"))
-    before = evaluate(run, load_policy(run.config, run.config.adapter), samples, "before")
-    after = evaluate(run, load_policy(run.config, run.best), samples, "after") if run.best.exists() else None
-    return before, after
+    direct = DIRECT if DIRECT in results else ONE
+    count = votes_for(results[MAIN], results[direct], agent.policy.factor)
+    episode = partial(ConditionedEpisode, condition=ALL[direct], others={})
+    options = {"rounds": 1, "temperature": agent.config.temperature, "condition": label, "look": episode}
+    with torch.random.fork_rng():  # what comes after draws the same numbers, with votes and without
+        torch.manual_seed(agent.config.seed)
+        ballots = rollout(agent, repeat(samples, count), **options)
+    return [majority(ballots[i : i + count]) for i in range(0, len(ballots), count)]
 
 
 def scored(trajectory: Trajectory, config: Config) -> Trajectory:
     return replace(trajectory, rewards=rewards.scores(trajectory, config.rewards))
 
 
-def examples(trajectories: list[Trajectory]) -> list[Trajectory]:
-    """Six to look at, where there are: three that round 2 repaired, one that it broke, one kept right, one wrong.
+def note_costs(run: Run, checkpoint: str, name: str, made: list[Trajectory], seconds: float, factor: int) -> None:
+    """Add a condition to `costs.json`. Seconds count what was new: round 1 of two counts for the first condition, and
+    views in the cache cost next to nothing. A visual token covers `factor`² pixels."""
+    first_views = [min(math.prod(t.size), run.config.first_view_pixels) for t in made]
+    pixels = sum(first_views) + sum(math.prod(view.size) for t in made for view in t.views)
+    each = {"seconds": seconds, "visual tokens": pixels / factor**2}
+    costs = read_costs(run)
+    costs.setdefault(checkpoint, {})[name] = {f"{key} a question": v / max(len(made), 1) for key, v in each.items()}
+    write_json(run.path / "costs.json", costs)
 
-    Of those repaired, the ones that saw most of what the question asks for come first: the others may be luck. Where
-    none has both a draft and a second round, the first.
+
+def read_costs(run: Run) -> dict[str, dict[str, dict[str, float]]]:
+    """`{checkpoint: {condition: {…}}}`: seconds and visual tokens of a question; {} where none were noted."""
+    path = run.path / "costs.json"
+    return read_json(path) if path.exists() else {}
+
+
+def examples(trajectories: list[Trajectory]) -> list[Trajectory]:
+    """Six trajectories to show, where there are: three that round 2 repaired, one that it broke, one kept right, one
+    kept wrong; the first one where none has both a draft and a second round.
+
+    Repaired ones that saw most of what the question asks for come first: the others may be luck.
     """
     kinds = {kind: [t for t in trajectories if change(t) == kind] for kind in CHANGES}
     kinds[REPAIRED].sort(key=lambda t: -round(grounding(t)["coverage"], 1) if t.sample.boxes else 0)
@@ -118,55 +132,52 @@ def examples(trajectories: list[Trajectory]) -> list[Trajectory]:
 
 def draft_changes(trajectories: list[Trajectory]) -> dict[str, float]:
     """What round 2 did to the draft, as shares: repaired, broke, kept right, kept wrong, no draft."""
-    counts = pd.Series([change(t) for t in trajectories]).value_counts(normalize=True)
-    return {name: float(counts.get(name, 0.0)) for name in (*CHANGES, NO_DRAFT)}
+    changes = [change(t) for t in trajectories]
+    return {name: changes.count(name) / len(changes) for name in (*CHANGES, NO_DRAFT)}
 
 
-def families(trajectories: list[Trajectory]) -> list[str]:
-    return sorted({t.sample.family for t in trajectories})
-
-
-def of_family(trajectories: list[Trajectory], family: str) -> list[Trajectory]:
-    return [t for t in trajectories if t.sample.family == family]
+def by_family(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
+    families = sorted({t.sample.family for t in trajectories})
+    return {family: [t for t in trajectories if t.sample.family == family] for family in families}
 
 
 def summary(trajectories: list[Trajectory]) -> dict:
-    """Everything measured on the trajectories of one condition."""
-    looks = pd.DataFrame([grounding(t) for t in trajectories if t.sample.boxes and t.regions], dtype=float)
+    """The metrics of one condition."""
+    grounded = pd.DataFrame([grounding(t) for t in trajectories if t.sample.boxes and t.regions], dtype=float)
     outcomes = pd.Series([str(t.outcome) for t in trajectories])
     regions = pd.Series([str(r.outcome) for t in trajectories for r in t.regions], dtype=object)
     return {
         **accuracy(trajectories),
-        "families": {family: accuracy(of_family(trajectories, family)) for family in families(trajectories)},
+        "families": {family: accuracy(each) for family, each in by_family(trajectories).items()},
         "outcomes": outcomes.value_counts(normalize=True).to_dict(),
         "regions": regions.value_counts().to_dict(),
         "drafts": draft_changes(trajectories),
-        "grounding": looks.mean().to_dict() if len(looks) else {},
+        "grounding": grounded.mean().to_dict() if len(grounded) else {},
         "tokens": float(np.mean([sum(t.lengths) for t in trajectories])),
     }
 
 
 def metrics(before: Results, after: Results | None) -> dict:
-    """`metrics.json`: every condition before and after RL, and the paired differences that the claim rests on."""
-    checkpoints = {"before": before} | ({"after": after} if after else {})
-    pairs = _less_others(after or before)
+    """`metrics.json`: every condition for the base and the trained policy, and the paired differences."""
+    checkpoints, pairs = {"base": before}, _less_others(after or before)
     if after:
-        pairs |= {f"{name}: after RL, less before": (after[name], before[name]) for name in (ONE, MAIN)}
-        for family in families(after[MAIN]):
-            pair = of_family(after[MAIN], family), of_family(before[MAIN], family)
-            pairs[f"{MAIN}, {family}: after RL, less before"] = pair
-    return _measured(checkpoints, pairs)
+        checkpoints["trained"] = after
+        pairs |= {f"{name}: trained, less base": (after[name], before[name]) for name in (ONE, MAIN)}
+        first = by_family(before[MAIN])
+        for family, trajectories in by_family(after[MAIN]).items():
+            pairs[f"{MAIN}, {family}: trained, less base"] = trajectories, first[family]
+    return _metrics(checkpoints, pairs)
 
 
 def metrics_alone(results: Results) -> dict:
-    """`metrics.json` of a model measured alone."""
-    return _measured({"alone": results}, _less_others(results))
+    """`metrics.json` of a model that is evaluated alone, without a training."""
+    return _metrics({"alone": results}, _less_others(results))
 
 
 def _less_others(results: Results) -> dict[str, tuple]:
     return {f"{MAIN}, less {name}": matched(results[MAIN], results[name]) for name in results if name != MAIN}
 
 
-def _measured(checkpoints: dict[str, Results], pairs: dict[str, tuple]) -> dict:
+def _metrics(checkpoints: dict[str, Results], pairs: dict[str, tuple]) -> dict:
     conditions = {m: {name: summary(trajectories) for name, trajectories in r.items()} for m, r in checkpoints.items()}
     return {"conditions": conditions, "differences": {name: paired_difference(*pair) for name, pair in pairs.items()}}

@@ -1,32 +1,26 @@
-"""A stored run scored anew, without a model: its replies read again, its rewards and metrics computed again.
+"""Stored runs scored again without a model, and two of them compared question by question. Nothing is written.
 
-Either all comes out as stored, byte for byte, or a sentence says what differs and by which rule. Nothing is written.
+Whether a run's inputs have changed since is the state of its steps: `make status`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from mags_kit.config import Config, load_config
-from mags_kit.method import rewards
-from mags_kit.method.parsing import parse_reply
-from mags_kit.records import Outcome, Sample, Trajectory, as_json, read_json, read_samples, read_trajectories
-from mags_kit.evaluation import evidence
+from mags_kit.evaluation.analysis import findings
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, ORACLE, VOTE, majority
 from mags_kit.evaluation.evaluate import Results, metrics, metrics_alone, scored
-from mags_kit.evaluation.analysis import findings
+from mags_kit.evaluation.statistics import paired_difference, with_holm
+from mags_kit.method import rewards
+from mags_kit.method.metrics import right
+from mags_kit.method.parsing import parse_reply
+from mags_kit.records import Outcome, Sample, Trajectory, as_json, read_json, read_samples, read_trajectories
 from mags_kit.run import Run, made_before
 
 SHOWN = 12  # differences that are named; the rest is counted
+IDS = 5  # sample ids that are named
 ELSEWHERE = ("own", "mirror", "model", "adapter", "magnifier")  # settings that may name files of another machine
-
-
-@dataclass(frozen=True)
-class Rescored:
-    """A run's results, scored anew, and a sentence for each thing that is not as it was stored."""
-
-    checkpoints: dict[str, Results]
-    differences: list[str]
 
 
 def stored_run(name: str, root: str | Path = "") -> Run:
@@ -40,29 +34,36 @@ def stored_run(name: str, root: str | Path = "") -> Run:
     return Run(path, config)
 
 
-def rescore(run: Run) -> Rescored:
-    """Score the stored trajectories of a run again and compare them with what was stored.
+def report(run: Run) -> tuple[str, int]:
+    """The lines of `make rescore`, and its exit status: 0 where all came out as stored, else 1."""
+    if found := rescore(run):
+        return "\n".join(found), 1
+    missing = "" if run.metrics.exists() else "; there is no metrics.json to compare with"
+    return f"{run.path}: {len([*_files(run)])} files of trajectories scored again, without a difference{missing}", 0
+
+
+def rescore(run: Run) -> list[str]:
+    """Score the stored trajectories of a run again: a sentence for each difference to what was stored.
 
     A file that can't be read, or that is not about the run's questions, is a ValueError of one sentence.
     """
-    checkpoints, differences = {}, evidence.problems(run)
+    checkpoints, differences = {}, []
     for checkpoint, name, path in _files(run):
         stored = _read(path, read_samples(run.samples("test")), name)
         again = [reread(t, run.config, name) for t in stored]
-        differences += _by_rule(path.name, stored, again)
+        differences += _changed_readings(path.name, stored, again)
         if again:
             checkpoints.setdefault(checkpoint, {})[name] = again
-    if not {"before", "alone"} & set(checkpoints):
+    if "alone" in checkpoints:
+        measured = metrics_alone(checkpoints["alone"])
+    elif "base" in checkpoints:
+        measured = metrics(checkpoints["base"], checkpoints.get("trained"))
+    else:
         raise ValueError(f"{run.path}: expected trajectories of the test set, found none; run notebook 03 first")
-    alone = "alone" in checkpoints
-    made = {
-        run.metrics: metrics_alone(checkpoints["alone"]) if alone else metrics(checkpoints["before"], checkpoints.get("after")),
-        run.findings: findings(checkpoints, run.config),
-    }
-    for path, value in made.items():
+    for path, value in ((run.metrics, measured), (run.findings, findings(checkpoints, run.config))):
         if path.exists() and path.read_text(encoding="utf-8") != as_json(value):
-            differences += _changes(path.name, read_json(path), value)
-    return Rescored(checkpoints, differences)
+            differences += _changed_values(path.name, read_json(path), value)
+    return differences
 
 
 def read_results(run: Run) -> dict[str, Results]:
@@ -75,7 +76,7 @@ def read_results(run: Run) -> dict[str, Results]:
 
 
 def _files(run: Run) -> Iterator[tuple[str, str, Path]]:
-    """(checkpoint, condition, file) of all that is stored; one that the metrics name and that is gone is a ValueError."""
+    """(checkpoint, condition, file) of all that is stored; a missing one that metrics.json names is a ValueError."""
     known = read_json(run.metrics)["conditions"] if run.metrics.exists() else {}
     for checkpoint in CHECKPOINTS:
         for name in ALL:
@@ -88,29 +89,27 @@ def _files(run: Run) -> Iterator[tuple[str, str, Path]]:
 
 def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
     """The trajectories of a file that is whole and about these samples, in their order."""
-    if name == ORACLE:
-        samples = [s for s in samples if s.boxes]
+    samples = [s for s in samples if s.boxes or name != ORACLE]
     try:
         stored = read_trajectories(path)
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path.name} is no whole file of trajectories ({error}); restore it") from None
+        raise ValueError(f"{path.name}: expected a whole file of trajectories ({error}); restore it") from None
     if len(stored) != len(samples):
         raise ValueError(
-            f"{path.name}: expected a trajectory for each of {len(samples)} questions, found {len(stored)}; it was cut "
-            "short, or belongs to other questions"
+            f"{path.name}: expected a trajectory for each of {len(samples)} questions, found {len(stored)}; restore it"
         )
     for number, (t, sample) in enumerate(zip(stored, samples, strict=True), 1):
         if t.sample != sample:
             names = [f.name for f in fields(Sample) if getattr(t.sample, f.name) != getattr(sample, f.name)]
             raise ValueError(
-                f"{path.name}, line {number}: {', '.join(names)} of {t.sample.id!r} is not that of {sample.id!r} in "
+                f"{path.name}, line {number}: {', '.join(names)} of {t.sample.id!r} differ from {sample.id!r} in "
                 "test.jsonl; the lines or the questions were changed"
             )
     return stored
 
 
 def reread(t: Trajectory, config: Config, name: str) -> Trajectory:
-    """A trajectory with draft, answer, outcome and rewards as its replies give them by today's rules."""
+    """A trajectory with draft, verdict, answer, outcome and rewards as its replies give them by today's rules."""
     if name == VOTE:
         ballots = [_reread(replace(t, replies=(r,), lengths=(n,))) for r, n in zip(t.replies, t.lengths, strict=True)]
         return scored(majority(ballots), config)
@@ -122,51 +121,87 @@ def _reread(t: Trajectory) -> Trajectory:
     outcome = t.outcome
     if outcome in (Outcome.ANSWERED, Outcome.NO_ANSWER):  # the others say that round 2 never came
         outcome = Outcome.NO_ANSWER if last.answer is None else Outcome.ANSWERED
-    return replace(t, draft=first.draft, answer=last.answer, outcome=outcome)
+    verdict = last.verdict if len(t.replies) == 2 else None
+    return replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome)
 
 
-def _by_rule(name: str, stored: list[Trajectory], again: list[Trajectory]) -> list[str]:
-    """A sentence for each rule by which trajectories come out another way than stored."""
-    found = []
-    pairs = list(zip(stored, again, strict=True))
-    for rule, value in {
-        "reading of the draft": lambda t: t.draft,
-        "reading of the answer": lambda t: t.answer,
-        "outcome": lambda t: str(t.outcome),
-        **{f"reward {r!r}": lambda t, r=r: t.rewards.get(r) for r in (*rewards.REWARDS, "total")},
-    }.items():
-        changed = [(a, b) for a, b in pairs if value(a) != value(b)]
-        if changed:
+def _changed_readings(file: str, stored: list[Trajectory], again: list[Trajectory]) -> list[str]:
+    """A sentence for each field or reward by which trajectories differ from the stored ones."""
+    found, pairs = [], list(zip(stored, again, strict=True))
+    read = {name: lambda t, name=name: getattr(t, name) for name in ("draft", "verdict", "answer", "outcome")}
+    read |= {f"reward {name!r}": lambda t, name=name: t.rewards.get(name) for name in (*rewards.REWARDS, "total")}
+    for what, value in read.items():
+        if changed := [(a, b) for a, b in pairs if value(a) != value(b)]:
             a, b = changed[0]
             found.append(
-                f"{name}: the {rule} gives something else for {len(changed)} of {len(pairs)} (the first, "
-                f"{a.sample.id}: {value(a)!r} is stored, {value(b)!r} comes out); the rule changed, or the file"
+                f"{file}: {what} differs in {len(changed)} of {len(pairs)} (first {a.sample.id}: stored {value(a)!r}, "
+                f"now {value(b)!r}); the rule changed, or the file"
             )
     return found
 
 
-def _changes(name: str, old, new) -> list[str]:
+def _changed_values(file: str, old, new) -> list[str]:
     """Sentences on where two JSON values differ; where all values agree, the text does."""
-    changed = [f"{name}: {where} is {a!r}, comes out as {b!r}" for where, a, b in _walk(old, new, "")]
-    more = [f"{name}: {len(changed) - SHOWN} values more"] if len(changed) > SHOWN else []
-    return changed[:SHOWN] + more or [f"{name}: same values, other text"]
+    changed = [f"{file}: {where} is stored as {a!r}, now {b!r}" for where, a, b in _walk(old, new, "")]
+    more = [f"{file}: {len(changed) - SHOWN} more values differ"] if len(changed) > SHOWN else []
+    return changed[:SHOWN] + more or [f"{file}: same values, other text"]
 
 
 def _walk(old, new, where: str) -> Iterator[tuple]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             yield from _walk(old.get(key, "absent"), new.get(key, "absent"), f"{where}/{key}".strip("/"))
-    elif old != new and not (old != old and new != new):  # nan is as it was
+    elif old != new and not (old != old and new != new):  # nan equals nan here
         yield where, old, new
 
 
-def report(run: Run) -> tuple[str, int]:
-    """The lines of `make rescore`, and its exit status: 0 where all came out as stored, else 1."""
-    found = rescore(run)
-    count = sum(len(results) for results in found.checkpoints.values())
-    if found.differences:
-        return "\n".join(found.differences), 1
-    missing = "" if run.metrics.exists() else "; there is no metrics.json to compare with"
-    if not run.path.joinpath("evidence.json").exists():
-        missing += "; an older kit noted nothing of images and weights, so whether they are the same is not known"
-    return f"{run.path}: {count} files of trajectories scored anew; metrics.json is the same, byte for byte{missing}", 0
+def compare(a: Run, b: Run) -> dict[str, dict]:
+    """A less B (`paired_difference`) by "checkpoint, condition" that both have, on the questions that both have.
+
+    A question is the same where id, words, truth and image are; others are left out and counted. ValueError for runs
+    without a common question or condition.
+    """
+    rows, other = {}, read_results(b)
+    for checkpoint, results in read_results(a).items():
+        for name in (name for name in results if name in other.get(checkpoint, {})):
+            ours, theirs = ({_question(t): t for t in each} for each in (results[name], other[checkpoint][name]))
+            same = [question for question in ours if question in theirs]
+            if not same:
+                raise ValueError(f"{a.path} and {b.path}: expected common questions, found none; were they made alike?")
+            pair = [ours[question] for question in same], [theirs[question] for question in same]
+            hits = [right(each).astype(int) for each in pair]
+            gains = [(t.sample.id, gain) for t, gain in zip(pair[0], hits[0] - hits[1], strict=True)]
+            rows[f"{CHECKPOINTS[checkpoint]}, {name}"] = paired_difference(*pair) | {
+                "A": float(hits[0].mean()), "B": float(hits[1].mean()),
+                "only A": [i for i, gain in gains if gain > 0], "only B": [i for i, gain in gains if gain < 0],
+                "left out": len(ours) + len(theirs) - 2 * len(same),
+            }  # fmt: skip
+    if not rows:
+        raise ValueError(f"{a.path} and {b.path}: expected a condition that both evaluated, found none")
+    return with_holm(rows)
+
+
+def _question(t: Trajectory) -> tuple[str, ...]:
+    return t.sample.id, t.sample.question, t.sample.answer, t.sample.image
+
+
+def comparison(a: Run, b: Run) -> str:
+    """The lines of `make compare`."""
+    ours, theirs = (read_json(run.path / "config.json") for run in (a, b))
+    pairs = {name: (ours.get(name, "absent"), theirs.get(name, "absent")) for name in ours | theirs}
+    differ = [f"{name}: {x!r} and {y!r}" for name, (x, y) in pairs.items() if x != y]
+    lines = [f"A = {a.path}, B = {b.path}", "settings that differ: " + ("; ".join(differ) or "none")]
+    for name, row in compare(a, b).items():
+        said = "not significant" if row["tied"] else "A is better" if row["difference"] > 0 else "B is better"
+        difference, low, high = (100 * row[key] for key in ("difference", "low", "high"))
+        lines.append(
+            f"{name}: {100 * row['A']:.1f}% and {100 * row['B']:.1f}%, A less B {difference:+.1f} points "
+            f"({low:+.1f} to {high:+.1f}), p = {row['p (Holm)']:.2g} after Holm: {said} "
+            f"(n = {row['n']}, {row['clusters']} images; minimum detectable difference {100 * row['smallest']:.1f})"
+            + (f"; {row['left out']} questions are in one of them only" if row["left out"] else "")
+        )
+        for run in "AB":
+            if ids := row[f"only {run}"]:
+                more = f" and {len(ids) - IDS} more" if len(ids) > IDS else ""
+                lines.append(f"    right in {run} only: {', '.join(ids[:IDS])}{more}")
+    return "\n".join(lines)

@@ -1,14 +1,13 @@
-"""What is to be said of one trajectory, or of several together: right or wrong, what round 2 did, where it looked."""
+"""Metrics of trajectories: right or wrong, what round 2 changed, how true its verdicts are, where the regions lie."""
 
 import numpy as np
 
 from mags_kit.method import rewards
 from mags_kit.method.protocol import RIGHT
-from mags_kit.method.scoring import fits
-from mags_kit.method.wording import normalise
+from mags_kit.method.scoring import fits, normalise
 from mags_kit.records import Trajectory, area
 
-CHANGES = REPAIRED, BROKE, KEPT_RIGHT, KEPT_WRONG = "repaired", "broke", "kept right", "kept wrong"  # round 2's work
+CHANGES = REPAIRED, BROKE, KEPT_RIGHT, KEPT_WRONG = "repaired", "broke", "kept right", "kept wrong"
 NO_DRAFT = "no draft"
 
 
@@ -18,17 +17,13 @@ def right(trajectories: list[Trajectory]) -> np.ndarray:
 
 
 def mixed_groups(verdicts, group: int) -> float:
-    """Share of the groups in which some answers are right and some wrong; `verdicts` `(N * G,)`, group by group.
-
-    >>> mixed_groups([True, False, True, True, False, False], group=2)
-    0.3333333333333333
-    """
+    """Share of the groups in which some answers are right and some wrong; `verdicts` `(N * G,)`, group by group."""
     table = np.asarray(verdicts, bool).reshape(-1, group)
     return float(np.mean(table.any(1) & ~table.all(1)))
 
 
 def change(t: Trajectory) -> str:
-    """What round 2 did to the draft: one of `CHANGES`, or that there was none."""
+    """What round 2 did to the draft: one of `CHANGES`, or `NO_DRAFT`."""
     if t.draft is None or len(t.replies) < 2:
         return NO_DRAFT
     before, after = fits(t.draft, t.sample), rewards.answer(t) == 1
@@ -36,44 +31,41 @@ def change(t: Trajectory) -> str:
 
 
 def verdicts(trajectories: list[Trajectory]) -> dict[str, float]:
-    """How round 2 judges drafts, of those that it judged: whether the verdict fits the draft and the answer that it
-    stands between, and whether it is true of right drafts, of wrong ones, and of both with equal weight.
-
-    {} where none was judged; a share of no draft is nan.
+    """Shares, in [0, 1], of round 2's verdicts: how many agree with the draft and answer around them, and how many are
+    true of right drafts, of wrong drafts, and balanced over both (nan without such drafts). {} without a verdict.
     """
     judged = [t for t in trajectories if t.verdict and t.draft is not None]
     if not judged:
         return {}
     agrees = [(normalise(t.draft) == normalise(t.answer or "")) == (t.verdict == RIGHT) for t in judged]
-    true = {good: [rewards.verify(t) > 0 for t in judged if fits(t.draft, t.sample) == good] for good in (True, False)}
-    share = {good: float(np.mean(hits)) if hits else np.nan for good, hits in true.items()}
+    true = np.array([rewards.verify(t) > 0 for t in judged])
+    good = np.array([fits(t.draft, t.sample) for t in judged])
+    of_right, of_wrong = (float(np.mean(true[of])) if of.any() else np.nan for of in (good, ~good))
     return {
         "verdicts given": len(judged) / len(trajectories),
         "verdict fits draft and answer": float(np.mean(agrees)),
-        "verdict true of right drafts": share[True],
-        "verdict true of wrong drafts": share[False],
-        "verdict true, balanced": (share[True] + share[False]) / 2,
-        "drafts right": float(np.mean([fits(t.draft, t.sample) for t in judged])),
+        "verdict true of right drafts": of_right,
+        "verdict true of wrong drafts": of_wrong,
+        "verdict true, balanced": (of_right + of_wrong) / 2,
+        "drafts right": float(np.mean(good)),
     }
 
 
 def grounding(t: Trajectory) -> dict[str, float]:
-    """How well the regions show what the question asks for: `coverage`, the share of the target boxes' area inside
-    any region, and `iou`, the best overlap of one region with one target. Both in [0, 1]; 0 without a region.
-
-    ValueError for a sample without boxes.
+    """How well the regions match the sample's boxes: `coverage`, the share of the boxes' area inside any region, and
+    `iou`, the best overlap of one region with one box. Both in [0, 1]; 0 without a region. ValueError without boxes.
     """
-    boxes, looks = t.sample.boxes, [r.box for r in t.regions if r.usable]
+    boxes, regions = t.sample.boxes, [r.box for r in t.regions if r.usable]
     if not sum(map(area, boxes)):
-        raise ValueError(f"sample {t.sample.id!r}: expected boxes of its target, to say how well regions show it")
-    covered = total = 0
+        raise ValueError(f"sample {t.sample.id!r} has no boxes; expected those of its target, to measure grounding")
+    covered = 0
     for x0, y0, x1, y1 in boxes:
         mask = np.zeros((y1 - y0, x1 - x0), bool)
-        for a, b, c, d in looks:
+        for a, b, c, d in regions:
             mask[max(0, b - y0) : max(0, d - y0), max(0, a - x0) : max(0, c - x0)] = True
-        covered, total = covered + mask.sum(), total + mask.size
-    best = max((_iou(box, look) for box in boxes for look in looks), default=0.0)
-    return {"coverage": float(covered / total), "iou": best}
+        covered += mask.sum()
+    best = max((_iou(box, region) for box in boxes for region in regions), default=0.0)
+    return {"coverage": float(covered / sum(map(area, boxes))), "iou": best}
 
 
 def _iou(a, b) -> float:
@@ -82,7 +74,7 @@ def _iou(a, b) -> float:
 
 
 def step_metrics(trajectories: list[Trajectory]) -> dict[str, float]:
-    """What the policy did, logged beside the rewards; boxes of the samples serve the log only."""
+    """Means over trajectories for the trainer's log; the samples' boxes serve the log only."""
     shares = {
         "call_rate": [bool(t.regions) for t in trajectories],
         "area": [area(r.box) / (t.size[0] * t.size[1]) for t in trajectories for r in t.regions if r.usable],

@@ -1,27 +1,25 @@
-"""Reading what a policy wrote: the parts of a reply, and the one tool call in it. Never raises, whatever the text.
+"""Reading what a policy wrote: the parts of a reply, and the one tool call in it. `rollout` and TRL's loop share it.
 
-It is text that a model wrote: matched, and read as JSON, never evaluated, in a time that grows with its length alone.
-`rollout` and TRL's tool loop read a reply by the same function, so that it means the same in both.
+It never raises, whatever the text, which is matched and read as JSON, never evaluated, in time linear in its length.
 """
 
 import json
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from mags_kit.method.protocol import ANSWER, CALL, DRAFT, TAGS, THINK, TOOL, VERDICT, VERDICTS
 from mags_kit.records import RegionOutcome
 
 CALLING = CALL[0].strip("<>")
-# Qwen3.5's form of a call
-XML = re.compile(rf"<function={TOOL}>\s*<parameter=(.*)</function>", re.DOTALL)
-FENCE = re.compile(r"```\w*\s(.*)```", re.DOTALL)
+XML = re.compile(rf"(?s)<function={TOOL}>\s*<parameter=(\w+)>(.*)</parameter>\s*</function>")  # Qwen3.5's form
+FENCE = re.compile(r"(?s)```\w*\s(.*)```")
 TAG = re.compile(f"<(/?)({'|'.join((*TAGS, CALLING))})>")
 BRACKETS = 200  # in a call, at most: 64 boxes and more; Python's JSON reader raises where they nest a thousand deep
 
 
-class Part(NamedTuple):
-    """A part of a reply, in its order."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a reply."""
 
     tag: str
     text: str  # between its two tags, trimmed; empty too where a tool call is opened and never closed
@@ -30,7 +28,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Reply:
-    """What decides of one reply. Of several parts of a kind the last counts, an empty one is none."""
+    """What counts of a reply: of several parts of a kind the last that is not empty."""
 
     draft: str | None
     verdict: str | None  # of the draft, one of `VERDICTS`; anything else is none
@@ -41,21 +39,20 @@ class Reply:
 
 
 def parse_reply(text: str) -> Reply:
-    """Read a reply of either round. What stands inside its reasoning or its tool calls is no part of it."""
+    """Read a reply of either round. Tags inside its reasoning or its tool calls do not count."""
     found = parts(text)
     last = {part.tag: part.text for part in found if part.text}
-    called = any(part.tag == CALLING for part in found)
-    verdict = last.get(VERDICT, "").lower().strip(". ")
+    called, verdict = any(part.tag == CALLING for part in found), last.get(VERDICT, "").lower().strip(". ")
     verdict = verdict if verdict in VERDICTS else None
     return Reply(last.get(DRAFT), verdict, last.get(ANSWER), called, *_arguments(last.get(CALLING, "")))
 
 
 def parts(text: str) -> list[Part]:
-    """The reasoning, tool calls, drafts, verdicts and answers of a reply.
+    """The reasoning, tool calls, drafts, verdicts and answers of a reply, in order.
 
-    Reasoning and calls run to the closing tag that balances theirs, else to the last such tag; what is inside belongs
-    to them. A draft, a verdict or an answer holds no other tag. A tag that is never closed is text. `</think>` alone
-    ends reasoning that began before the reply, as where a chat template opens it.
+    Reasoning and calls run to the closing tag that balances theirs, else to the last such tag, and hold what is inside.
+    A draft, a verdict or an answer holds no other tag. A tag that is never closed is text. `</think>` alone ends
+    reasoning that began before the reply, as where a chat template opens it.
     """
     tags = list(TAG.finditer(text))
     last = {tag[2]: at for at, tag in enumerate(tags) if tag[1]}  # the last closing one of each
@@ -66,8 +63,7 @@ def parts(text: str) -> list[Part]:
         if name == THINK and tag[1] and THINK not in opened:
             found.clear()
         if end is not None:
-            close = tags[end]
-            found.append(Part(name, text[tag.end() : close.start()].strip(), close.end() >= size))
+            found.append(Part(name, text[tag.end() : tags[end].start()].strip(), tags[end].end() >= size))
         elif not tag[1] and name == CALLING:
             found.append(Part(name, "", False))
         opened.add(name)
@@ -76,14 +72,14 @@ def parts(text: str) -> list[Part]:
 
 
 def _closing(tags: list[re.Match], at: int, last: dict[str, int]) -> int | None:
-    """Where the part that the tag at `at` opens is closed."""
+    """Index of the tag that closes the part which the tag at `at` opens."""
     name = tags[at][2]
     if last.get(name, -1) < at:
         return None
     if name in (DRAFT, VERDICT, ANSWER):
         return at + 1 if tags[at + 1].groups() == ("/", name) else None
-    depth = 1
-    for i in range(at + 1, last[name] + 1):
+    depth = 0
+    for i in range(at, last[name] + 1):
         if tags[i][2] == name:
             depth += -1 if tags[i][1] else 1
         if not depth:
@@ -92,58 +88,33 @@ def _closing(tags: list[re.Match], at: int, last: dict[str, int]) -> int | None:
 
 
 def _arguments(call: str) -> tuple[dict | None, str]:
-    """The arguments of a tool call, if it is one of the tool and means regions, else nothing; and its form."""
+    """The regions that a tool call asks for as `{"regions": …}`, None where it is no such call; and its form."""
     fence = FENCE.fullmatch(call)
-    inner = fence[1].strip() if fence else call
-    form = RegionOutcome.WRAPPED if fence else RegionOutcome.OK
-    written = XML.fullmatch(inner)
-    match {"name": TOOL, "arguments": _parameters(written[1])} if written else _json(inner):
-        case {"name": name, "arguments": arguments} if name == TOOL:
-            if isinstance(arguments, str):
-                arguments, form = _json(arguments), RegionOutcome.AS_TEXT
-            regions, others = _regions(arguments)
-            if regions is None:
-                return None, RegionOutcome.OK
-            listed = _json(regions["regions"]) if isinstance(regions["regions"], str) else None
-            if isinstance(listed, list):
-                regions, form = {"regions": listed}, RegionOutcome.AS_TEXT
-            return regions, RegionOutcome.WRAPPED if others else form
-    return None, RegionOutcome.OK
-
-
-def _parameters(text: str) -> dict:
-    """The parameters of an XML call by name, from behind the first `<parameter=`; under no name where there is more."""
-    found = {}
-    for parameter in text.split("<parameter="):
-        name, _, rest = parameter.partition(">")
-        value, closed, after = rest.rpartition("</parameter>")
-        found |= {name: _json(value)} if closed else {}
-        found |= {"": None} if after.strip() else {}
-    return found
-
-
-def _regions(arguments) -> tuple[dict | None, bool]:
-    """The regions among the arguments, and whether there are arguments that the tool does not take."""
-    match arguments:
-        case {"regions": regions, **others}:
-            return {"regions": regions}, bool(others)
-        case {"bbox_2d": _}:
-            return {"regions": [arguments]}, False
-    return None, False
+    inner, form = (fence[1].strip(), RegionOutcome.WRAPPED) if fence else (call, RegionOutcome.OK)
+    xml = XML.fullmatch(inner)
+    read = {"name": TOOL, "arguments": {xml[1]: _json(xml[2])}} if xml else _json(inner)
+    arguments = read.get("arguments") if isinstance(read, dict) and read.get("name") == TOOL else None
+    if isinstance(arguments, str):
+        arguments, form = _json(arguments), RegionOutcome.AS_TEXT
+    if not isinstance(arguments, dict) or not {"regions", "bbox_2d"}.intersection(arguments):
+        return None, RegionOutcome.OK
+    arguments = arguments if "regions" in arguments else {"regions": [arguments]}
+    regions = arguments["regions"]
+    if isinstance(regions, str) and isinstance(listed := _json(regions), list):
+        regions, form = listed, RegionOutcome.AS_TEXT
+    return {"regions": regions}, RegionOutcome.WRAPPED if len(arguments) > 1 else form
 
 
 def _json(text: str):
     """The value of a JSON text, None where it is none."""
-    if text.count("[") + text.count("{") > BRACKETS:
-        return None
     try:
-        return json.loads(text)
+        return json.loads(text) if text.count("[") + text.count("{") <= BRACKETS else None
     except ValueError:  # no JSON, or a number of more digits than Python reads
         return None
 
 
 def text_of(tokenizer, ids: list[int]) -> str:
-    """A reply as text, its end mark and other special tokens left out; of no token at all, no text."""
+    """A reply as text, its end mark and other special tokens left out."""
     return tokenizer.decode(ids, skip_special_tokens=True)
 
 

@@ -1,7 +1,6 @@
-"""What is said between the kit and a policy: prompts, the tool format and the box codec; `replies` reads the answers.
+"""Messages between the kit and a policy: prompts, the tool's format, and boxes in the model's own coordinate frame.
 
-The only module that knows a model's own coordinate frame. Everything outside it speaks of regions in pixels of
-the original image.
+Everything outside this module speaks of regions in pixels of the original image. `parsing` reads the replies.
 """
 
 import math
@@ -27,16 +26,14 @@ def magnify(regions: list) -> list[dict] | str:
     Returns:
         The magnified regions.
     """
-    raise NotImplementedError("this declares the tool to a policy; `look.Episode.magnify` does what it says")
+    raise NotImplementedError("this declares the tool to a policy; `episode.Episode.magnify` does what it says")
 
 
 TOOL = magnify.__name__
 
 PROMPTS = {
-    "compact": {  # the embedded tiny VLM, whose vocabulary holds little more than these words
-        "two": "{question} Look twice.",
-        "one": "{question} Answer now.",
-    },
+    # The embedded tiny VLM's vocabulary holds little more than these words
+    "compact": {"two": "{question} Look twice.", "one": "{question} Answer now."},
     "full": {
         "two": (
             "{question}\n"
@@ -54,7 +51,6 @@ PROMPTS = {
         ),
     },
 }
-NUMBER = r"[+-]?\d{1,9}(\.\d{1,9})?"  # as text
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
 
 # The compact template: TRL asks that tool calls and tool messages are rendered and that a prefix stays a prefix.
@@ -92,15 +88,12 @@ RESPONSE_TEMPLATE = {
     "start_anchor": HEADER,
     "fields": {
         "tool_calls": {
-            "open": CALL[0],
-            "close_pattern": r"</tool_call>\s*",
-            "repeats": True,
-            "content": "json",
+            "open": CALL[0], "close_pattern": r"</tool_call>\s*", "repeats": True, "content": "json",
             "transform": {"type": "function", "function": "{content}"},
         },
         "content": {"close_pattern": r"<\|im_end\|>\s*", "content": "text"},
     },
-}
+}  # fmt: skip
 
 
 def prompt(question: str, image, rounds: int, style: str, frame: str, max_regions: int) -> list[dict]:
@@ -131,8 +124,7 @@ def tool_call_text(boxes, xml: bool = False) -> str:
 
 def to_source(box, frame: str, view: tuple[int, int], source: tuple[int, int]) -> tuple[float, float, float, float]:
     """A box in the model's frame -> source pixels. `view` and `source` are (width, height) of the two images."""
-    across, down = _scale(frame, view, source)
-    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+    return tuple(value * unit for value, unit in zip(box, _scale(frame, view, source) * 2, strict=True))
 
 
 def to_model(
@@ -155,29 +147,15 @@ def _scale(frame, view, source) -> tuple[float, float]:
 
 
 def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int = 8) -> list[Region]:
-    """What a policy wrote for `regions` -> regions in source pixels, each with what became of it. Never raises.
+    """Whatever a policy wrote for `regions` -> regions in source pixels, each with its outcome. Never raises.
 
-    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.RegionOutcome`. What real
-    models write instead of [x0, y0, x1, y1] is read as what it means, and what is not wrong with the region otherwise
-    has an outcome that says so.
+    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.RegionOutcome`. The
+    forms that real models write instead of [x0, y0, x1, y1] are read, too; their outcome names the form.
     """
-    if not isinstance(raw, (list, tuple)):
-        raw = [raw]
-    if _as_box(raw)[0]:
-        raw = [raw]  # one bare box
+    raw = raw if isinstance(raw, (list, tuple)) else [raw]
     regions: list[Region] = []
-    for item in raw[:32]:
-        box, form = _as_box(item)
-        if box is None:
-            regions.append(Region((0, 0, 0, 0), RegionOutcome.NOT_A_BOX))
-            continue
-        if form == RegionOutcome.SHARES:
-            box = [v * side for v, side in zip(box, (*source, *source), strict=True)]
-        else:
-            box = to_source(box, frame, view, source)
-        region = _settle(box, source, min_side)
-        region = Region(region.box, form) if region.outcome == RegionOutcome.OK else region
-        usable = [r.box for r in regions if r.usable]
+    for item in [raw] if _as_box(raw)[0] else raw[:32]:  # or one bare box
+        region, usable = _region(item, frame, view, source, min_side), [r.box for r in regions if r.usable]
         if region.usable and region.box in usable:
             region = Region(region.box, RegionOutcome.DUPLICATE)
         elif region.usable and len(usable) >= max_regions:
@@ -186,29 +164,14 @@ def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int 
     return regions
 
 
-def _as_box(item) -> tuple[list | None, str]:
-    """Four numbers, and the form that they were written in; None where it is no box."""
-    form = RegionOutcome.OK
-    if isinstance(item, dict) and "bbox_2d" in item:
-        item, form = item["bbox_2d"], RegionOutcome.LABELLED
-    if not (isinstance(item, (list, tuple)) and len(item) == 4):
-        return None, form
-    if any(isinstance(v, str) for v in item):
-        item = [float(v) if isinstance(v, str) and re.fullmatch(NUMBER, v.strip()) else v for v in item]
-        form = RegionOutcome.AS_TEXT
-    if not all(_is_number(v) for v in item):
-        return None, form
-    if all(0 <= v <= 1 for v in item) and any(v % 1 for v in item):  # [0, 0, 1, 1] are pixels or thousandths
-        form = RegionOutcome.SHARES
-    return list(item), form
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6  # NaN compares False
-
-
-def _settle(box, source, min_side) -> Region:
-    (x0, y0, x1, y1), (width, height) = box, source
+def _region(item, frame: str, view, source, min_side: int) -> Region:
+    """One region, by itself."""
+    box, form = _as_box(item)
+    if box is None:
+        return Region((0, 0, 0, 0), RegionOutcome.NOT_A_BOX)
+    scale = source if form == RegionOutcome.SHARES else _scale(frame, view, source)
+    x0, y0, x1, y1 = box = [v * unit for v, unit in zip(box, (*scale, *scale), strict=True)]
+    width, height = source
     if x1 <= x0 or y1 <= y0:
         return Region(tuple(round(v) for v in box), RegionOutcome.REVERSED)
     cut = (max(0, math.floor(x0)), max(0, math.floor(y0)), min(width, math.ceil(x1)), min(height, math.ceil(y1)))
@@ -219,4 +182,22 @@ def _settle(box, source, min_side) -> Region:
     if min(cut[2] - cut[0], cut[3] - cut[1]) < min_side:
         return Region(cut, RegionOutcome.TINY)
     reached_over = x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1
-    return Region(cut, RegionOutcome.CLIPPED if reached_over else RegionOutcome.OK)
+    return Region(cut, RegionOutcome.CLIPPED if reached_over else form)
+
+
+def _as_box(item) -> tuple[list | None, str]:
+    """Four numbers and the form in which they were written; None where it is no box."""
+    form = RegionOutcome.OK
+    if isinstance(item, dict) and "bbox_2d" in item:
+        item, form = item["bbox_2d"], RegionOutcome.LABELLED
+    if not (isinstance(item, (list, tuple)) and len(item) == 4):
+        return None, form
+    if any(isinstance(v, str) for v in item):
+        number = r"[+-]?\d{1,9}(\.\d{1,9})?"
+        item = [float(v) if isinstance(v, str) and re.fullmatch(number, v.strip()) else v for v in item]
+        form = RegionOutcome.AS_TEXT
+    if not all(type(v) in (int, float) and abs(v) < 1e6 for v in item):  # NaN compares False
+        return None, form
+    if all(0 <= v <= 1 for v in item) and any(v % 1 for v in item):  # [0, 0, 1, 1] are pixels or thousandths
+        form = RegionOutcome.SHARES
+    return list(item), form

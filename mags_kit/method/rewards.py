@@ -8,41 +8,33 @@ import math
 import numpy as np
 
 from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG
-from mags_kit.method.parsing import CALLING, Part, parts
+from mags_kit.method.parsing import CALLING, parts
 from mags_kit.method.scoring import fits
 from mags_kit.records import RegionOutcome, Outcome, Trajectory, area, blame
 
 
 def answer(t: Trajectory) -> float:
-    """1 for the right final answer, else 0."""
+    """1 for a right final answer, else 0."""
     return float(t.outcome == Outcome.ANSWERED and fits(t.answer, t.sample))
 
 
 def form(t: Trajectory) -> float:
-    """Graded form in [0, 1]: rationale, draft and a call in round 1; verification, verdict and answer in round 2.
-
-    A reply that is cut off before its tool call has at most 2 of the 6 parts: a third. Empty parts, and tags that are
-    only spoken of inside the reasoning, earn nothing.
+    """Share of the six parts that were asked for, in [0, 1]: rationale, draft and a call as the end of round 1;
+    verification, verdict and an answer as the end of round 2. Empty parts and tags inside the reasoning earn nothing.
     """
     first, last = parts(t.replies[0]), parts(t.replies[-1]) if len(t.replies) == 2 else []
-    there = (
-        _wrote(first, THINK), _wrote(first, DRAFT), _wrote(first[-1:], CALLING, ends=True),
-        _wrote(last, RETHINK), _wrote(last, VERDICT), _wrote(last[-1:], ANSWER, ends=True),
-    )  # fmt: skip
-    return sum(there) / len(there)
-
-
-def _wrote(found: list[Part], tag: str, ends: bool = False) -> bool:
-    """Whether there is such a part, not empty; with `ends`, as the end of the reply."""
-    return any(part.tag == tag and part.text and part.ends >= ends for part in found)
+    wrote = [{part.tag for part in found if part.text} for found in (first, last)]
+    ends = [found[-1].tag if found and found[-1].text and found[-1].ends else "" for found in (first, last)]
+    there = len({THINK, DRAFT} & wrote[0]) + len({RETHINK, VERDICT} & wrote[1])
+    return (there + (ends[0] == CALLING) + (ends[1] == ANSWER)) / 6
 
 
 def regions(t: Trajectory) -> float:
-    """Share of the regions that are well-formed and worth a look, in [0, 1].
+    """Share of the regions that are well-formed and useful, in [0, 1]; 0 without a region.
 
-    A region counts when it lies inside the image, is neither degenerate nor almost the whole image, repeats no other,
-    and is small enough for a magnifying glass: its view has at least a quarter as many pixels as were cut out for it.
-    One good region and one duplicate give 0.5, no region gives 0; so does one of 300x300 pixels seen as 128x128.
+    A region counts if it lies inside the image, is neither degenerate nor almost the whole image, repeats no other, and
+    is small enough to be magnified: its view has at least a quarter as many pixels as were cut out for it. One good
+    region and one duplicate give 0.5; one of 300x300 pixels seen as 128x128 gives 0.
     """
     looks = zip([r for r in t.regions if r.usable], t.views, strict=False)
     good = [r.outcome == RegionOutcome.OK and 4 * math.prod(v.size) >= area(v.box) for r, v in looks]
@@ -50,16 +42,16 @@ def regions(t: Trajectory) -> float:
 
 
 def draft(t: Trajectory) -> float:
-    """1 for a right draft, else 0: so that no policy gains by spoiling its draft to judge it easily."""
+    """1 for a right draft, else 0; it keeps a policy from spoiling its draft to make the verdict easy."""
     return float(t.draft is not None and len(t.replies) == 2 and fits(t.draft, t.sample))
 
 
 def verify(t: Trajectory) -> float:
     """Round 2's verdict on the draft: 1 for a true one, -1 for calling a right draft wrong, else 0.
 
-    Nothing is paid for an answer that changed. Where most drafts are wrong, "wrong" every time is true mostly: hence
-    the -1. A spoilt draft is the easiest to judge: with three times this weight on `draft` that pays for nobody whose
-    drafts are right by chance (a quarter) and whose verdicts are no worse than a coin.
+    A changed answer earns nothing here. Where most drafts are wrong, always saying "wrong" is mostly true: hence the
+    -1. A spoilt draft is the easiest to judge: with three times this weight on `draft`, spoiling does not pay for a
+    policy whose drafts are right by chance (1/4) and whose verdicts are at least as good as a coin toss.
     """
     if t.draft is None or t.verdict is None:
         return 0.0
@@ -71,13 +63,13 @@ REWARDS = {"answer": answer, "format": form, "regions": regions, "draft": draft,
 
 
 def reward(name: str, t: Trajectory) -> float:
-    """One reward of a trajectory, by its name; a RuntimeError that names the sample where ours has a bug."""
+    """One reward of a trajectory, by its name; an error in it becomes a RuntimeError that names the sample."""
     with blame(t.sample, f"reward {name}"):
         return REWARDS[name](t)
 
 
 def scores(t: Trajectory, weights: dict[str, float]) -> dict[str, float]:
-    """Every reward of a trajectory by name, and their weighted `total`."""
+    """The rewards of a trajectory that `weights` names, and their weighted `total`."""
     values = {name: reward(name, t) for name in weights}
     return values | {"total": sum(weights[name] * value for name, value in values.items())}
 

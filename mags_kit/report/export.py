@@ -76,7 +76,7 @@ def _measured(run: Run) -> str:
         return "Nothing yet: the run was not evaluated."
     rows = tables.accuracy_table(read_json(run.metrics))
     rows = rows.loc[[name for name in (ONE, MAIN) if name in rows.index]].to_string()
-    return f"Accuracy on the run's test set, greedy, in percent with the 95% Wilson interval:\n\n```\n{rows}\n```"
+    return f"Accuracy on the run's test set, greedy, in percent with the 95% interval, clustered by image:\n\n```\n{rows}\n```"
 
 
 def publish(run: Run, folder: Path = PROJECT / "results") -> Path:

@@ -40,24 +40,24 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
 
 
 def finding(metrics: dict) -> str:
-    """One sentence with an interval: accuracy of two rounds after RL beside the base (without RL: beside one round)."""
+    """One sentence with an interval: accuracy of two rounds of the trained policy and the base (without training: and of one round)."""
     conditions = metrics["conditions"]
-    trained, alone = "after" in conditions, "alone" in conditions
+    trained, alone = "trained" in conditions, "alone" in conditions
     other = "the base" if trained else "one round with the full view"
-    d = metrics["differences"][f"{MAIN}: after RL, less before" if trained else f"{MAIN}, less {ONE}"]
-    first = conditions["alone" if alone else "before"]
-    ours, theirs = (conditions["after"] if trained else first)[MAIN], first[MAIN if trained else ONE]
+    d = metrics["differences"][f"{MAIN}: trained, less base" if trained else f"{MAIN}, less {ONE}"]
+    first = conditions["alone" if alone else "base"]
+    ours, theirs = (conditions["trained"] if trained else first)[MAIN], first[MAIN if trained else ONE]
     who, what = ("With" if trained else "Without") + " RL, two rounds", "held-out questions"
     if alone:  # an adapter that it came with may be RL's, and the questions may be what it learnt from
         who, what = "Two rounds", "questions"
     said = f"{who} with super-resolution answer {100 * ours['accuracy']:.1f}% of {d['n']} {what} correctly"
     points, low, high = (100 * d[name] for name in ("difference", "low", "high"))
-    if low == high == 0:
+    if d.get("discordant") == 0:
         return f"{said}, the same ones as {other}."
     if low <= 0 <= high or d["p"] > 0.05:  # on few questions the interval and the exact test may disagree
         return (
             f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: the difference is not significant "
-            f"(95% interval {_signed(low)} to {_signed(high)} points, exact p = {d['p']:.2g})."
+            f"(95% interval {_signed(low)} to {_signed(high)} points, p = {d['p']:.2g})."
         )
     if points < 0:
         points, low, high = -points, -high, -low

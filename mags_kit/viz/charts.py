@@ -137,7 +137,7 @@ def show_results(metrics: dict, title: str) -> Chart:
         bars = axis.barh(at, middle, thick, xerr=reach, color=ink, label=CHECKPOINTS[checkpoint], capsize=3)
         axis.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
     n = next(iter(results.values()))[names[0]]["n"]
-    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% Wilson interval, n = {n})")
+    axis.set(xlim=(0, 105), xlabel=f"accuracy, % (bars: 95% interval, n = {n})")
     _rows(axis, names)
     _legend(figure, axis)
     return figure

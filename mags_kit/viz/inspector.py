@@ -49,7 +49,7 @@ ORDERS: dict[str, Callable[[Trajectory], float | str]] = {
 
 def stored(run: Run) -> dict[str, list[Trajectory]]:
     """The test questions' trajectories in two rounds with super-resolution, by checkpoint as far as there are any."""
-    paths = {CHECKPOINTS[name]: run.trajectories(name, MAIN) for name in ("before", "after")}
+    paths = {CHECKPOINTS[name]: run.trajectories(name, MAIN) for name in ("base", "trained")}
     return {name: read_trajectories(path) for name, path in paths.items() if path.exists()}
 
 

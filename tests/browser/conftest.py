@@ -34,9 +34,9 @@ def seen_run(smoke_run, policy):
     from mags_kit.evaluation.evaluate import MAIN, evaluate
 
     samples = read_samples(smoke_run.samples("test"))
-    made = evaluate(smoke_run, policy, samples, "before", (MAIN,))[MAIN]
+    made = evaluate(smoke_run, policy, samples, "base", (MAIN,))[MAIN]
     bad = replace(made[1], replies=(HOSTILE, *made[1].replies[1:]), answer=HOSTILE)
-    write_jsonl(smoke_run.trajectories("after", MAIN), [made[0], bad, *made[2:]])
+    write_jsonl(smoke_run.trajectories("trained", MAIN), [made[0], bad, *made[2:]])
     return smoke_run
 
 

@@ -59,7 +59,7 @@ def upload(page: Page, name: str, kind: str, content: bytes) -> None:
 def test_the_inspector_filters_steps_jumps_and_finds(opened):
     page, inspector = opened, opened.locator(".mags-inspector")
     shot(page, "1-open")
-    expect(inspector).to_contain_text("1 of 12: test-00000, after RL")
+    expect(inspector).to_contain_text("1 of 12: test-00000, trained")
     inspector.get_by_role("button", name="next").click()
     expect(inspector).to_contain_text("2 of 12: test-00001")
     page.locator(".mags-inspector .noUi-handle").focus()

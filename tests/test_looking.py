@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from mags_kit import single
+from mags_kit import load_agent, look, looking, show
 from mags_kit.__main__ import main
 from mags_kit.config import load_config
 from mags_kit.records import read_samples
@@ -34,7 +34,7 @@ def test_what_cannot_be_looked_at_is_one_sentence_before_a_model_is_loaded(runs,
     cases = {
         ("nowhere.jpg", QUESTION): "nowhere.jpg: no such image", ("text.jpg", QUESTION): "text.jpg: not a picture",
         (".", QUESTION): "not a file", ("", QUESTION): "no image is named; expected the file of a picture: IMAGE=",
-        ("a.png", " "): "the question has 0 letters; expected 1 to", ("a.png", "x" * 3000): "has 3000 letters",
+        ("a.png", " "): "the question has 0 characters; expected 1 to", ("a.png", "x" * 3000): "has 3000 characters",
     }  # fmt: skip
     wrong = []
     for (image, question), said in cases.items():
@@ -48,12 +48,12 @@ def test_what_cannot_be_looked_at_is_one_sentence_before_a_model_is_loaded(runs,
 
 def test_a_model_that_does_not_fit_is_refused_with_what_it_needs_and_what_is_there(runs, monkeypatch):
     monkeypatch.setattr("mags_kit.plan.machine", lambda *_: {"GPU": "no GPU", "GPU memory": 0, "memory": 2})
-    config = single.settings("Qwen/Qwen2.5-VL-7B-Instruct", {})
     with pytest.raises(ValueError, match=r"needs [\d.]+ GB of memory, found 2\.0 GB \(no GPU\)"):
-        single.look(runs / "a.png", QUESTION, config)
+        looking.agent_with(load_config("paper-7b"))
 
 
-def test_each_model_has_the_settings_that_its_profile_gives_it():
-    assert single.settings("embedded", {}) == load_config("cpu", {"data": "scenes"})
-    large = single.settings("Qwen/Qwen2.5-VL-3B-Instruct", {"seed": 3})
-    assert large.round_tokens == load_config("paper").round_tokens and large.seed == 3 and not large.own
+def test_the_readmes_five_lines(runs, smoke_run):
+    sample = read_samples(smoke_run.samples("test"))[0]
+    agent = load_agent("smoke")
+    trajectory = look(agent, smoke_run.data / sample.image, sample.question)
+    assert len(trajectory.replies) == 2 and sample.question in show(trajectory).data
