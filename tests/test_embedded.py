@@ -20,12 +20,6 @@ def processor():
     return build_processor()
 
 
-def learned(processor, phase: str, steps: int) -> list[str]:
-    """The texts that are learned in lessons of a phase."""
-    batches = [Lessons(phase, steps, processor)[step]["labels"] for step in range(steps)]
-    return [processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels]
-
-
 def test_the_shipped_model_is_small_has_a_card_and_loads_whole(processor):
     from transformers import Qwen3VLForConditionalGeneration
 
@@ -79,7 +73,8 @@ def test_grid_boxes_hold_their_object():
 
 def test_demonstrated_regions_are_often_poor(processor):
     """What teaches pointing in two rounds does not teach how often to point: its first word is not learned."""
-    said = " ".join(learned(processor, "settle", 20))
+    batches = [Lessons("settle", 20, processor)[step]["labels"] for step in range(20)]
+    said = " ".join(processor.tokenizer.decode(row[row >= 0]) for labels in batches for row in labels)
     looks, points = (len(re.findall(rf"<think>{how} at the", said)) for how in ("Look", "Point"))
     assert looks + points > 120 and abs(looks / (looks + points) - PHASES["settle"].loose) < 0.1
     assert said.count("<think> at the") > 80
