@@ -9,17 +9,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from random_model import save_random
 from safetensors.numpy import load_file
 from test_records import of_another_mode
 from tiny_benchmarks import TEST_VG, jpeg, photo_server, write_mirror
 from tiny_qwen import teach
 
 from mags_kit import pipeline
-from random_model import save_random
 from mags_kit.records import read_json
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
 SIZES = {
     "pool": 6, "solve_rollouts": 2, "curated": 6, "validation": 3, "test": 99, "stage_steps": [1, 1],
     "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": "auto", "round_tokens": 56,
@@ -27,8 +26,8 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["qwen2_5_vl", *(pytest.param(k, marks=pytest.mark.long) for k in KINDS[1:])])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_5"])  # JSON and XML tool calls
 def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     mirror = write_mirror(tmp_path / "mirror")
     pictures = mirror / "images" / "VG_100K"
@@ -43,7 +42,7 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
     command = [sys.executable, "-m", "mags_kit", "run", "--profile", "paper", "--set", json.dumps(settings)]
     with photo_server() as web:
         web.how = {800: "gone", 801: "cut", 802: "drop once", 803: "drip"}
-        environ = {k: v for k, v in os.environ.items() if k not in ("OFFLINE", "JUDGE_URL", "no_proxy", "NO_PROXY")}
+        environ = {k: v for k, v in os.environ.items() if k not in ("OFFLINE", "no_proxy", "NO_PROXY")}
         environ |= {"MAGS_CACHE": str(tmp_path / "cache"), "http_proxy": web.url, "https_proxy": web.url}
         done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -55,7 +54,7 @@ def test_the_paper_profile_runs_from_curation_to_the_report(kind, tmp_path):
         cells = nbformat.read(run / "notebooks" / f"{step}.ipynb", as_version=4).cells
         assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
         for cell in cells:
-            if re.search(r"^(figures|charts)\.save\(", cell.source, re.MULTILINE):  # in no loop, under no condition
+            if re.search(r"^draw\.save\(", cell.source, re.MULTILINE):  # in no loop, under no condition
                 assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
     found = read_json(run / "metrics.json")["conditions"]
     for checkpoint in ("base", "trained"):
