@@ -23,7 +23,7 @@ from mags_kit.method.policy import Policy, load_policy
 from mags_kit.method.rollout import rollout
 from mags_kit.records import read_samples, write_json
 from mags_kit.run import PROJECT, Run, environment, open_run, run_folder
-from random_model import save_random
+from random_model import SHAPES, save_random
 
 SETTINGS = {"data": "scenes", "pool": 48, "curated": 8, "validation": 1, "test": 1, "validate_every": 10**6}
 FEW = {"samples_per_step": 2, "batch_size": 1}  # with random weights, whose replies are long
@@ -44,8 +44,9 @@ def main(arguments: list[str] | None = None) -> dict:
         if is_random:
             kind, shape = "qwen2_5_vl", None
             if not given.tiny:
-                shape = compat.transformers().AutoConfig.from_pretrained(model_path(model)).to_dict()
-                kind = shape["model_type"]
+                auto = compat.transformers().AutoConfig
+                known = auto.for_model(**SHAPES[model]) if model in SHAPES else auto.from_pretrained(model_path(model))
+                shape, kind = known.to_dict(), known.model_type
             settings |= {"model": str(save_random(kind, Path(folder, "model"), shard="4GB", shape=shape))}
         run = open_run(given.profile, "measured", settings, root=folder)
         sets.prepare(run)

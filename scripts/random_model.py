@@ -42,6 +42,20 @@ def _delta(hidden: int) -> dict:
     }  # fmt: skip
 
 
+# config.json of the `paper` profile's model (huggingface.co/Qwen/Qwen2.5-VL-3B-Instruct), so that it needs no network
+SHAPES = {
+    "Qwen/Qwen2.5-VL-3B-Instruct": {
+        "model_type": "qwen2_5_vl", "tie_word_embeddings": True,
+        "text_config": {
+            "hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
+            "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+        },
+        "vision_config": {
+            "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048,
+        },
+    },
+}  # fmt: skip
 # model type -> its config's class, its image processor, and what is its own of the text's and the vision's settings
 KINDS = {
     "qwen2_5_vl": ("Qwen2_5_VLConfig", OLD, lambda hidden: {}, {"fullatt_block_indexes": [1]}),
