@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -15,7 +14,7 @@ from PIL import Image
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, write_mirror
 from tiny_qwen import teach
 
-from mags_kit import __main__, experiments, single
+from mags_kit import __main__, experiments
 from mags_kit.config import PROFILES, load_config
 from mags_kit.data import sets
 from random_model import save_random
@@ -101,10 +100,6 @@ def test_a_model_has_the_settings_of_its_profile(own):
         chosen, _, settings = experiments.alone(model, own)
         config = load_config(chosen, settings)
         assert chosen == profile and (config.model, config.test, config.pool) == (model, 3, 0), model
-        looking = single.settings(model, {})
-        assert replace(config, data="scenes", own="", test=looking.test) == replace(  # in the same precision, too
-            looking, pool=0, curated=0, validation=0, stage_steps=(0,)
-        ), model
 
 
 def test_a_wrong_evaluation_is_one_sentence_and_makes_nothing(own, monkeypatch):

@@ -41,7 +41,7 @@ def answered(i: int, right: bool, rounds: int) -> Trajectory:
 
 
 def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
-    """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds of the trained policy all but
+    """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds when trained all but
     every fifth; as evaluation leaves it."""
     run = Run(folder, replace(load_config("smoke"), seed=seed, grid="full" if grid else "short", test=24))
     write_json(run.path / "config.json", asdict(run.config))
@@ -177,7 +177,7 @@ def edit_a_reward(run):
 BREAKS = {
     shuffle_answers: "answer differs in 24 of 24 (first test-00000: ",
     edit_a_verdict: "verdict differs in 1 of 24 (first test-00000: stored 'right', now 'wrong')",
-    shuffle_all_but_the_questions: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as",
+    shuffle_all_but_the_questions: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored",
     shuffle_lines: "expected the 24 questions of test.jsonl in their order, line 1 differs; restore it",
     shuffle_truths: "base-one_round-full_view.jsonl: expected the 24 questions of test.jsonl in their order, line 1",
     cut_in_a_line: "base-one_round-full_view.jsonl: expected a whole file of trajectories (",
@@ -214,7 +214,7 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
         ({"value": 77.0}, "falls short   trained: 79.2 measured, 77.0 ± 1 claimed, n = 24", 1),
         ({"value": 77.0, "least": True}, "holds         trained: 79.2 measured, at least 77.0 ± 1 claimed", 0),
         ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 2),
-        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 2),
+        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic", 2),
         ({"measures": "seeds/conditions/trained/x"}, "not measured  trained: the run has no seeds/conditions", 2),
         ({"measures": "findings/trained/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
     ]
