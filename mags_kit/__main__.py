@@ -64,6 +64,8 @@ def evaluate(options) -> None:
         return parts(options)
     if options.own and benchmarks:
         raise ValueError(f"DATA={options.own} and BENCH={options.bench}: expected one of them")
+    if options.more:
+        raise ValueError(f"a model alone is not trained: expected no part after `evaluate`, got {options.more[0]!r}")
     check_own(options.own)
     from mags_kit import experiments
     from mags_kit.evaluation import tables
