@@ -43,10 +43,7 @@ def card(run: Run, merged: bool) -> str:
     base = config.model if not Path(config.model).is_dir() else Path(config.model).name
     changed = {k: v for k, v in asdict(config).items() if v != getattr(Config(), k)} | {"model": base}
     changed = {k: Path(v).name if k in ("own", "adapter", "magnifier") else v for k, v in changed.items()}
-    what = "A LoRA adapter on the language layers, as PEFT saves it; `make merge` merges it into its base."
-    if merged:
-        what = "Plain transformers weights with the LoRA adapter merged in. Replies differ a little where it was trained "
-        what += "over NF4 weights (`four_bit`)."
+    what = "Transformers weights with the LoRA adapter merged in." if merged else "A LoRA adapter, as PEFT saves it."
     measured = "not evaluated"
     if run.metrics.exists():
         measured = tables.accuracy_table(read_json(run.metrics)).to_string()
@@ -58,7 +55,7 @@ tags: [mags-rl, grpo]
 ---
 # Mags-RL: run {run.path.name}
 
-{what} Base: {base}; profile `{manifest["profile"]}`; trained on {config.curated} samples of {config.data}.
+{what} Base: {base}{" (trained over NF4 weights)" * config.four_bit}; profile `{manifest["profile"]}`; trained on {config.curated} samples of {config.data}.
 
 Accuracy on the run's test set, greedy, in percent with the 95% interval, clustered by image:
 

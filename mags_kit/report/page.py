@@ -54,8 +54,8 @@ def finding(metrics: dict) -> str:
     significant = "not significant" if d["low"] <= 0 <= d["high"] or d["p"] > 0.05 else "significant"
     points, low, high = (f"{100 * d[name]:+.1f}".replace("-", "−") for name in ("difference", "low", "high"))
     return (
-        f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: a {significant} difference of {points} points "
-        f"(95% interval {low} to {high}, p = {d['p']:.2g})."
+        f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: a difference of {points} points "
+        f"({significant}; 95% interval {low} to {high}, p = {d['p']:.2g})."
     )
 
 
@@ -77,9 +77,9 @@ def figures(folder: Path) -> list[dict]:
 def left_out(manifest: dict) -> dict:
     """How many rows of the data were used, and a line for each that could not be, with its reason."""
     read = [manifest["steps"].get(name, {}) for name in ("own data", "benchmarks")]
-    rows = [row for facts in read for row in facts.get("skipped", [])]
-    lines = [f"{row['row']} ({row['image']}): {row['reason']}" for row in rows]
-    return {"used": sum(facts.get("used", 0) for facts in read), "rows": lines}
+    skipped = [row for facts in read for row in facts.get("skipped", [])]
+    rows = [f"{row['row']} ({row['image']}): {row['reason']}" for row in skipped]
+    return {"used": sum(facts.get("used", 0) for facts in read), "rows": rows}
 
 
 def write_notebooks(run: Run, steps: tuple[str, ...]) -> None:

@@ -46,7 +46,7 @@ def chart(width: float, height: float, title: str = "", rows: int = 1, columns: 
     return figure, axes
 
 
-def _legend(axis) -> None:
+def legend(axis) -> None:
     """Right of the chart, so that it hides nothing; a name that occurs often has one line."""
     handles, names = axis.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
@@ -108,7 +108,7 @@ def show_results(metrics: dict, title: str) -> Chart:
     _intervals(axis, rows)
     n = next(iter(results.values()))[names[0]]["n"]
     axis.set(xlim=(0, 100), xlabel=f"accuracy, % (95% interval, n = {n})")
-    _legend(axis)
+    legend(axis)
     return figure
 
 
@@ -134,7 +134,7 @@ def show_costs(metrics: dict, found: dict, costs: dict, checkpoint: str, title: 
             axis.vlines(tokens, 100 * result["low"], 100 * result["high"], color=inks[ALL[name].kind])
             axis.plot(tokens, 100 * result["accuracy"], mark, color=inks[ALL[name].kind], label=name)
     axis.set(xlabel="tokens per question, written and seen", ylabel="accuracy, % (95% interval)")
-    _legend(axis)
+    legend(axis)
     return figure
 
 
@@ -145,7 +145,7 @@ def show_worth(found: dict, title: str) -> Chart:
         rows = {f"{name}\nn = {row['difference']['n']}": row for name, row in classes.items()}
         _intervals(axis, {row: {v: a for v, a in each.items() if v != "difference"} for row, each in rows.items()})
         axis.set(title=part.replace("glass", "magnifier"), xlim=(0, 100), xlabel="accuracy, % (95% interval)")
-        _legend(axis)
+        legend(axis)
     return figure
 
 

@@ -7,40 +7,37 @@ from pathlib import Path
 import ipywidgets as widgets
 from PIL import Image
 
+from mags_kit.evaluation.analysis import region_metrics
 from mags_kit.evaluation.conditions import CHECKPOINTS
 from mags_kit.evaluation.evaluate import MAIN
-from mags_kit.method.metrics import change, grounding
+from mags_kit.method.metrics import change
 from mags_kit.method.rewards import answer
-from mags_kit.records import Trajectory, area, read_trajectories
+from mags_kit.records import Trajectory, read_trajectories
 from mags_kit.run import Run
 from mags_kit.viz import draw
 
-ALL, CHECKPOINT = "all", "checkpoint"
+ALL = "all"
 ROW = widgets.Layout(flex_flow="row wrap", width="100%")
 NARROW, WIDE = widgets.Layout(width="230px"), widgets.Layout(width="330px")
 
 
-def covered(t: Trajectory) -> float:
-    """The share of the image that the usable regions cover, overlaps counted twice."""
-    return sum(area(r.box) for r in t.regions if r.usable) / (t.size[0] * t.size[1])
-
-
-# name of a filter -> the values of a trajectory under it
-FILTERS: dict[str, Callable[[Trajectory], set[str]]] = {
-    "family": lambda t: {t.sample.family},
-    "answer": lambda t: {"right" if answer(t) else "wrong"},
-    "second look": lambda t: {change(t)},
-    "verdict": lambda t: {t.verdict or "none"},
-    "regions": lambda t: {str(r.outcome) for r in t.regions} or {"none"},
-    "quality": lambda t: {str(t.sample.meta.get("quality", "not stated"))},
+# name of a filter -> the values under it of a trajectory of a checkpoint
+FILTERS: dict[str, Callable[[str, Trajectory], set[str]]] = {
+    "family": lambda _, t: {t.sample.family},
+    "answer": lambda _, t: {"right" if answer(t) else "wrong"},
+    "second look": lambda _, t: {change(t)},
+    "verdict": lambda _, t: {t.verdict or "none"},
+    "regions": lambda _, t: {str(r.outcome) for r in t.regions} or {"none"},
+    "quality": lambda _, t: {str(t.sample.meta.get("quality", "not stated"))},
+    "checkpoint": lambda checkpoint, _: {checkpoint},
 }
 # name of an order -> what it sorts by
 ORDERS: dict[str, Callable[[Trajectory], float | str]] = {
     "as stored": lambda t: 0,
     "reward, highest first": lambda t: -t.rewards.get("total", 0.0),
     "reward, lowest first": lambda t: t.rewards.get("total", 0.0),
-    "smallest regions first": lambda t: covered(t) or 2.0,
-    "target best covered first": lambda t: -grounding(t)["coverage"] if t.sample.boxes else 0.0,
+    "smallest regions first": lambda t: region_metrics(t)["area"] or 2.0,
+    "target best covered first": lambda t: -region_metrics(t)["coverage"],
     "longest replies first": lambda t: -sum(map(len, t.replies)),
 }
 
@@ -64,14 +61,12 @@ class Inspector:
         self.checkpoints = {name: {t.sample.id: t for t in each} for name, each in checkpoints.items() if each}
         self.entries = [(name, t) for name, each in checkpoints.items() for t in each]
         self.shown: list[tuple[str, Trajectory]] = []  # those of `entries` that are chosen, in order
-        self.filters = {name: self._dropdown(name) for name in (*FILTERS, CHECKPOINT)}
+        self.filters = {name: self._dropdown(name) for name in FILTERS}
         self.order = widgets.Dropdown(options=list(ORDERS), description="order", layout=WIDE)
-        hint = "an id or a word, then Enter"
-        self.word = widgets.Text(description="find", placeholder=hint, continuous_update=False, layout=WIDE)
+        self.word = widgets.Text(description="find", placeholder="id or word", continuous_update=False, layout=WIDE)
         self.back = widgets.Button(description="previous")
         self.on = widgets.Button(description="next", button_style="primary")
-        hint = "drag, type a number, or press arrow left and right"
-        self.number = widgets.IntSlider(1, min=1, max=2, tooltip=hint, layout=widgets.Layout(width="260px"))
+        self.number = widgets.IntSlider(1, min=1, max=2, layout=widgets.Layout(width="260px"))
         several = widgets.Layout(width="250px", display="" if len(self.checkpoints) > 1 else "none")
         self.both = widgets.Checkbox(True, description="checkpoints side by side", indent=False, layout=several)
         self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="auto"))
@@ -91,17 +86,11 @@ class Inspector:
         """The inspector of a run's test questions."""
         return cls(stored(run), run.data, run.views)
 
-    @staticmethod
-    def _values(name: str, entry: tuple[str, Trajectory]) -> set[str]:
-        checkpoint, t = entry
-        return {checkpoint} if name == CHECKPOINT else FILTERS[name](t)
-
     def _dropdown(self, name: str) -> widgets.Dropdown:
         """A filter with how many trajectories each value has; hidden where all have the same."""
-        counts = Counter(value for entry in self.entries for value in self._values(name, entry))
-        ordered = list(self.checkpoints) if name == CHECKPOINT else sorted(counts)
-        options = [(ALL, ALL), *((f"{value} ({counts[value]})", value) for value in ordered)]
-        start = ordered[-1] if name == CHECKPOINT and ordered else ALL
+        counts = Counter(value for entry in self.entries for value in FILTERS[name](*entry))
+        options = [(ALL, ALL), *((f"{value} ({count})", value) for value, count in sorted(counts.items()))]
+        start = [ALL, *self.checkpoints][-1] if name == "checkpoint" else ALL
         layout = widgets.Layout(width="230px", display="" if len(counts) > 1 else "none")
         return widgets.Dropdown(options=options, value=start, description=name, layout=layout)
 
@@ -109,7 +98,7 @@ class Inspector:
         wanted, word = {name: f.value for name, f in self.filters.items()}, self.word.value.strip().casefold()
         kept = [
             entry for entry in self.entries if word in _text(entry[1])
-            and all(value == ALL or value in self._values(name, entry) for name, value in wanted.items())
+            and all(value == ALL or value in FILTERS[name](*entry) for name, value in wanted.items())
         ]  # fmt: skip
         self.shown = sorted(kept, key=lambda entry: ORDERS[self.order.value](entry[1]))
         self.number.value = 1

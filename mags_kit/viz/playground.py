@@ -26,7 +26,6 @@ from mags_kit.viz.inspector import NARROW, ROW, WIDE
 
 OWN = "playground"  # the id of a sample that belongs to no run
 CLICK = 1 / 256  # of the image's longer side: a new box with a smaller side was a click
-LISTED = 200  # of the run's samples, how many the list offers
 
 
 class Playground:
@@ -38,7 +37,7 @@ class Playground:
 
     def __init__(self, run: Run, samples: list[Sample] = (), policy=None):
         self.run, self.policy, self.error, self.caution = run, policy, None, ""
-        self.samples = {s.id: s for s in list(samples)[:LISTED]}
+        self.samples = {s.id: s for s in list(samples)[:200]}  # as many as a list can offer
         self.sample: Sample | None = None  # image and question
         self.image: Image.Image | None = None
         self.regions: list[Box] = []  # of the last look, or drawn since
@@ -70,13 +69,12 @@ class Playground:
         self.boxes.layout.display = "none"  # there is no image yet
         networks = [*dict.fromkeys((self.run.config.magnifier, *NETWORKS, "bicubic", "none"))]
         self.network = widgets.Dropdown(options=networks, description="magnifier", layout=WIDE)
-        self.compare = widgets.Checkbox(description="all magnifiers", indent=False, layout=NARROW)
         self.both = widgets.Button(description="look in two rounds", button_style="primary")
         self.again = widgets.Button(description="second look at my regions", layout=NARROW, button_style="info")
         self.status = widgets.HTML(layout=widgets.Layout(min_height="60px"))  # or the image would move while one draws
         self.panel = widgets.HTML(layout=widgets.Layout(flex="1 1 360px", width="auto"))
         rows = [self.list, self.file, self.path], [self.question], [self.both, self.again], [self.status]
-        rows += [self.typed], [self.network, self.compare], [self.boxes, self.panel]
+        rows += [self.typed], [self.network], [self.boxes, self.panel]
         self.widget = widgets.VBox([widgets.HTML(draw.STYLE), *(widgets.Box(row, layout=ROW) for row in rows)])
         self.widget.add_class("mags-playground")
 
@@ -90,7 +88,6 @@ class Playground:
         when(self.typed, self.type)
         when(self.boxes, self._drawn, "bboxes")
         when(self.network, lambda _: self._show())
-        when(self.compare, lambda _: self._show())
         self.both.on_click(lambda _: self._try(self.look))
         self.again.on_click(lambda _: self._try(self.look_again))
 
@@ -179,23 +176,18 @@ class Playground:
         self._show(f"looked in {time.perf_counter() - begun:.1f} s. {self.caution}")
         return t
 
-    def _agent(self, network: str = "") -> Agent:
-        """The policy, loaded at the first call, with a magnifier, by default the one that is chosen."""
+    def _agent(self) -> Agent:
+        """The policy, loaded at the first call, with the magnifier that is chosen."""
         if self.policy is None:
             self._say(f"loading {self.run.config.model}, once")
             adapter = self.run.best if self.run.best.exists() else self.run.config.adapter
             self.policy = load_policy(self.run.config, adapter)
-        return Agent.of(self.run, self.policy, network or self.network.value)
+        return Agent.of(self.run, self.policy, self.network.value)
 
     def views(self) -> list[dict[str, Image.Image]]:
-        """For each region, name -> picture: as the image has it, and as the magnifier, or each of them, shows it."""
-        shown = []
-        for box in self.regions:
-            views = {}
-            for network in self.network.options if self.compare.value else (self.network.value,):
-                views[network], record = self._agent(network).magnifier.view(self.image, box)
-            shown += [{"in the image": self.image.crop(record.box)} | views]
-        return shown
+        """For each region, name -> picture: as the image has it, and as the magnifier shows it."""
+        seen = [self._agent().magnifier.view(self.image, box) for box in self.regions]
+        return [{"in the image": self.image.crop(of.box), self.network.value: view} for view, of in seen]
 
     def _drawn(self, marks: list[dict]) -> None:
         """The person drew, moved, resized or deleted a box. A box of no size is a click or the beginning of a drag,
