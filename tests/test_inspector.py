@@ -1,8 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from PIL import Image
-from test_draw import HOSTILE, Read, check_harmless, hostile
+from test_draw import HOSTILE, Read, check_harmless, folder, hostile  # noqa: F401
 from test_evaluation import batch
 from test_records import make_trajectory
 
@@ -10,15 +9,8 @@ from mags_kit.viz.inspector import ORDERS, Inspector
 
 
 @pytest.fixture
-def folder(tmp_path):
-    for name in "a0123":
-        Image.effect_noise((640, 480), 60).convert("RGB").save(tmp_path / f"{name}.jpg")
-    return tmp_path
-
-
-@pytest.fixture
 def inspector(folder):
-    """Four questions of the trained policy (repaired, broke, kept right, kept wrong), the first two of them of the base, too."""
+    """Four questions of the trained policy (repaired, broke, kept right, kept wrong), two of them of the base, too."""
     trained = [
         replace(t, sample=replace(t.sample, family=family), rewards={"total": i / 4})
         for i, (t, family) in enumerate(zip(batch(["3", "1", "3", "1"], ["1", "3", "3", "2"]), "ccoo", strict=True))
@@ -90,13 +82,7 @@ def test_checkpoints_stand_side_by_side_and_in_the_sheet(inspector):
     assert list(inspector.seen()) == ["trained"] and Read(inspector.panel.value).text.count("round 1") == 1
 
 
-def test_a_hostile_trajectory_is_shown_as_text(folder):
-    inspector = Inspector({"b": [make_trajectory()], "a": [hostile()]}, folder)
-    for value in (inspector.panel.value, inspector.label.value):
-        assert HOSTILE in check_harmless(value).text
-
-
-def test_every_order_and_filter_takes_a_trajectory_that_lacks_everything(folder):
+def test_every_order_and_filter_takes_a_trajectory_that_lacks_everything_or_is_hostile(folder):
     bare = make_trajectory(regions=(), views=(), draft=None, answer=None, replies=("",), outcome="no_call")
     bare = replace(bare, sample=replace(bare.sample, boxes=(), meta={}))
     inspector = Inspector({"test": [bare, make_trajectory()]}, folder)
@@ -105,6 +91,9 @@ def test_every_order_and_filter_takes_a_trajectory_that_lacks_everything(folder)
         assert len(inspector.shown) == 2, order
     assert [name for name, _ in inspector.filters["regions"].options] == ["all", "none (1)", "ok (1)"]
     assert Inspector({}, folder).current is None
+    inspector = Inspector({"b": [make_trajectory()], "a": [hostile()]}, folder)
+    for value in (inspector.panel.value, inspector.label.value):
+        assert HOSTILE in check_harmless(value).text
 
 
 def test_an_image_that_is_gone_is_a_sentence(inspector, folder):
