@@ -57,7 +57,7 @@ reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, f
 	@$(RUN) --job reference
 
 results: $(READY) ## copy what the README shows of the reference run into results/
-	@$(PY) -m mags_kit publish --name "$(or $(NAME),reference)"
+	@$(PY) scripts/publish.py --name "$(or $(NAME),reference)"
 
 ablations: PROFILE = reference
 ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (65 trainings, an estimated five hours on two cores)

@@ -104,13 +104,6 @@ def merge(options) -> None:
     print(export.merge(reopen(options.name)))
 
 
-def publish(options) -> None:
-    """Copy what the README shows of a run into results/."""
-    from mags_kit.report import export
-
-    print(export.publish(reopen(options.name)))
-
-
 def look(options) -> None:
     """Two rounds on one image, printed and drawn."""
     from mags_kit.looking import look_and_report
@@ -180,7 +173,6 @@ def parser() -> Parser:
     command(status, "name")
     command(plan, "profile", "set")
     command(merge, "name")
-    command(publish, "name")
     added = command(look, "set")
     added.add_argument("--image", required=True, help="the file of a picture")
     added.add_argument("--question", required=True, help="what to ask about it")

@@ -1,15 +1,12 @@
 """Charts draw what they are given, read no text as a formula, and leave Matplotlib's settings alone."""
 
 import matplotlib
-import pytest
 from matplotlib.text import Text
 from test_records import make_trajectory
 
-from mags_kit.records import Sample
 from mags_kit.viz import charts
 
 BAD = "$\\frac{$ <b>$\\href{javascript:alert(1)}{x}$"  # as a formula it can't be parsed
-SAMPLE = Sample("s$x$", "a.png", f"How many {BAD}?", BAD, BAD, boxes=((1, 1, 9, 9),), meta={"chosen": BAD})
 SHARE = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 9}
 DIFFERENCE = {"difference": 0.1, "low": -0.1, "high": 0.3, "n": 9, "tied": True}
 CLASS = {"base": SHARE, "trained": SHARE, "difference": DIFFERENCE}
@@ -17,8 +14,8 @@ METRICS = {"conditions": {"base": {BAD: SHARE}, "trained": {BAD: SHARE}}}
 LOG = [{"reward": 0.5, "step": 1, "rewards/answer/mean": 0.5, "look/call_rate": 1.0, "entropy": 0.1}]
 VALIDATION = [{"step": 1, "accuracy": 0.5, "samples": 9}]
 DRAWN = {
-    "pool": lambda: charts.show_pool([SAMPLE], {SAMPLE.id: 0.5}, [SAMPLE]),
     "training": lambda: charts.show_training(LOG, VALIDATION, [1, 2], BAD),
+    "training, not validated": lambda: charts.show_training(LOG, [], [1, 2], BAD),
     "results": lambda: charts.show_results(METRICS, BAD),
     "where": lambda: charts.show_where({"trained": {"where": {"family": {BAD: DIFFERENCE}}}}, "trained", BAD),
     "worth": lambda: charts.show_worth(dict.fromkeys(("second round", "RL"), {"dense": CLASS}), BAD),
@@ -38,13 +35,8 @@ def test_no_text_is_read_as_a_formula_and_no_setting_of_matplotlib_changes():
 
 def test_charts_show_the_numbers():
     [axis] = charts.show_results(METRICS, "t").axes
-    assert [patch.get_width() for patch in axis.patches] == pytest.approx([50, 50])
-    sizes, before, after = charts.show_regions({"base": [make_trajectory()], "trained": []}).axes
-    assert len(before.lines[0].get_xdata()) == 1 and not len(after.lines[0].get_xdata())
-    [axis] = charts.show_reward([0, 5], [0.1, 0.9], now=5).axes
-    assert list(axis.lines[0].get_ydata()) == [0.1, 0.9] and list(axis.lines[1].get_xdata()) == [5]
-
-
-def test_qualities_show_each_quality_by_each_magnifier():
-    picture = charts.show_qualities(3)
-    assert picture.width > 5 * 240 and picture.height > 3 * 240
+    assert [line.get_xdata()[0] for line in axis.lines] == [50, 50]
+    sizes, base, trained = charts.show_regions({"base": [make_trajectory()], "trained": []}).axes
+    assert len(base.lines[0].get_xdata()) == 1 and not len(trained.lines[0].get_xdata())
+    [axis] = charts.show_where({"base": {"where": {"family": {"a": DIFFERENCE}}}}, "base", "t").axes
+    assert axis.lines[0].get_xdata() == [10] and axis.lines[0].get_markerfacecolor() == "white"

@@ -26,24 +26,16 @@ def trained(tmp_path_factory):
     return run
 
 
-def logits(model, processor):
+def logits(model, policy):
+    """Of one prompt; the processors of all models here are the same."""
     scene = scenes.make_scene(3, "train")
     image, question = first_view(scene), f"{scene.cards[0].question} Look twice."
     content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
-    ids = torch.tensor([prompt_ids(_As(processor), content)])
-    pixels = processor.image_processor([image], return_tensors="pt")
-    kinds = (ids == processor.image_token_id).long()
+    ids = torch.tensor([prompt_ids(policy, content)])
+    pixels = policy.processor.image_processor([image], return_tensors="pt")
+    kinds = (ids == policy.processor.image_token_id).long()
     with torch.no_grad():
         return model(input_ids=ids, mm_token_type_ids=kinds, **pixels).logits[0].float()
-
-
-class _As:
-    """What `prompt_ids` asks of a policy."""
-
-    style = "compact"
-
-    def __init__(self, processor):
-        self.processor = processor
 
 
 def test_the_merged_model_says_the_same_without_peft(trained):
@@ -53,10 +45,9 @@ def test_the_merged_model_says_the_same_without_peft(trained):
     assert list(folder.glob("*.safetensors")) and not (folder / "adapter_config.json").exists()
     assert of_another_mode(folder) == []
     merged = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    with_adapter = load_policy(trained.config, trained.best)
-    base = load_policy(trained.config)
-    ours = logits(merged, AutoProcessor.from_pretrained(folder))
-    theirs, plain = logits(with_adapter.model, with_adapter.processor), logits(base.model, base.processor)
+    with_adapter, base = load_policy(trained.config, trained.best), load_policy(trained.config)
+    assert AutoProcessor.from_pretrained(folder).tokenizer.get_vocab() == base.processor.tokenizer.get_vocab()
+    ours, theirs, plain = (logits(model, base) for model in (merged, with_adapter.model, base.model))
     assert (ours - theirs).abs().max() < 0.02 < 0.5 < (plain - theirs).abs().max()
     assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
 

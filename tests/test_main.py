@@ -23,7 +23,6 @@ def test_a_wrong_argument_is_one_sentence(tmp_path, monkeypatch):
         (["evaluate", "--model", "x"], "MODEL, ADAPTER and N need questions: expected DATA=own.jsonl or BENCH="),
         (["status", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),
         (["merge", "--name", "never-made"], "NAME='never-made': expected the name of a folder under runs/"),
-        (["publish", "--name", "../x"], "NAME='../x'; expected letters"),
     ]
     monkeypatch.setattr("mags_kit.run.PROJECT", tmp_path)
     failures = []

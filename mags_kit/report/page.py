@@ -14,7 +14,6 @@ from mags_kit.run import Run
 from mags_kit.viz import draw
 
 HERE = Path(__file__).parent
-LARGE = 10  # MB; what many mail servers refuse
 
 
 def write(run: Run, steps: tuple[str, ...]) -> Path:
@@ -24,23 +23,21 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
     """
     write_notebooks(run, steps)
     metrics, manifest = read_json(run.metrics), read_json(run.manifest)
-    pictures = figures(run.figures)
     environment = dict(manifest["environment"])
     loader = FileSystemLoader(HERE)
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=loader, **options).get_template("page.html.j2").render(
         name=run.path.name, profile=manifest["profile"], finding=finding(metrics), about=run.scope, main=MAIN,
         accuracy=tables.accuracy_table(metrics), families=tables.family_table(metrics),
-        differences=tables.difference_table(metrics), left_out=left_out(manifest), figures=pictures, steps=steps,
-        settings=read_json(run.path / "config.json"), versions=environment.pop("versions", {}) | environment,
-        size=sum(len(picture["source"]) for picture in pictures) / 1e6, large=LARGE,
+        differences=tables.difference_table(metrics), left_out=left_out(manifest), figures=figures(run.figures),
+        steps=steps, settings=read_json(run.path / "config.json"), versions=environment.pop("versions", {}) | environment,
     )  # fmt: skip
     write_text(run.report, page)
     return run.report
 
 
 def finding(metrics: dict) -> str:
-    """One sentence with an interval: accuracy of two rounds of the trained policy and the base (without training: and of one round)."""
+    """One sentence: accuracy of two rounds of the trained policy, less the base's (without training: of one round)."""
     conditions = metrics["conditions"]
     trained, alone = "trained" in conditions, "alone" in conditions
     other = "the base" if trained else "one round with the full view"
@@ -51,22 +48,15 @@ def finding(metrics: dict) -> str:
     if alone:  # an adapter that it came with may be RL's, and the questions may be what it learnt from
         who, what = "Two rounds", "questions"
     said = f"{who} with super-resolution answer {100 * ours['accuracy']:.1f}% of {d['n']} {what} correctly"
-    points, low, high = (100 * d[name] for name in ("difference", "low", "high"))
     if d.get("discordant") == 0:
         return f"{said}, the same ones as {other}."
-    if low <= 0 <= high or d["p"] > 0.05:  # on few questions the interval and the exact test may disagree
-        return (
-            f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: the difference is not significant "
-            f"(95% interval {_signed(low)} to {_signed(high)} points, p = {d['p']:.2g})."
-        )
-    if points < 0:
-        points, low, high = -points, -high, -low
-        return f"{said}, {points:.1f} points fewer than {other} (95% interval {low:.1f} to {high:.1f})."
-    return f"{said}, {points:.1f} points more than {other} (95% interval {low:.1f} to {high:.1f})."
-
-
-def _signed(points: float) -> str:
-    return f"{points:+.1f}".replace("-", "−")
+    # on few questions the interval and the exact test may disagree
+    significant = "not significant" if d["low"] <= 0 <= d["high"] or d["p"] > 0.05 else "significant"
+    points, low, high = (f"{100 * d[name]:+.1f}".replace("-", "−") for name in ("difference", "low", "high"))
+    return (
+        f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: a difference of {points} points "
+        f"({significant}; 95% interval {low} to {high}, p = {d['p']:.2g})."
+    )
 
 
 def figures(folder: Path) -> list[dict]:
@@ -87,9 +77,9 @@ def figures(folder: Path) -> list[dict]:
 def left_out(manifest: dict) -> dict:
     """How many rows of the data were used, and a line for each that could not be, with its reason."""
     read = [manifest["steps"].get(name, {}) for name in ("own data", "benchmarks")]
-    rows = [row for facts in read for row in facts.get("skipped", [])]
-    lines = [f"{row['row']} ({row['image']}): {row['reason']}" for row in rows]
-    return {"used": sum(facts.get("used", 0) for facts in read), "rows": lines}
+    skipped = [row for facts in read for row in facts.get("skipped", [])]
+    rows = [f"{row['row']} ({row['image']}): {row['reason']}" for row in skipped]
+    return {"used": sum(facts.get("used", 0) for facts in read), "rows": rows}
 
 
 def write_notebooks(run: Run, steps: tuple[str, ...]) -> None:

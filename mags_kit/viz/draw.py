@@ -16,16 +16,14 @@ from IPython.display import Image as Shown
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from mags_kit.images import open_image
-from mags_kit.method.episode import Agent
 from mags_kit.method.magnifier import draw_view
 from mags_kit.method.metrics import change, right
-from mags_kit.method.protocol import CALL, RETHINK, part
+from mags_kit.method.protocol import RETHINK, part
 from mags_kit.records import Box, Outcome, Region, Sample, Trajectory, write_bytes
 from mags_kit.run import Run
 
 # Okabe and Ito's palette, safe for colour-blind readers: a colour for each region, beside its number
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-BOX_TEXT = re.compile(r"\[[^\[\]]*\]")  # an innermost list, as a policy writes a box
 STYLE = f"<style>{Path(__file__).with_name('style.css').read_text()}</style>"
 FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")
 DPI = 100  # pixels of a saved figure for each inch of a page; charts have twice as many
@@ -38,52 +36,35 @@ def colour(number: int) -> str:
 
 
 def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Box, ...] = (), side: int = 896):
-    """The image, at most `side` pixels long, with numbered regions (dashed: not usable) and targets (dotted, black)."""
+    """The image, at most `side` pixels long, with its targets in black and numbered regions in their colours.
+
+    A region that is not usable has its outcome beside its number.
+    """
     scale = min(1.0, side / max(image.size))
     small = image.copy()
     small.thumbnail((side, side), Image.BILINEAR)
     pen = ImageDraw.Draw(small)
     unit = max(1.0, max(small.size) / 448)  # about a pixel on the screen
     font, line, high = ImageFont.truetype(FONT, 13 * unit), max(1, round(2 * unit)), round(17 * unit)
-    for box in targets:
-        _frame(pen, [v * scale for v in box], "black", max(1, line // 2), 3)
-    for i, region in enumerate(regions):
-        box = [max(-1e4, min(1e4, v * scale)) for v in region.box]
-        box = [min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])]
-        _frame(pen, box, "white", 2 * line)
-        _frame(pen, box, colour(i), line, 0 if region.usable else 4 * line)
-        label = f" {i + 1} " if region.usable else f" {i + 1} {region.said} "
-        wide = pen.textlength(label, font=font)
-        x, y = max(0, min(box[0], small.width - wide)), min(max(0, box[1] - high), small.height - high)
-        pen.rectangle((x, y, x + wide, y + high), fill=colour(i))
-        pen.text((x, y), label, fill="white", font=font)
+    marks = [(box, "black", "") for box in targets]
+    marks += [(r.box, colour(i), f" {i + 1} {'' if r.usable else r.said + ' '}") for i, r in enumerate(regions)]
+    for box, ink, label in marks:
+        (x0, x1), (y0, y1) = (sorted(max(-1e4, min(1e4, v * scale)) for v in box[i::2]) for i in (0, 1))
+        pen.rectangle((x0, y0, x1, y1), outline="white", width=2 * line)
+        pen.rectangle((x0, y0, x1, y1), outline=ink, width=line)
+        if label:
+            wide = pen.textlength(label, font=font)
+            x, y = max(0, min(x0, small.width - wide)), min(max(0, y0 - high), small.height - high)
+            pen.rectangle((x, y, x + wide, y + high), fill=ink)
+            pen.text((x, y), label, fill="white", font=font)
     return small
-
-
-def _frame(pen, box, ink: str, width: int, dash: int = 0) -> None:
-    x0, y0, x1, y1 = box
-    if not dash:
-        pen.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=ink, width=width)
-        return
-    (across, down), step = pen.im.size, 2 * dash
-    for x in range(int(max(x0, 0)), int(min(x1, across)), step):
-        for y in (y0, y1):
-            pen.line((x, y, min(x + dash, x1), y), fill=ink, width=width)
-    for y in range(int(max(y0, 0)), int(min(y1, down)), step):
-        for x in (x0, x1):
-            pen.line((x, y, x, min(y + dash, y1)), fill=ink, width=width)
-
-
-def verification(t: Trajectory) -> str:
-    """What round 2 writes about the draft; empty where it writes nothing."""
-    found = re.search(part(RETHINK, "(.*?)"), t.replies[-1], re.DOTALL) if len(t.replies) > 1 else None
-    return found.group(1).strip() if found else ""
 
 
 def facts(t: Trajectory) -> dict[str, str]:
     """Draft, verification, verdict, answer, truth, result and the reward with its parts, as text."""
-    rows = {"draft": t.draft, "verification": verification(t), "verdict": t.verdict, "answer": t.answer}
-    rows["truth"] = t.sample.truth
+    found = re.search(part(RETHINK, "(.*?)"), t.replies[-1], re.DOTALL) if len(t.replies) > 1 else None
+    rows = {"draft": t.draft, "verification": found and found.group(1).strip(), "verdict": t.verdict}
+    rows |= {"answer": t.answer, "truth": t.sample.truth}
     if t.sample.answer:
         rows["result"] = f"{'right' if right([t])[0] else 'wrong'} ({change(t)})"
     if t.outcome != Outcome.ANSWERED:
@@ -101,15 +82,6 @@ def magnified(t: Trajectory, image: Image.Image, cache_dir=None) -> dict[int, tu
     return dict(zip(places, pairs, strict=False))
 
 
-def _boxes(text: str, count: int) -> list[re.Match]:
-    """The first `count` boxes of a reply's tool call."""
-    start = text.find(CALL[0])
-    return [*BOX_TEXT.finditer(text, start)][:count] if start >= 0 else []
-
-
-# HTML
-
-
 def img(image: Image.Image, alt: str, names: str = "") -> str:
     """An <img> that holds its pixels, with a text alternative and the names of its classes."""
     out = io.BytesIO()
@@ -119,36 +91,30 @@ def img(image: Image.Image, alt: str, names: str = "") -> str:
     return f'<img class="{names}" {size} alt="{html.escape(alt)}" src="data:image/jpeg;base64,{data}">'
 
 
-def reply(text: str, regions: int = 0) -> str:
-    """A reply as text; the first `regions` boxes of its tool call in the colours of the image."""
-    parts, end = [], 0
-    for i, found in enumerate(_boxes(text, regions)):
-        parts += [html.escape(text[end : found.start()])]
-        parts += [f'<span class="box" style="background:{colour(i)}">{html.escape(found.group())}</span>']
-        end = found.end()
-    return f'<pre dir="auto">{"".join(parts)}{html.escape(text[end:])}</pre>'
+def views(number: int, named: dict[str, Image.Image]) -> str:
+    """A region in several versions by name, the first as the image has it, next to each other."""
+    figures = "".join(
+        f"<figure>{img(view, f'Region {number + 1}, {name}', '' if i else 'sharp')}"
+        f"<figcaption>{html.escape(name)}, {view.width}×{view.height} px</figcaption></figure>"
+        for i, (name, view) in enumerate(named.items())
+    )
+    title = f'<h4 style="border-top:4px solid {colour(number)}">region {number + 1}</h4>'
+    return f'<div class="views">{title}<div class="grid">{figures}</div></div>'
 
 
 def trajectory(t: Trajectory, folder: str | Path, cache_dir=None, title: str = "") -> str:
     """A trajectory as a block of HTML: the image with its regions, the views, the facts, and both replies."""
     image = open_image(Path(folder, t.sample.image))
     places = "; ".join(f"region {i + 1} {r.outcome} at {', '.join(map(str, r.box))}" for i, r in enumerate(t.regions))
-    views = "".join(
-        f'<figure style="border-top:4px solid {colour(i)}"><div class="pair">'
-        + img(crop, f"Region {i + 1} as the image has it", "sharp")
-        + img(view, f"Region {i + 1} magnified by {t.magnifier}")
-        + f"</div><figcaption>region {i + 1}: {crop.width}×{crop.height} px, and magnified to "
-        f"{view.width}×{view.height} px by {html.escape(t.magnifier)}</figcaption></figure>"
-        for i, (crop, view) in magnified(t, image, cache_dir).items()
-    )
+    pairs = magnified(t, image, cache_dir).items()
+    shown = "".join(views(i, {"in the image": crop, f"magnified by {t.magnifier}": view}) for i, (crop, view) in pairs)
     row = '<tr><th scope="row">{}</th><td dir="auto">{}</td></tr>'
     rows = "".join(row.format(name, html.escape(value)) for name, value in facts(t).items())
-    rounds = "".join(f"<h4>round {i + 1}</h4>{reply(r, len(t.regions) * (i == 0))}" for i, r in enumerate(t.replies))
+    rounds = "".join(f'<h4>round {i}</h4><pre dir="auto">{html.escape(r)}</pre>' for i, r in enumerate(t.replies, 1))
     return (
         f"<section><h4>{html.escape(title)}</h4>"
         + img(annotated(image, t.regions, t.sample.boxes), f"The image. {places or 'No region'}")
-        + f'<div class="views">{views or "<span class=soft>no view</span>"}</div>'
-        + f"<table>{rows}</table>{rounds}</section>"
+        + f"{shown or '<p class=soft>no view</p>'}<table>{rows}</table>{rounds}</section>"
     )
 
 
@@ -169,22 +135,15 @@ def show(t: Trajectory, folder: str | Path = "", cache_dir=None) -> HTML:
     return HTML(page(trajectory(t, folder, cache_dir), question=t.sample.question))
 
 
-# static pictures
-
-
-def written(text: str, width: int = SIDE, ink: str = "black", regions: int = 0, size: int = 18) -> Image.Image:
-    """Wrapped text as a picture `width` pixels wide; the first `regions` boxes of a tool call in their colours."""
-    font = ImageFont.truetype(FONT, size)
-    wide, high = font.getlength("m"), round(1.3 * size)
-    lines = [piece for line in text.splitlines() for piece in textwrap.wrap(line, int(width / wide)) or [""]]
-    inks = {at: colour(i) for i, found in enumerate(_boxes(text, regions)) for at in range(*found.span())}
-    left = iter([inks.get(at, ink) for at, letter in enumerate(text) if not letter.isspace()])  # wrapping keeps these
+def written(text: str, width: int = SIDE, size: int = 18) -> Image.Image:
+    """Wrapped text as a picture `width` pixels wide."""
+    font, high = ImageFont.truetype(FONT, size), round(1.3 * size)
+    letters = int(width / font.getlength("m"))
+    lines = [piece for line in text.splitlines() for piece in textwrap.wrap(line, letters) or [""]]
     picture = Image.new("RGB", (width, max(1, high * len(lines))), "white")
     pen = ImageDraw.Draw(picture)
-    for y, line in enumerate(lines):
-        for x, letter in enumerate(line):
-            if not letter.isspace():
-                pen.text((x * wide, y * high), letter, fill=next(left), font=font)
+    for i, line in enumerate(lines):
+        pen.text((0, i * high), line, fill="black", font=font)
     return picture
 
 
@@ -199,61 +158,46 @@ def joined(pictures: list[Image.Image], down: bool = False, gap: int = GAP) -> I
     return whole
 
 
-def captioned(image: Image.Image, text: str, side: int = SIDE, ink: str = "black") -> Image.Image:
-    """An image, its longer side `side` pixels, above a text."""
-    scale = side / max(image.size)
-    size = [max(1, round(scale * v)) for v in image.size]
-    return joined([image.resize(size, Image.BICUBIC), written(text, side, ink)], down=True, gap=4)
+def grid(cells: list[tuple[str, Image.Image]], columns: int, side: int = SIDE) -> Image.Image:
+    """Images in rows, the longer side of each `side` pixels, above their captions."""
+    made = []
+    for text, image in cells:
+        scale = side / max(image.size)
+        resized = image.resize([max(1, round(scale * v)) for v in image.size], Image.BICUBIC)
+        made += [joined([resized, written(text, side)], down=True, gap=4)]
+    return joined([joined(made[i : i + columns]) for i in range(0, len(made), columns)], down=True)
 
 
 def sheet(trajectories: dict[str, Trajectory], folder: str | Path, cache_dir=None) -> Image.Image:
     """Trajectories below each other, each under its name, as one picture with all that `trajectory` shows."""
     blocks = []
     for name, t in trajectories.items():
-        image, half = open_image(Path(folder, t.sample.image)), (SIDE - GAP) // 2
-        views = []
+        image, cells = open_image(Path(folder, t.sample.image)), []
         for i, (crop, view) in magnified(t, image, cache_dir).items():
-            said = f"region {i + 1}, {crop.width}×{crop.height} px", f"magnified, {view.width}×{view.height} px"
-            views += [joined([captioned(each, text, half, colour(i)) for each, text in zip((crop, view), said)])]
-        texts = [written(f"round {i + 1}:\n{r}", regions=len(t.regions) * (i == 0)) for i, r in enumerate(t.replies)]
-        texts += [written("\n".join(f"{fact}: {value}" for fact, value in facts(t).items()))]
-        whole = captioned(annotated(image, t.regions, t.sample.boxes, SIDE), "")
-        parts = joined([whole, joined(views or [written("no view")], True), joined(texts, True)])
-        heading = f"{name}: {t.sample.question}" if name else t.sample.question
-        blocks += [joined([written(heading, parts.width), parts], down=True)]
-    return joined(blocks, down=True, gap=3 * GAP)
+            cells += [(f"region {i + 1}, {crop.width}×{crop.height} px", crop)]
+            cells += [(f"magnified, {view.width}×{view.height} px", view)]
+        texts = [f"round {i}:\n{reply}" for i, reply in enumerate(t.replies, 1)]
+        texts += ["\n".join(f"{fact}: {value}" for fact, value in facts(t).items())]
+        parts = joined([
+            grid([("", annotated(image, t.regions, t.sample.boxes, SIDE))], 1),
+            grid(cells, 2, (SIDE - GAP) // 2) if cells else written("no view"),
+            joined([*map(written, texts)], down=True),
+        ])  # fmt: skip
+        blocks += [written(f"{name}: {t.sample.question}" if name else t.sample.question, parts.width), parts]
+    return joined(blocks, down=True)
 
 
 def strip(named: list[tuple[str, Trajectory]], folder: str | Path, side: int = 300) -> Image.Image:
     """Trajectories side by side in brief: each image with its regions, above a name."""
     images = [open_image(Path(folder, t.sample.image)) for _, t in named]
-    marked = [annotated(image, t.regions, t.sample.boxes, side) for image, (_, t) in zip(images, named, strict=True)]
-    return joined([captioned(image, name, side) for image, (name, _) in zip(marked, named, strict=True)])
+    pairs = zip(named, images, strict=True)
+    return grid([(name, annotated(i, t.regions, t.sample.boxes, side)) for (name, t), i in pairs], len(named), side)
 
 
 def show_samples(samples: list[Sample], folder: str | Path, columns: int = 3) -> Image.Image:
-    """Images with their questions and answers; the box that holds the answer, which training never sees, is dotted."""
+    """Images with their questions and answers, and in black the target, which training never sees."""
     marked = [annotated(open_image(Path(folder, s.image)), (), s.boxes, SIDE) for s in samples]
-    each = [captioned(i, f"{s.question}\nanswer: {s.truth}") for i, s in zip(marked, samples, strict=True)]
-    return joined([joined(each[i : i + columns]) for i in range(0, len(each), columns)], down=True)
-
-
-def show_looks(agent: Agent, samples: list[Sample]) -> Image.Image:
-    """For each sample: the first view, its target as the first view shows it, and the target magnified.
-
-    Where the data have no box of the target, the middle of the image stands for it.
-    """
-    rows = []
-    for s in samples:
-        image = open_image(agent.folder / s.image)
-        middle = tuple(round(side * share) for share in (0.4, 0.6) for side in image.size)
-        first = agent.policy.first_view(image, agent.config.first_view_pixels)
-        view, record = agent.magnifier.view(image, s.boxes[0] if s.boxes else middle)
-        small = first.crop([round(v * first.width / image.width) for v in record.box])
-        what = "target" if s.boxes else "middle"
-        shown = {f"first view: {s.question} ({s.truth})": first, f"{what} in it": small, f"{what} magnified": view}
-        rows += [joined([captioned(v, f"{name}, {v.width}×{v.height} px") for name, v in shown.items()])]
-    return joined(rows, down=True)
+    return grid([(f"{s.question}\nanswer: {s.truth}", i) for s, i in zip(samples, marked, strict=True)], columns)
 
 
 def save(figure, run: Run, name: str, caption: str) -> Shown:

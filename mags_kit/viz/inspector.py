@@ -7,42 +7,37 @@ from pathlib import Path
 import ipywidgets as widgets
 from PIL import Image
 
+from mags_kit.evaluation.analysis import region_metrics
 from mags_kit.evaluation.conditions import CHECKPOINTS
 from mags_kit.evaluation.evaluate import MAIN
-from mags_kit.method.metrics import change, grounding
+from mags_kit.method.metrics import change
 from mags_kit.method.rewards import answer
-from mags_kit.records import Trajectory, area, read_trajectories
+from mags_kit.records import Trajectory, read_trajectories
 from mags_kit.run import Run
 from mags_kit.viz import draw
 
 ALL = "all"
 ROW = widgets.Layout(flex_flow="row wrap", width="100%")
 NARROW, WIDE = widgets.Layout(width="230px"), widgets.Layout(width="330px")
-CHECKPOINT = "checkpoint"
 
 
-def covered(t: Trajectory) -> float:
-    """The share of the image that the usable regions cover, overlaps counted twice."""
-    return sum(area(r.box) for r in t.regions if r.usable) / (t.size[0] * t.size[1])
-
-
-# name of a filter -> the values of a trajectory under it
-FILTERS: dict[str, Callable[[Trajectory], set[str]]] = {
-    "family": lambda t: {t.sample.family},
-    "answer": lambda t: {"right" if answer(t) else "wrong"},
-    "second look": lambda t: {change(t)},
-    "verdict": lambda t: {t.verdict or "none"},
-    "regions": lambda t: {str(r.outcome) for r in t.regions} or {"none"},
-    "quality": lambda t: {str(t.sample.meta.get("quality", "not stated"))},
+# name of a filter -> the values under it of a trajectory of a checkpoint
+FILTERS: dict[str, Callable[[str, Trajectory], set[str]]] = {
+    "family": lambda _, t: {t.sample.family},
+    "answer": lambda _, t: {"right" if answer(t) else "wrong"},
+    "second look": lambda _, t: {change(t)},
+    "verdict": lambda _, t: {t.verdict or "none"},
+    "regions": lambda _, t: {str(r.outcome) for r in t.regions} or {"none"},
+    "quality": lambda _, t: {str(t.sample.meta.get("quality", "not stated"))},
+    "checkpoint": lambda checkpoint, _: {checkpoint},
 }
 # name of an order -> what it sorts by
 ORDERS: dict[str, Callable[[Trajectory], float | str]] = {
     "as stored": lambda t: 0,
-    "sample id": lambda t: t.sample.id,
     "reward, highest first": lambda t: -t.rewards.get("total", 0.0),
     "reward, lowest first": lambda t: t.rewards.get("total", 0.0),
-    "smallest regions first": lambda t: covered(t) or 2.0,
-    "target best covered first": lambda t: -grounding(t)["coverage"] if t.sample.boxes else 0.0,
+    "smallest regions first": lambda t: region_metrics(t)["area"] or 2.0,
+    "target best covered first": lambda t: -region_metrics(t)["coverage"],
     "longest replies first": lambda t: -sum(map(len, t.replies)),
 }
 
@@ -54,38 +49,36 @@ def stored(run: Run) -> dict[str, list[Trajectory]]:
 
 
 class Inspector:
-    """`widget` is what a notebook displays; the methods do the same from Python, and `sheet` is its static twin.
+    """`widget` is what a notebook displays, `sheet` its static twin.
 
-    `checkpoints` maps names to trajectories; `folder` is that of their images, `cache_dir` that of magnified views.
+    From Python, set the values of its parts: `filters["family"].value = "count"`, `order.value = "as stored"`,
+    `word.value = "disc"`, `number.value = 3`. `checkpoints` maps names to trajectories; `folder` is that of their
+    images, `cache_dir` that of magnified views.
     """
 
     def __init__(self, checkpoints: dict[str, list[Trajectory]], folder: str | Path, cache_dir=None):
         self.folder, self.cache_dir = Path(folder), cache_dir
         self.checkpoints = {name: {t.sample.id: t for t in each} for name, each in checkpoints.items() if each}
         self.entries = [(name, t) for name, each in checkpoints.items() for t in each]
-        self.shown: list[int] = []  # places in `entries`, in the order in which they are shown
-        values = {name: [of(t) for _, t in self.entries] for name, of in FILTERS.items()}
-        self.values = values | {CHECKPOINT: [{name} for name, _ in self.entries]}
-        self.filters = {name: self._dropdown(name) for name in self.values}
+        self.shown: list[tuple[str, Trajectory]] = []  # those of `entries` that are chosen, in order
+        self.filters = {name: self._dropdown(name) for name in FILTERS}
         self.order = widgets.Dropdown(options=list(ORDERS), description="order", layout=WIDE)
-        hint = "an id or a word, then Enter"
-        self.word = widgets.Text(description="find", placeholder=hint, continuous_update=False, layout=WIDE)
+        self.word = widgets.Text(description="find", placeholder="id or word", continuous_update=False, layout=WIDE)
         self.back = widgets.Button(description="previous")
         self.on = widgets.Button(description="next", button_style="primary")
-        hint = "drag, type a number, or press arrow left and right"
-        self.number = widgets.IntSlider(1, min=1, max=2, tooltip=hint, layout=widgets.Layout(width="260px"))
+        self.number = widgets.IntSlider(1, min=1, max=2, layout=widgets.Layout(width="260px"))
         several = widgets.Layout(width="250px", display="" if len(self.checkpoints) > 1 else "none")
         self.both = widgets.Checkbox(True, description="checkpoints side by side", indent=False, layout=several)
         self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="auto"))
         rows = [*self.filters.values(), self.order, self.word], [self.back, self.on, self.number, self.both, self.label]
         self.widget = widgets.VBox([*(widgets.Box(row, layout=ROW) for row in rows), self.panel])
         self.widget.add_class("mags-inspector")
-        for chooser in (*self.filters.values(), self.order, self.word):
+        for chooser in rows[0]:
             chooser.observe(lambda _: self._choose(), "value")
         for shower in (self.number, self.both):
             shower.observe(lambda _: self._show(), "value")
         self.on.on_click(lambda _: self.next())
-        self.back.on_click(lambda _: self.previous())
+        self.back.on_click(lambda _: self.next(-1))
         self._choose()
 
     @classmethod
@@ -95,87 +88,56 @@ class Inspector:
 
     def _dropdown(self, name: str) -> widgets.Dropdown:
         """A filter with how many trajectories each value has; hidden where all have the same."""
-        counts = Counter(value for values in self.values[name] for value in values)
-        ordered = list(self.checkpoints) if name == CHECKPOINT else sorted(counts)
-        options = [(ALL, ALL), *((f"{value} ({counts[value]})", value) for value in ordered)]
-        start = ordered[-1] if name == CHECKPOINT and ordered else ALL
+        counts = Counter(value for entry in self.entries for value in FILTERS[name](*entry))
+        options = [(ALL, ALL), *((f"{value} ({count})", value) for value, count in sorted(counts.items()))]
+        start = [ALL, *self.checkpoints][-1] if name == "checkpoint" else ALL
         layout = widgets.Layout(width="230px", display="" if len(counts) > 1 else "none")
         return widgets.Dropdown(options=options, value=start, description=name, layout=layout)
 
     def _choose(self) -> None:
-        tests = [(self.values[name], filter_.value) for name, filter_ in self.filters.items() if filter_.value != ALL]
-        kept = [i for i in range(len(self.entries)) if all(value in values[i] for values, value in tests)]
-        if word := self.word.value.strip().casefold():
-            kept = [i for i in kept if word in _text(self.entries[i][1])]
-        self.shown = sorted(kept, key=lambda i: ORDERS[self.order.value](self.entries[i][1]))
-        if self.number.value != 1:
-            self.number.value = 1  # which shows it
-        else:
-            self._show()
-        self.number.max = max(2, len(self.shown))  # a slider needs two places
-        self.number.layout.visibility = "visible" if len(self.shown) > 1 else "hidden"
+        wanted, word = {name: f.value for name, f in self.filters.items()}, self.word.value.strip().casefold()
+        kept = [
+            entry for entry in self.entries if word in _text(entry[1])
+            and all(value == ALL or value in FILTERS[name](*entry) for name, value in wanted.items())
+        ]  # fmt: skip
+        self.shown = sorted(kept, key=lambda entry: ORDERS[self.order.value](entry[1]))
+        self.number.value = 1
+        self.number.max = max(2, len(kept))  # a slider needs two places
+        self.number.layout.visibility = "visible" if len(kept) > 1 else "hidden"
+        self._show()
 
     @property
     def current(self) -> Trajectory | None:
-        return self.entries[self.shown[self.number.value - 1]][1] if self.shown else None
-
-    def keep(self, **values: str) -> None:
-        """Show those with these values, e.g. `keep(family="count", second_look="repaired")`; "all" lifts a filter."""
-        wanted = {name.replace("_", " "): value for name, value in values.items()}
-        for name, value in wanted.items():
-            if name not in self.filters:
-                raise ValueError(f"filter {name!r} is unknown; expected one of {', '.join(self.filters)}")
-            known = [option for _, option in self.filters[name].options]
-            if value not in known:
-                raise ValueError(f"{name}={value!r}; expected one of {', '.join(known)}")
-        for name, value in wanted.items():
-            self.filters[name].value = value
-
-    def sort(self, order: str) -> None:
-        if order not in ORDERS:
-            raise ValueError(f"order {order!r} is unknown; expected one of {', '.join(ORDERS)}")
-        self.order.value = order
-
-    def search(self, word: str) -> None:
-        """Show those whose id, question, replies, answer or truth hold a word, in any case; "" lifts it."""
-        self.word.value = word
+        return self.shown[self.number.value - 1][1] if self.shown else None
 
     def next(self, by: int = 1) -> None:
         if self.shown:
             self.number.value = (self.number.value - 1 + by) % len(self.shown) + 1
-
-    def previous(self) -> None:
-        self.next(-1)
-
-    def go(self, number: int) -> None:
-        """To the one of that number among those shown, counted from 1."""
-        if not 1 <= number <= len(self.shown):
-            raise ValueError(f"number {number}; expected 1 to {len(self.shown)}, as many as are shown")
-        self.number.value = number
 
     def find(self, sample_id: str) -> None:
         """To the first one shown of that sample."""
         ids = [t.sample.id for t in self.listed()]
         if sample_id not in ids:
             raise ValueError(f"sample {sample_id!r} is not among the {len(ids)} shown")
-        self.go(ids.index(sample_id) + 1)
+        self.number.value = ids.index(sample_id) + 1
 
     def listed(self) -> list[Trajectory]:
         """All that are shown, in order."""
-        return [self.entries[i][1] for i in self.shown]
+        return [t for _, t in self.shown]
 
     def seen(self) -> dict[str, Trajectory]:
         """What is shown now, by checkpoint: the current trajectory, or its sample at every checkpoint that has it."""
         if not self.shown:
             return {}
-        checkpoint, t = self.entries[self.shown[self.number.value - 1]]
+        checkpoint, t = self.shown[self.number.value - 1]
         found = {name: each.get(t.sample.id) for name, each in self.checkpoints.items() if self.both.value}
         return {name: other for name, other in found.items() if other} | {checkpoint: t}
 
     def _show(self) -> None:
-        count = len(self.shown)
-        who = f"{self.current.sample.id}, {self.entries[self.shown[self.number.value - 1]][0]}" if count else "no match"
-        self.label.value = draw.page(f"{self.number.value if count else 0} of {count}: {draw.html.escape(who)}")
+        number, who = self.number.value, "no match"
+        if self.shown:
+            who = f"{number} of {len(self.shown)}: {self.current.sample.id}, {self.shown[number - 1][0]}"
+        self.label.value = draw.page(draw.html.escape(who))
         try:
             blocks = [draw.trajectory(t, self.folder, self.cache_dir, name) for name, t in self.seen().items()]
             self.panel.value = draw.page(*blocks, question=self.current.sample.question) if blocks else ""

@@ -1,7 +1,4 @@
-"""Training replayed: a sample's regions, reply and reward, step by step.
-
-Two kinds are stored: greedy answers to validation samples (`frames`), and rollouts that training sampled (`rollouts`).
-"""
+"""Training replayed: a sample's regions, reply and reward, step by step."""
 
 import io
 from pathlib import Path
@@ -17,29 +14,29 @@ from mags_kit.run import Run
 from mags_kit.viz import charts, draw
 
 Frames = list[tuple[int, Trajectory]]  # (step, trajectory), in the order of steps
-WIDE = widgets.Layout(width="auto", max_width="640px")
 
 
 def frames(run: Run) -> dict[str, Frames]:
     """Validation sample id -> its greedy trajectories over all stages; empty where a run has none stored."""
-    found: dict[str, dict[int, Trajectory]] = {}
-    for path in sorted(run.training_log.parent.glob("*/looks.jsonl")):
-        for t in read_trajectories(path):
-            found.setdefault(t.sample.id, {})[step_of(t)] = scored(t, run.config)
-    return {sample: sorted(steps.items()) for sample, steps in found.items()}
+    steps = _stored(run, "looks.jsonl").items()
+    return {name: [(step, scored(each[-1], run.config)) for step, each in found] for name, found in steps}
 
 
 def rollouts(run: Run) -> dict[str, Frames]:
     """The same of training samples, by "training, ID": of each group the middle one by reward (of two the lower)."""
+    return {
+        f"training, {name}": [(step, sorted(group, key=_reward)[(len(group) - 1) // 2]) for step, group in found]
+        for name, found in _stored(run, "rollouts.jsonl").items()
+    }
+
+
+def _stored(run: Run, file: str) -> dict[str, list[tuple[int, list[Trajectory]]]]:
+    """Sample id -> its trajectories by step, over all stages."""
     groups: dict[str, dict[int, list[Trajectory]]] = {}
-    for path in sorted(run.training_log.parent.glob("*/rollouts.jsonl")):
+    for path in sorted(run.training_log.parent.glob(f"*/{file}")):
         for t in read_trajectories(path):
-            groups.setdefault(f"training, {t.sample.id}", {}).setdefault(step_of(t), []).append(t)
-    return {name: sorted((step, _middle(group)) for step, group in steps.items()) for name, steps in groups.items()}
-
-
-def _middle(group: list[Trajectory]) -> Trajectory:
-    return sorted(group, key=_reward)[(len(group) - 1) // 2]
+            groups.setdefault(t.sample.id, {}).setdefault(step_of(t), []).append(t)
+    return {name: sorted(steps.items()) for name, steps in groups.items()}
 
 
 def _reward(t: Trajectory) -> float:
@@ -51,10 +48,12 @@ def most_improved(found: dict[str, Frames]) -> str:
     return max(found, key=lambda name: _reward(found[name][-1][1]) - _reward(found[name][0][1]))
 
 
-def reward_chart(steps: Frames, now: int | None = None) -> Image.Image:
-    """The reward by step as a picture; a large dot on the step `now`."""
-    chart = charts.show_reward([step for step, _ in steps], [_reward(t) for _, t in steps], now)
-    return Image.open(io.BytesIO(chart._repr_png_())).convert("RGB")
+def reward_chart(steps: Frames) -> Image.Image:
+    """The reward by step as a picture."""
+    figure, [[axis]] = charts.chart(7, 2.4)
+    axis.plot([step for step, _ in steps], [_reward(t) for _, t in steps], "o-", color=charts.BLUE)
+    axis.set(xlabel="optimisation step", ylabel="reward")
+    return Image.open(io.BytesIO(figure._repr_png_())).convert("RGB")
 
 
 def show_replay(steps: Frames, folder: str | Path, most: int = 6) -> Image.Image:
@@ -67,45 +66,36 @@ def show_replay(steps: Frames, folder: str | Path, most: int = 6) -> Image.Image
 
 
 class Replay:
-    """A sample chosen by its question, and a slider over the steps; `widget` is what a notebook displays.
-
-    `choose` and `go` do the same from Python.
-    """
+    """`widget` is what a notebook displays; from Python, set `sample.value` and `step.value`."""
 
     def __init__(self, found: dict[str, Frames], folder: str | Path, cache_dir=None):
         if not found:
             raise ValueError("found no stored trajectories of a training; expected one at least: train anew")
         self.found, self.folder, self.cache_dir = found, Path(folder), cache_dir
+        wide = widgets.Layout(width="auto", max_width="640px")
         names = [(f"{name}: {steps[0][1].sample.question}"[:90], name) for name, steps in found.items()]
-        self.sample = widgets.Dropdown(options=names, value=most_improved(found), description="sample", layout=WIDE)
-        self.step = widgets.SelectionSlider(options=[0], description="step", layout=WIDE)
+        self.sample = widgets.Dropdown(options=names, value=most_improved(found), description="sample", layout=wide)
+        self.step = widgets.SelectionSlider(options=[0], description="step", layout=wide)
         self.panel = widgets.HTML(layout=widgets.Layout(width="auto"))
         self.widget = widgets.VBox([self.sample, self.step, self.panel])
         self.widget.add_class("mags-replay")
-        self.sample.observe(lambda event: self.choose(event["new"]), "value")
+        self.sample.observe(lambda _: self._choose(), "value")
         self.step.observe(lambda _: self._show(), "value")
-        self.choose(self.sample.value)
+        self._choose()
 
     @classmethod
     def of(cls, run: Run) -> "Replay":
         """The replay of a run's validation and training samples."""
         return cls(frames(run) | rollouts(run), run.data, run.views)
 
-    @property
-    def current(self) -> Trajectory:
-        return dict(self.found[self.sample.value])[self.step.value]
-
-    def choose(self, name: str) -> None:
-        self.sample.value = name
-        self.step.options = [step for step, _ in self.found[name]]
+    def _choose(self) -> None:
+        self.step.options = [step for step, _ in self.found[self.sample.value]]
         self._show()
-
-    def go(self, step: int) -> None:
-        self.step.value = step
 
     def _show(self) -> None:
         steps, now = self.found[self.sample.value], self.step.value
-        rewards = "Reward. " + ", ".join(f"step {step}: {_reward(t):.2f}" for step, t in steps)
-        chart = f"<section><h4>reward</h4>{draw.img(reward_chart(steps, now), rewards)}</section>"
-        block = draw.trajectory(self.current, self.folder, self.cache_dir, f"step {now}")
-        self.panel.value = draw.page(chart, block, question=self.current.sample.question)
+        t = dict(steps)[now]
+        rewards = "Reward. " + ", ".join(f"step {step}: {_reward(each):.2f}" for step, each in steps)
+        chart = f"<section><h4>reward</h4>{draw.img(reward_chart(steps), rewards)}</section>"
+        block = draw.trajectory(t, self.folder, self.cache_dir, f"step {now}")
+        self.panel.value = draw.page(chart, block, question=t.sample.question)

@@ -88,7 +88,6 @@ def lab(seen_run, tmp_path_factory):
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # a message would lie on the widgets
     command = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1"]
     command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"]
-    command += ["--expose-app-in-browser"]  # for its commands
     url = f"http://127.0.0.1:{port}/"
     for _ in served(seen_run, command, url + "api", folder / "log"):
         yield url + "lab/tree/inspect.ipynb?reset"
