@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> dict:
             if not given.tiny:
                 shape = compat.transformers().AutoConfig.from_pretrained(model_path(model)).to_dict()
                 kind = shape["model_type"]
-            settings |= {"model": str(save_random(kind, Path(folder, "model"), shard="4GB", shape=shape))}
+            settings |= {"model": str(save_random(kind, Path(folder, Path(model).name), shard="4GB", shape=shape))}
         run = open_run(given.profile, "measured", settings, root=folder)
         sets.prepare(run)
         result = {"model": model, "random weights": is_random, **measure(run, is_random)}
