@@ -18,8 +18,7 @@ from mags_kit.records import write_bytes
 TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes
 # Three more tries, after 0, 2 and 4 seconds, where the host does not answer or is busy.
 RETRY = urllib3.Retry(3, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=False)
-LIMIT = 30 * 2**20  # bytes of a download
-UNPACKED = 2**30  # bytes of a zip, and of the file in it
+LIMIT, ARCHIVE = 30 * 2**20, 2**30  # bytes of a picture's download, and of a zip's
 
 
 def offline() -> bool:
@@ -27,13 +26,8 @@ def offline() -> bool:
 
 
 def cache() -> Path:
-    """The folder of downloads, made if need be."""
-    folder = Path(os.environ.get("MAGS_CACHE") or Path.home() / ".cache" / "mags_kit")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{folder}: {error.strerror}; name another folder for downloads, MAGS_CACHE=FOLDER") from None
-    return folder
+    """The folder of downloads."""
+    return Path(os.environ.get("MAGS_CACHE") or Path.home() / ".cache" / "mags_kit")
 
 
 def require(models: list[str], datasets: list[str] = ()) -> None:
@@ -49,8 +43,8 @@ def require(models: list[str], datasets: list[str] = ()) -> None:
             requests.head(constants.ENDPOINT, timeout=4)
         except requests.RequestException:
             hint = "connect to a network, or name local folders: SET='{model: FOLDER, mirror: FOLDER}'"
-            need = f"this run needs from it {', '.join(needed)}"
-            raise ValueError(f"{constants.ENDPOINT} does not answer, and {need}; {hint}") from None
+            need = f"does not answer, and this run needs from it {', '.join(needed)}"
+            raise ValueError(f"{constants.ENDPOINT} {need}; {hint}") from None
 
 
 def commit(repo: str, revision: str = "main") -> str:
@@ -68,14 +62,18 @@ def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str
     if archive:
         path = cache() / repo / pattern
         if not path.exists() and not offline():
-            write_bytes(path, _unpack(archive, pattern))
+            try:
+                with zipfile.ZipFile(io.BytesIO(download(archive, ARCHIVE))) as content:
+                    write_bytes(path, content.read(pattern))
+            except (zipfile.BadZipFile, KeyError, ConnectionError) as error:
+                raise ValueError(f"{pattern} can't be read from {archive}: {error}") from None
         return [path] if path.exists() else [], revision
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        wanted = {"repo_type": "dataset", "revision": revision, "allow_patterns": pattern}
-        folder = snapshot_download(repo, **wanted, local_files_only=offline())
+        place = {"repo_type": "dataset", "revision": revision, "local_files_only": offline()}
+        folder = snapshot_download(repo, **place, allow_patterns=pattern)
     except LocalEntryNotFoundError:
         return [], revision
     return sorted(Path(folder).glob(pattern)), Path(folder).name  # a snapshot's folder is named by its commit
@@ -96,14 +94,3 @@ def download(url: str, limit: int = LIMIT) -> bytes:
     if len(content) > limit:
         raise ValueError(f"{parts.netloc}: more than {limit // 2**20} MiB")
     return content
-
-
-def _unpack(url: str, name: str) -> bytes:
-    """One file of the zip behind a URL; ValueError where it can't be had."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(download(url, UNPACKED))) as archive:
-            if archive.getinfo(name).file_size > UNPACKED:  # zipfile reads no more than it says there
-                raise ValueError(f"more than {UNPACKED // 2**20} MiB")
-            return archive.read(name)
-    except Exception as error:  # zipfile and zlib raise many kinds for broken files
-        raise ValueError(f"{name} can't be read from {url}: {error}") from None

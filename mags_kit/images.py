@@ -38,9 +38,7 @@ def decode(content: bytes) -> Image.Image:
             with suppress(Exception):  # broken EXIF data, of many kinds, cost no image
                 image = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
-        heic = content[4:10] == b"ftyphe"  # the format of iPhones
-        hint = "HEIC; save it as JPEG" if heic else f"expected {', '.join(FORMATS)}"
-        raise ValueError(f"not a picture ({hint})") from None
+        raise ValueError(f"not a picture (expected {', '.join(FORMATS)}; save HEIC as JPEG)") from None
     except Image.DecompressionBombError:
         raise ValueError(f"over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; make it smaller") from None
     except Exception as error:  # Pillow raises many kinds for truncated files

@@ -1,12 +1,11 @@
 """Memory that a model needs, and the batch sizes that fit a card: what `auto` stands for in the settings.
 
-The sizes below were counted once, layer by layer from the published shapes, by `mags_kit/method/memory.py` of commit
-9b28e92, at the settings of each model's profile. That count was tested against training steps on the CPU.
+The sizes were counted once, layer by layer from the published shapes at the settings of each model's profile
+(`mags_kit/method/memory.py` of commit 9b28e92), and that count was tested against training steps on the CPU.
 """
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mags_kit.config import AUTO, OPTIMIZERS, SIZES, Config
 
@@ -30,7 +29,6 @@ class Size:
 
 
 MODELS = {
-    "embedded": Size(0.0027, 0.0012, 0.012, 32, 8.5, 28.4, 48.8),
     "Qwen/Qwen2.5-VL-3B-Instruct": Size(3.755, 2.775, 1.871, 28, 142, 357, 4884),
     "Qwen/Qwen2.5-VL-7B-Instruct": Size(8.292, 6.525, 2.523, 28, 173, 560, 6592),
     "Qwen/Qwen3-VL-2B-Instruct": Size(2.128, 1.409, 1.090, 32, 190, 254, 2695),
@@ -41,6 +39,7 @@ MODELS = {
     "Qwen/Qwen3.5-2B": Size(2.213, 1.373, 0.977, 32, 134, 466, 6444),
     "Qwen/Qwen3.5-4B": Size(4.539, 3.569, 1.905, 32, 263, 781, 14560),
     "Qwen/Qwen3.5-9B": Size(9.410, 6.919, 2.507, 32, 263, 947, 15960),
+    "embedded": Size(0.0027, 0.0012, 0.012, 32, 8.5, 28.4, 48.8),
 }
 GB = 1e9
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes per weight: 4 bits, and each block's scale, itself held in 8 bits
@@ -53,21 +52,9 @@ AT_ONCE = (128, 96, 64, 48, 32, 24, 16, 8, 4, 2, 1)  # trajectories; beyond, a G
 
 
 def size_of(model: str) -> Size | None:
-    """A model's row; of a local folder, the next larger row, scaled to its files; of another hub id, the row whose name
-    is part of it. None where there is none."""
-    if model in MODELS:
-        return MODELS[model]
-    folder = Path(model)
-    if not folder.is_dir():
-        names = {name.split("/")[-1].removesuffix("-Instruct").lower(): size for name, size in MODELS.items()}
-        return next((size for name, size in names.items() if name in model.lower()), None)
-    config, gb = folder / "config.json", sum(file.stat().st_size for file in folder.glob("*.safetensors")) / GB
-    four_bit = config.exists() and "quantization_config" in config.read_text()
-    for size in sorted(MODELS.values(), key=lambda size: size.parameters):
-        share = gb / size.weights(four_bit)
-        if 0 < share < 1.05:
-            return replace(size, parameters=size.parameters * share, quantised=size.quantised * share)
-    return None
+    """The row whose name is part of a hub id or of a folder's path; None where there is none."""
+    names = {name.split("/")[-1].removesuffix("-Instruct").lower(): size for name, size in MODELS.items()}
+    return next((size for name, size in names.items() if name in model.lower()), None)
 
 
 def tokens(config: Config, size: Size) -> int:
@@ -76,8 +63,7 @@ def tokens(config: Config, size: Size) -> int:
 
 
 def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
-    """GB by part, for full replies and all views; `auto` counts as the least. Without training steps, a run only
-    answers, on a CPU in float32."""
+    """GB by part, for full replies and all views; `auto` counts as the least. A CPU holds numbers of 4 bytes, not 2."""
     size, width = size_of(config.model), 2 if on_gpu else 4
     for name in SIZES:
         config = replace(config, **{name: _choices(config, name, 1)[-1]})
@@ -101,17 +87,14 @@ def need_gb(config: Config, on_gpu: bool = True) -> float:
 
 
 def resolve(config: Config, memory_gb: float | None = None, processes: int | None = None) -> Config:
-    """The config with the largest numbers for `auto` that fit a GPU of `memory_gb`, by default the one here; the least
-    where nothing fits. An optimisation step holds the same trajectories whatever they are.
-
-    What is sampled at once can be shared by the `processes` of `accelerate launch`.
-    """
+    """The config with the largest numbers for `auto` that fit a GPU of `memory_gb` (by default the one here), else the
+    least; what is sampled at once can be shared by the `processes`. A step holds the same trajectories in any case."""
     if AUTO not in sizes(config).values():
         return config
     if not size_of(config.model):
         raise ValueError(
-            f"model {config.model!r}: its size is not known; expected a folder, or a hub id with a name of "
-            f"`mags_kit.memory.MODELS` in it; else set {', '.join(SIZES)} to numbers instead of {AUTO!r}"
+            f"model {config.model!r}: its size is not known; expected a name of `mags_kit.memory.MODELS` in its hub id "
+            f"or path; else set {', '.join(SIZES)} to numbers instead of {AUTO!r}"
         )
     memory_gb, on_gpu = (memory_gb, True) if memory_gb else _here(config)
     processes = processes or int(os.environ.get("WORLD_SIZE", 1))
@@ -127,7 +110,7 @@ def sizes(config: Config) -> dict[str, int | str]:
 
 
 def _here(config: Config) -> tuple[float, bool]:
-    """GB to reckon with, and whether a GPU's: this one's; else `CARD` for training, half of the host's for answers."""
+    """GB to reckon with, and whether a GPU's; without one `CARD` for training, half of the host's for answers."""
     import psutil
     import torch
 
@@ -137,8 +120,7 @@ def _here(config: Config) -> tuple[float, bool]:
 
 
 def _choices(config: Config, name: str, processes: int) -> list[int]:
-    """Numbers that a setting may have, largest first: its own, or for `auto` whole groups that divide a step, and
-    divisors of these."""
+    """Its own number; for `auto`, largest first: whole groups that divide a step, and divisors of these."""
     if getattr(config, name) != AUTO:
         return [getattr(config, name)]
     if name == "rollout_batch":

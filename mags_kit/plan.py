@@ -1,4 +1,4 @@
-"""What a run needs beside what this machine has: memory, disk, hours. Nothing is started or downloaded."""
+"""What a run needs beside what this machine has: memory, disk for its model, hours. Nothing is started or downloaded."""
 
 import os
 import shutil
@@ -8,59 +8,51 @@ from pathlib import Path
 from mags_kit import compat, hub
 from mags_kit.config import AUTO, Config
 from mags_kit.evaluation.conditions import grid
-from mags_kit.evaluation.statistics import detectable
 from mags_kit.memory import GB, MODELS, need_gb, parts, resolve, size_of, sizes, tokens
 from mags_kit.method.families import family_of
 from mags_kit.method.policy import check_stored, not_a_model
-from mags_kit.run import PROJECT
 
 LARGE = 0.5  # billions of parameters from which on a model is checked
 ADVICE = {
     "GPU memory": "lower round_tokens, max_regions or view_pixels, or take a smaller model or PROFILE=cpu",
     "memory": "lower batch_size, set four_bit: true, or take a smaller model",
     "disk for models": "make room, or set HF_HOME to a folder on a larger disk",
-    "disk for runs": "make room, or set MAGS_RUNS to a folder on a larger disk",
 }
-# Seconds per decoding step of `round_tokens`, and FLOP/s. Fast: a GPU kept busy, replies of 40% of their limit. Slow:
-# full replies on an H100 in a virtual machine, which waited for the CPU 85% of the time (results/gpu/).
+# Seconds per token of a batch, and FLOP/s. Fast: a GPU kept busy, replies of 40% of their limit. Slow: full replies on
+# an H100 that waited for the CPU 85% of the time (results/gpu/).
 FAST, SLOW = (0.01, 120e12), (0.19, 25e12)
 
 
-def machine(folder: Path = PROJECT / "runs") -> dict:
-    """The name of the GPU here, and GB of its memory, of free memory of the host, of free disk."""
+def machine() -> dict:
+    """The name of the GPU here, and GB of its memory, of free memory of the host, of free disk for models."""
     import psutil
     import torch
 
     gpu = torch.cuda.get_device_properties() if torch.cuda.is_available() else None
-    models = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    here = {"GPU memory": gpu.total_memory if gpu else 0, "memory": psutil.virtual_memory().available}
-    for name, place in (("disk for runs", folder), ("disk for models", models)):
-        here[name] = shutil.disk_usage(next(p for p in (place, *place.absolute().parents) if p.exists())).free
-    return {"GPU": gpu.name if gpu else "no GPU", **{name: size / GB for name, size in here.items()}}
+    folder = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).absolute()
+    disk = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists()))
+    return {
+        "GPU": gpu.name if gpu else "no GPU", "GPU memory": gpu.total_memory / GB if gpu else 0,
+        "memory": psutil.virtual_memory().available / GB, "disk for models": disk.free / GB,
+    }  # fmt: skip
 
 
 def needs(config: Config, here: dict) -> dict[str, float]:
     """GB by what they are needed of. Training a large model needs a GPU, answers do not. `auto` counts as the least."""
     size = size_of(config.model)
     on_gpu = here["GPU memory"] > 0 or (size.parameters >= LARGE and sum(config.stage_steps) > 0)
-    views = sum(rollouts(config)) * config.max_regions * config.view_pixels * 2 / GB  # PNG, about 2 bytes a pixel
-    adapters = (len(config.stage_steps) + 1) * config.lora_rank * size.adapter * 20 / 1000  # with optimizer states
     local = config.model == "embedded" or Path(config.model).is_dir()
-    return {
-        "GPU memory" if on_gpu else "memory": need_gb(config, on_gpu),
-        "disk for models": 0 if local else size.parameters * 2,
-        "disk for runs": views + adapters + (config.pool + config.validation + config.test) * 2e5 / GB,
-    }
+    memory = {"GPU memory" if on_gpu else "memory": need_gb(config, on_gpu)}
+    return memory | {"disk for models": 0 if local else size.parameters * 2}
 
 
-def check(config: Config, folder: Path = PROJECT / "runs") -> None:
+def check(config: Config) -> None:
     """Raise a ValueError of one sentence for a model that cannot be had, or a large one that will not fit here."""
     if config.model not in MODELS:
-        check_kind(config)
-    if (size := size_of(config.model)) is None:
-        resolve(config)  # raises an error, unless the user has set the batch sizes
-    elif size.parameters >= LARGE:
-        here = machine(folder)
+        _check_kind(config)
+    resolve(config)  # raises an error where the batch sizes are to be chosen for a model of unknown size
+    if (size := size_of(config.model)) and size.parameters >= LARGE:
+        here = machine()
         for name, gb in needs(config, here).items():
             if here[name] < gb:
                 found = f"needs {gb:.1f} GB of {name}, found {here[name]:.1f} GB ({here['GPU']})"
@@ -72,8 +64,7 @@ def check_look(config: Config) -> None:
     check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), batch_size=1))
 
 
-def check_kind(config: Config) -> None:
-    """Raise a ValueError of one sentence unless a model can be had and is of a kind that the kit works with."""
+def _check_kind(config: Config) -> None:
     path, place = config.model, {"revision": config.revisions.get(config.model, "main")}
     if not Path(path).is_dir():
         hub.require([path])
@@ -115,6 +106,4 @@ def table(config: Config) -> str:
     rows += [(f"{name}: auto", str(getattr(config, name)), "") for name, size in sizes(given).items() if size == AUTO]
     low, high = hours(config)
     rows += [("hours on one GPU, a rule of thumb", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
-    points = [100 * detectable(config.test, discordant) for discordant in (0.2, 0.5)]
-    rows += [(f"minimum detectable difference, {config.test} questions", "{:.1f} to {:.1f} points".format(*points), "")]
     return "\n".join(f"{name:<56}{need:>19}   {there}".rstrip() for name, need, there in rows)

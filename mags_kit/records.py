@@ -1,8 +1,7 @@
 """Records of the kit, and how they are written to and read from JSON and JSONL."""
 
-import io
+import codecs
 import json
-import os
 import uuid
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -66,7 +65,6 @@ class Sample:
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """All answers that count as right."""
         return self.answer, *self.answers
 
     @property
@@ -77,10 +75,7 @@ class Sample:
 
 @contextmanager
 def blame(sample: Sample, what: str):
-    """Turn an exception inside, which is a bug of the kit, into a RuntimeError that names the sample and stops the run.
-
-    Errors of files and of memory are not bugs, and pass unchanged.
-    """
+    """Turn an exception inside, unless it is one of files or memory, into a RuntimeError that names the sample."""
     try:
         yield
     except (OSError, MemoryError):
@@ -91,14 +86,13 @@ def blame(sample: Sample, what: str):
 
 @dataclass(frozen=True)
 class Region:
-    """A region of interest that a policy proposed, and its outcome (see `protocol.read_regions`)."""
+    """A region of interest that a policy proposed; see `protocol.read_regions`."""
 
     box: Box
     outcome: str  # one of `RegionOutcome`
 
     @property
     def said(self) -> str:
-        """The outcome in words."""
         return self.outcome.replace("_", " ")
 
     @property
@@ -154,16 +148,15 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write the whole file or nothing, by a temporary file beside it. An OSError names the file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")  # tempfile's would ignore the umask
     try:
-        with open(temporary, "xb") as file:  # unlike tempfile's, with the mode that the user's umask gives
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # that of a full disk has no name
-            error.filename = error.filename or str(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # that of a full disk has no name
         raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -192,24 +185,18 @@ def write_jsonl(path: str | Path, records: Iterable) -> None:
 
 
 def read_jsonl(path: str | Path) -> list[dict]:
-    """Rows of a JSONL file in UTF-8, 16 or 32; ValueError names a line that is not a JSON object."""
-    content, rows = Path(path).read_bytes(), []
-    try:
-        text = content.decode(json.detect_encoding(content))
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: expected plain text in UTF-8; save the file so ({error})") from None
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        line = line.strip().lstrip("\ufeff")  # a byte order mark within, as files that were joined have it
-        if not line:
+    """Rows of a JSONL file in UTF-8; ValueError names a line that is not a JSON object."""
+    rows = []
+    for number, line in enumerate(Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        if not line.strip():
             continue
         try:
-            rows.append(json.loads(line))
+            rows.append(json.loads(line.decode()))
             if not isinstance(rows[-1], dict):
                 raise ValueError(f"not a {type(rows[-1]).__name__}")
         except (ValueError, RecursionError) as error:
-            reason = f"got {line[:60]!r} ({getattr(error, 'msg', error)})"
-            raise ValueError(f"{path}, line {number}: expected one JSON object a line, {reason}") from None
+            found = f"got {line[:60].decode(errors='replace')!r} ({getattr(error, 'msg', error)})"
+            raise ValueError(f"{path}, line {number}: expected one JSON object a line, in UTF-8; {found}") from None
     return rows
 
 

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> dict:
                 auto = compat.transformers().AutoConfig
                 known = auto.for_model(**SHAPES[model]) if model in SHAPES else auto.from_pretrained(model_path(model))
                 shape, kind = known.to_dict(), known.model_type
-            settings |= {"model": str(save_random(kind, Path(folder, "model"), shard="4GB", shape=shape))}
+            settings |= {"model": str(save_random(kind, Path(folder, Path(model).name), shard="4GB", shape=shape))}
         run = open_run(given.profile, "measured", settings, root=folder)
         sets.prepare(run)
         result = {"model": model, "random weights": is_random, **measure(run, is_random)}

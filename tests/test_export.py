@@ -8,7 +8,6 @@ from mags_kit.records import write_json
 from mags_kit.report import export
 from mags_kit.run import open_run, reopen
 from mags_kit.data import scenes
-from mags_kit.tiny_base.vision import first_view
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def trained(tmp_path_factory):
 def logits(model, policy):
     """Of one prompt; the processors of all models here are the same."""
     scene = scenes.make_scene(3, "train")
-    image, question = first_view(scene), f"{scene.cards[0].question} Look twice."
+    image, question = scene.image.resize((192, 192)), f"{scene.cards[0].question} Look twice."
     content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
     ids = torch.tensor([prompt_ids(policy, content)])
     pixels = policy.processor.image_processor([image], return_tensors="pt")

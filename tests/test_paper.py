@@ -21,8 +21,8 @@ from mags_kit.records import read_json
 ROOT = Path(__file__).parents[1]
 SIZES = {
     "pool": 6, "solve_rollouts": 2, "curated": 6, "validation": 3, "test": 99, "stage_steps": [1, 1],
-    "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": "auto", "round_tokens": 56,
-    "view_pixels": 64 * 64, "validate_every": 1,
+    "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": 4, "batch_size": 64,
+    "round_tokens": 56, "view_pixels": 64 * 64, "validate_every": 1,
 }  # fmt: skip
 
 

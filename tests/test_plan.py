@@ -8,7 +8,7 @@ from mags_kit.config import load_config
 from mags_kit.memory import resolve
 
 GIVEN = {"data": "scenes"}
-HERE = {"GPU": "A card", "GPU memory": 25.4, "memory": 64, "disk for runs": 1000, "disk for models": 1000}
+HERE = {"GPU": "A card", "GPU memory": 25.4, "memory": 64, "disk for models": 1000}
 ALONE = GIVEN | {"pool": 0, "curated": 0, "validation": 0, "stage_steps": [0]}
 
 
@@ -23,12 +23,11 @@ def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, 
         ({"GPU": "no GPU", "GPU memory": 0}, GIVEN, "GB of GPU memory, found 0.0 GB (no GPU); lower round_tokens"),
         ({"GPU memory": 8}, GIVEN, "GB of GPU memory, found 8.0 GB (A card); lower round_tokens"),
         ({"disk for models": 1}, GIVEN, "7.5 GB of disk for models, found 1.0 GB (A card); make room, or set HF_HOME"),
-        ({"disk for runs": 1}, GIVEN, "of disk for runs, found 1.0 GB (A card); make room, or set MAGS_RUNS"),
         ({"GPU": "no GPU", "GPU memory": 0, "memory": 4}, ALONE, "GB of memory, found 4.0 GB (no GPU); lower batch_size"),
         ({}, GIVEN | {"model": "Qwen/no-such-model"}, "the hub's cache lacks Qwen/no-such-model"),
         ({}, GIVEN | {"model": str(llava)}, "model type 'llava' is not supported; expected one of qwen2_vl"),
     ):
-        monkeypatch.setattr(plan, "machine", lambda *_, lacks=lacks: HERE | lacks)
+        monkeypatch.setattr(plan, "machine", lambda lacks=lacks: HERE | lacks)
         with pytest.raises(ValueError) as error:
             pipeline.begin("paper", "r", settings, "a test")
         text = str(error.value)
@@ -37,24 +36,20 @@ def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, 
 
 
 def test_a_machine_with_room_and_the_embedded_model_pass(monkeypatch):
-    monkeypatch.setattr(plan, "machine", lambda *_: HERE)
+    monkeypatch.setattr(plan, "machine", lambda: HERE)
     plan.check(load_config("paper-7b", GIVEN))
-    nothing = HERE | {"GPU": "no GPU", "GPU memory": 0, "disk for runs": 0}
-    monkeypatch.setattr(plan, "machine", lambda *_: nothing)
-    plan.check(load_config("cpu"))
-    monkeypatch.setattr(plan, "machine", lambda *_: nothing | {"disk for runs": 1000})
-    plan.check(load_config("paper", ALONE))  # on the CPU
-    monkeypatch.setattr(plan, "machine", lambda *_: HERE | {"GPU memory": 8})  # where its training does not fit
-    plan.check(load_config("paper", ALONE))
+    for lacks in ({"GPU": "no GPU", "GPU memory": 0}, {"GPU memory": 8}):  # answers fit there, training does not
+        monkeypatch.setattr(plan, "machine", lambda lacks=lacks: HERE | lacks)
+        plan.check(load_config("cpu"))
+        plan.check(load_config("paper", ALONE))
 
 
 def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("mags_kit.memory._here", lambda config: (24, True))
     text = plan.table(load_config("qwen3-vl-4b", GIVEN))
-    for said in ("4.44 billion parameters", "  sampling", "batch_size: auto", "disk for runs", "hours on one GPU"):
+    for said in ("4.44 billion parameters", "  sampling", "batch_size: auto", "disk for models", "hours on one GPU"):
         assert said in text
-    assert "1288 questions" in text and "3.5 to 5.5 points" in text  # 2.80 * sqrt(0.2 / 1288) and of 0.5
 
 
 def test_the_command_prints_a_table():

@@ -31,33 +31,11 @@ def make_trajectory(**changes):
 
 
 def test_trajectories_read_back_as_written(tmp_path):
-    made = [make_trajectory(), make_trajectory(regions=(), views=(), answer=None, outcome="no_answer")]
+    several = Sample("a", "a.jpg", "What?", "sofa", answers=("couch",))
+    made = [make_trajectory(), make_trajectory(regions=(), views=(), answer=None, outcome="no_answer", sample=several)]
     records.write_jsonl(tmp_path / "t.jsonl", made)
     assert records.read_trajectories(tmp_path / "t.jsonl") == made
-
-
-def test_several_accepted_answers_are_kept_and_rows_without_them_are_read(tmp_path):
-    made = make_trajectory(sample=Sample("a", "a.jpg", "What?", "sofa", answers=("couch",)))
-    records.write_jsonl(tmp_path / "t.jsonl", [made])
-    assert records.read_trajectories(tmp_path / "t.jsonl") == [made]
-    assert made.sample.accepted == ("sofa", "couch") and made.sample.truth == "sofa or couch"
-    row = json.loads(records.to_json(make_trajectory()))
-    del row["sample"]["answers"]  # as runs before this field have it
-    assert records.trajectory_from(row) == make_trajectory() and make_trajectory().sample.truth == "3"
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "t.jsonl"
-    records.write_jsonl(path, [make_trajectory()])
-    before = path.read_text()
-
-    def broken():
-        yield make_trajectory()
-        raise RuntimeError("interrupted")
-
-    with pytest.raises(RuntimeError):
-        records.write_jsonl(path, broken())
-    assert path.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["t.jsonl"]
+    assert several.accepted == ("sofa", "couch") and several.truth == "sofa or couch"
 
 
 def test_a_written_file_has_the_mode_that_the_umask_gives(tmp_path):
@@ -65,13 +43,6 @@ def test_a_written_file_has_the_mode_that_the_umask_gives(tmp_path):
     for umask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):  # a new file, then in the place of another
         subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], cwd=ROOT, umask=umask, check=True)
         assert oct(tmp_path.joinpath("a").stat().st_mode & 0o777) == oct(mode)
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_a_write_that_cannot_be_renamed_leaves_nothing(tmp_path):
-    tmp_path.joinpath("a").mkdir()  # a folder where the file is to be
-    with pytest.raises(OSError):
-        records.write_bytes(tmp_path / "a", b"1")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
@@ -91,5 +62,5 @@ def test_a_write_to_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path):
 def test_a_bad_line_is_named(tmp_path):
     for line in ("{'a': 1}", "[1]", "nonsense"):
         (tmp_path / "t.jsonl").write_text(json.dumps({"a": 1}) + "\n" + line + "\n")
-        with pytest.raises(ValueError, match="line 2: expected one JSON object a line, got"):
+        with pytest.raises(ValueError, match="line 2: expected one JSON object a line, in UTF-8; got"):
             records.read_jsonl(tmp_path / "t.jsonl")

@@ -1,10 +1,9 @@
 """The user's own questions from a JSONL, and the checks of what a row of data holds; see `docs/input.md`."""
 
-import math
 import os
 import re
-import unicodedata
 from dataclasses import replace
+from math import ceil, floor
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -56,10 +55,8 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
 
 
 def absent(value) -> bool:
-    """Whether a value is missing: null, NaN (pandas writes it for a gap), or text without a visible character."""
-    if isinstance(value, str):
-        return all(char.isspace() or unicodedata.category(char) == "Cf" for char in value)  # Cf: of zero width
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """Whether a value is missing: null, NaN (pandas writes it for a gap), or blank text."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def text(value, name: str) -> str:
@@ -68,10 +65,8 @@ def text(value, name: str) -> str:
         return "yes" if value else "no"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf):
+    if not isinstance(value, (str, int, float)):
         raise ValueError(f"{name} is {value!r:.60}; expected text, a number, true or false")
-    if re.search("[\ud800-\udfff]", str(value)):
-        raise ValueError(f"{name} holds half of a surrogate pair: {value!a:.60}; expected valid Unicode")
     return str(value)
 
 
@@ -95,15 +90,15 @@ def boxes(value) -> tuple[tuple[float, ...], ...]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"boxes is {value!r:.60}; expected a list of [x0, y0, x1, y1]")
     for box in value:
-        four = isinstance(box, (list, tuple)) and len(box) == 4
-        if not four or not all(type(v) in (int, float) and abs(v) < 1e9 for v in box):  # NaN is not below either
+        numbers = isinstance(box, (list, tuple)) and all(type(v) in (int, float) and abs(v) < 1e9 for v in box)
+        if not numbers or len(box) != 4:  # NaN is not below 1e9 either
             raise ValueError(f"box {box!r:.60} is not [x0, y0, x1, y1] in pixels; expected a list of such")
-    return tuple(tuple(box) for box in value)
+    return tuple(map(tuple, value))
 
 
 def whole_pixels(found: tuple[tuple[float, ...], ...], size: tuple[int, int]) -> tuple[Box, ...]:
     """Boxes rounded outward to whole pixels and cut to an image of `size`; empty ones go."""
-    (width, height), floor, ceil = size, math.floor, math.ceil
+    width, height = size
     cut = [(max(0, floor(a)), max(0, floor(b)), min(width, ceil(c)), min(height, ceil(d))) for a, b, c, d in found]
     return tuple(box for box in cut if area(box))
 
@@ -114,34 +109,28 @@ def _check_box(box: tuple[float, ...], size: tuple[int, int]) -> None:
         raise ValueError(f"box {list(box)} is in shares of the image; expected pixels: times its width and height")
     if not area(box):
         raise ValueError(f"box {list(box)} ends before it begins; expected [x0, y0, x1, y1], not x, y, width, height")
-    inside = area((max(0, box[0]), max(0, box[1]), min(size[0], box[2]), min(size[1], box[3])))
-    if inside < area(box) / 2:
+    if sum(map(area, whole_pixels((box,), size))) < area(box) / 2:
         raise ValueError(f"box {list(box)} lies outside its image of {size[0]}x{size[1]} pixels; expected it inside")
 
 
 def _sample(row: dict, number: int, source: str) -> Sample:
     """The sample of a row, with the image's path as written; ValueError says what is wrong."""
-    image, accepted = row.get("image"), answers(row.get("answer"))
+    accepted = answers(row.get("answer"))
     missing = [name for name in ("image", "question") if absent(row.get(name))] + ["answer"] * (not accepted)
     if missing:
         raise ValueError(f"no {' and no '.join(missing)}; {EXPECTED}")
-    if not isinstance(image, str) or re.match(r"\w+://|data:", image):
-        raise ValueError(f"image is {image!r:.60}; expected the path of a file on this machine")
-    optional = {"id": number, "family": "open", "dataset": "own"}
-    optional |= {name: row[name] for name in optional if not absent(row.get(name))}
-    texts = {"image": image, "question": row["question"], **optional}
-    return Sample(
-        **{name: text(value, name) for name, value in texts.items()},
-        answer=accepted[0], answers=accepted[1:], boxes=boxes(row.get("boxes")), meta={"source": source},
-    )  # fmt: skip
+    if not isinstance(row["image"], str) or re.match(r"\w+://|data:", row["image"]):
+        raise ValueError(f"image is {row['image']!r:.60}; expected the path of a file on this machine")
+    texts = {"id": number, "family": "open", "dataset": "own"}
+    texts |= {name: row[name] for name in ("image", "question", *texts) if not absent(row.get(name))}
+    texts = {name: text(value, name) for name, value in texts.items()}
+    rest = {"boxes": boxes(row.get("boxes")), "meta": {"source": source}}
+    return Sample(**texts, answer=accepted[0], answers=accepted[1:], **rest)
 
 
 def _open(folder: Path, image: str) -> tuple[Path, tuple[int, int], str]:
     """The file that a row names, the (width, height) of its image, and why it can't be used, or nothing."""
-    path = folder / os.path.expanduser(image)
-    if "\\" in image and not os.path.exists(path):  # as Windows writes it
-        path = folder / image.replace("\\", "/")
-    path = Path(os.path.normpath(path))
+    path = Path(os.path.normpath(folder / os.path.expanduser(image.replace("\\", "/"))))  # as Windows writes it, too
     try:
         return path, open_image(path).size, ""
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""Pictures of the benchmarks: from a data set itself, a mirror, the cache, or their URLs; each decoded whole."""
+"""Pictures of the benchmarks: from the cache, a mirror, a data set itself, or their URLs; each decoded whole."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,6 @@ from mags_kit.records import write_bytes
 
 COCO = "http://images.cocodataset.org"  # its certificate does not fit its name, so not https
 VISUAL_GENOME = "https://cs.stanford.edu/people/rak248"
-WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,6 @@ class Picture:
     """A picture that a row asks for: `name` is the same for the same photo in every data set."""
 
     name: str
-    aliases: tuple[str, ...] = ()  # file names that it may have in a mirror
     urls: tuple[str, ...] = ()  # tried in this order
     content: bytes | None = None  # where the data set itself holds the picture
 
@@ -35,26 +33,25 @@ def photo(path: str | bytes) -> Picture:
     if isinstance(path, bytes):
         return Picture(f"{hashlib.sha256(path).hexdigest()[:24]}.jpg", content=path)
     file = PurePosixPath(path if isinstance(path, str) else "")
-    if file.name in ("", "..") or "\0" in file.name:  # the name becomes that of a file in the cache and in the run
+    if file.name in ("", ".."):  # the name becomes that of a file in the cache and in the run
         raise ValueError(f"image {path!r:.60} names no file")
     number, folder = file.stem.rsplit("_", 1)[-1], file.parent.name
     if number.isdigit() and len(number) == 12:
         years = (path,) if folder.endswith("2014") else (f"train2017/{file.name}", f"val2017/{file.name}")
-        return Picture(f"coco-{number}.jpg", (file.name, f"{number}.jpg"), tuple(f"{COCO}/{y}" for y in years))
+        return Picture(f"coco-{number}.jpg", tuple(f"{COCO}/{year}" for year in years))
     if number.isdigit():
         folders = (folder,) if folder.startswith("VG_100K") else ("VG_100K", "VG_100K_2")
-        return Picture(f"vg-{number}.jpg", (file.name,), tuple(f"{VISUAL_GENOME}/{f}/{file.name}" for f in folders))
-    return Picture(file.name, (file.name,))
+        return Picture(f"vg-{number}.jpg", tuple(f"{VISUAL_GENOME}/{each}/{file.name}" for each in folders))
+    return Picture(file.name)
 
 
 def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple], dict[str, str]]:
     """Pictures by name -> (path, size, difference hash) of their files; and for those that can't be had the reason.
 
-    Each is looked for in the cache, in `mirror/images` by file name, and then at its URLs, several at a time. A host
-    that does not answer is a ValueError: else the network would decide which rows are left out.
+    A host that does not answer is a ValueError: else the network would decide which rows are left out.
     """
-    shelf = {path.name: path for path in Path(mirror, "images").rglob("*") if path.is_file()} if mirror else {}
-    wanted = list({picture.name: picture for picture in pictures}.values())
+    shelf = {photo(path.name).name: path for path in Path(mirror, "images").rglob("*.*")} if mirror else {}
+    wanted = {picture.name: picture for picture in pictures}
     found, missing = {}, {}
 
     def find(picture: Picture) -> None:
@@ -63,42 +60,36 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple], 
         except ValueError as error:
             missing[picture.name] = str(error)
 
-    workers = ThreadPoolExecutor(WORKERS)
-    tasks = [workers.submit(find, picture) for picture in wanted]
     try:
-        for task in tqdm(as_completed(tasks), total=len(tasks), desc="images", unit="image"):
-            task.result()
+        with ThreadPoolExecutor(8) as workers:
+            list(tqdm(workers.map(find, wanted.values()), "images", len(wanted), unit="image"))
     except ConnectionError as error:
-        kept = f"{len(found)} of {len(wanted)} pictures are kept in {hub.cache()}"
-        raise ValueError(f"{error}; {kept}, and the same command goes on when it does; or set a mirror") from None
-    finally:
-        workers.shutdown(cancel_futures=True)
+        kept = f"what was found is kept in {hub.cache()}, and the same command goes on from there"
+        raise ValueError(f"{error}; {kept}; or set a mirror") from None
     return found, missing
 
 
 def _find(picture: Picture, shelf: dict[str, Path]) -> tuple[Path, tuple[int, int], np.ndarray]:
-    kept = hub.cache() / "images" / picture.name
-    for path in (kept, *(shelf[alias] for alias in picture.aliases if alias in shelf)):
+    """(path, (width, height), difference hash) of a whole picture: from the cache or the mirror, else new in the cache."""
+    kept, reasons = hub.cache() / "images" / picture.name, []
+    for path in (kept, shelf.get(picture.name, kept)):
         try:
-            return path, *_checked(path.read_bytes())
+            return path, *_read(path.read_bytes())
         except (OSError, ValueError):
             continue
-    if picture.content is not None:
-        return kept, *_checked(picture.content, kept)
-    if hub.offline():
-        raise ValueError("OFFLINE=1, and no whole picture in the cache or the mirror")
-    reasons = []
-    for url in picture.urls:
+    online = () if hub.offline() else picture.urls
+    for source in (picture.content,) if picture.content else online:
         try:
-            return kept, *_checked(hub.download(url), kept)
+            content = hub.download(source) if isinstance(source, str) else source
+            seen = _read(content)
+            write_bytes(kept, content)
+            return kept, *seen
         except ValueError as error:
             reasons.append(str(error))
-    raise ValueError("; ".join(dict.fromkeys(reasons)) or "no address is known")
+    nowhere = "OFFLINE=1, and no whole picture in the cache or the mirror" if hub.offline() else "no address is known"
+    raise ValueError("; ".join(dict.fromkeys(reasons)) or nowhere)
 
 
-def _checked(content: bytes, keep: Path | None = None) -> tuple[tuple[int, int], np.ndarray]:
-    """(width, height) and difference hash of a whole picture, which is written to `keep`."""
+def _read(content: bytes) -> tuple[tuple[int, int], np.ndarray]:
     image = decode(content)
-    if keep:
-        write_bytes(keep, content)
     return image.size, difference_hash(image)

@@ -37,30 +37,30 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
 
 
 def prepare(run: Run) -> dict[str, list[Sample]]:
-    """Pool, validation and test set of a run, made once and read from its folder after that.
-
-    A run that measures a model alone has a test set only.
-    """
+    """Pool, validation and test set of a run, made once; a run that measures a model alone has a test set only."""
     folder, config = run.data, run.config
     sizes = {"test": config.test, "validation": config.validation, "pool": config.pool}
     sizes = {name: count for name, count in sizes.items() if count}
     steps.start(steps.data(run))
-    wanted = [name for name in sizes if not run.samples(name).exists()]
+    wanted, made = [name for name in sizes if not run.samples(name).exists()], {}
     if "test" in wanted and config.own:
         samples, skipped = read_own(config.own, folder)
-        if skipped:
-            print(f"{len(skipped)} rows were left out; the first, {skipped[0]['row']}: {skipped[0]['reason']}")
         samples = samples if config.pool else samples[: config.test]
-        run.note("own data", used=len(samples), skipped=skipped)
         write_jsonl(run.samples("test"), samples)
+        _note(run, "own data", {"used": len(samples), "skipped": skipped})
         wanted.remove("test")
-    made = {}
     if wanted and config.data == "benchmarks":
         own = [folder / sample.image for sample in read_samples(run.samples("test"))] if config.own else []
         wanted = [name for name in sizes if name != "test" or not config.own]  # all anew, since each avoids the others
         made, facts = benchmarks.build(config, folder, {name: sizes[name] for name in wanted}, own)
-        run.note("benchmarks", **facts)
+        _note(run, "benchmarks", facts)
     for name in wanted:
         split = "train" if name == "pool" else name
         write_jsonl(run.samples(name), made.get(name) or scene_samples(split, sizes[name], folder))
     return {name: read_samples(run.samples(name)) for name in reversed(sizes)}
+
+
+def _note(run: Run, name: str, facts: dict) -> None:
+    if skipped := facts["skipped"]:
+        print(f"{len(skipped)} rows were left out; the first, {skipped[0]['row']}: {skipped[0]['reason']}")
+    run.note(name, **facts)

@@ -12,7 +12,7 @@ from mags_kit.method import protocol
 from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG, part
 from mags_kit.data import scenes
 from mags_kit.tiny_base import vision
-from mags_kit.tiny_base.vision import GRID, glance, grid_box, loose_box, near, readable, written
+from mags_kit.tiny_base.vision import GRID, glance, grid_box, loose_box, readable
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,13 @@ FIRST, SEEN_AGAIN = 10_000_000, 960  # first seed of a lesson's scene; number of
 UNREAD = "too small"  # said of a view in which nothing can be read
 
 
+@dataclass(frozen=True)
 class Lessons:
-    """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere.
+    """Batches of supervised lessons: `lessons[step]` is always the same batch, so training can resume anywhere."""
 
-    `phase` is a name in `PHASES`.
-    """
-
-    def __init__(self, phase: str, steps: int, processor):
-        self.phase, self.steps = phase, steps
-        self.processor = processor
-
-    def __len__(self):
-        return self.steps
+    phase: str  # a name in `PHASES`
+    steps: int
+    processor: object
 
     def __getitem__(self, step: int) -> dict:
         rng = np.random.default_rng([list(PHASES).index(self.phase), step])
@@ -76,16 +71,15 @@ class Lessons:
                     talks.append(_at_once(rng, card, view))
                 else:
                     loose, how = (None if kind == 2 else False), (rng.uniform() < 0.5 if kind == 3 else None)
-                    talks.append(self._question(rng, scene, card, view, loose, how))
-                    talks[-1] = talks[-1][:2] if kind == 0 else talks[-1]
+                    talks.append(self._question(rng, scene, card, view, loose, how)[: 2 if kind == 0 else 4])
         talks += [_reading(rng, *each) for each in _cards(rng, 12)]  # or it forgets how to read
         return encode(self.processor, talks, learned + ["all"] * 12)
 
     def _question(self, rng, scene, card, view, loose: bool | None, looks: bool | None) -> list[dict]:
         """Two rounds. `loose`: whether round 1 looks at a large window; None: as often as the phase says.
 
-        `looks`: whether the rationale says “Look at”; None: where it does look at a window. Where round 2 alone is
-        learned, it says either, or round 2 would learn from that word what the view shows.
+        `looks`: whether the rationale says “Look at”; None: where it does. Where round 2 alone is learned, it says
+        either, or round 2 would learn from that word what the view shows.
         """
         tight = loose is False
         loose = rng.uniform() < PHASES[self.phase].loose if loose is None else loose
@@ -94,13 +88,12 @@ class Lessons:
         if tight:  # as from pointing that is not exact: wider by a step on some sides
             wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)
             shown = tuple(int(v) for v in wider.clip(0, 1000))
-        magnified, cut = near(scene, written(shown))
+        magnified, cut = vision.near(scene, vision.written(shown))
         first, draft = _seen(rng, card, readable(card))
         if rng.uniform() < 0.15:  # a draft is not always what it saw, so that round 2 learns to compare
             draft = _guess(rng, card)
         second, answer = _seen(rng, card, readable(card, cut, magnified.width), draft)
-        looks = loose if looks is None else looks
-        how = "Look at" if looks else "Point at"  # the rationale says how it will choose: roughly, or closely
+        how = "Look at" if (loose if looks is None else looks) else "Point at"  # how it will choose: roughly, closely
         reply = part(THINK, f"{how} the {card.name}, it shows {first}") + part(DRAFT, draft)
         verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
         rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
@@ -118,8 +111,7 @@ def _seen(rng, card, can: bool, draft: str = "") -> tuple[str, str]:
 
 
 def _guess(rng, card) -> str:
-    guesses = scenes.ANSWERS[card.family]
-    return guesses[rng.integers(len(guesses))]
+    return str(rng.choice(scenes.ANSWERS[card.family]))
 
 
 def _scene(rng, least: int = 0, most: int = 0, among: int = 2**40 - FIRST):
@@ -158,10 +150,7 @@ def _pointing(view, card) -> list[dict]:
 
 def _reading(rng, scene, card) -> list[dict]:
     """A question on a close-up of its card, or of the large window around it."""
-    how = rng.uniform()
-    box = card.box if how < 0.2 else written(grid_box(card.box) if how < 0.9 else loose_box(card.box))
-    view, cut = near(scene, box)
-    return _at_once(rng, card, view, cut)
+    return _at_once(rng, card, *vision.close_up(rng, scene, card, 0.9))
 
 
 def _at_once(rng, card, view, cut=vision.WHOLE) -> list[dict]:

@@ -20,26 +20,21 @@ MAGNIFIED = 128 * 128  # pixel budget of a magnified view: 16 image tokens
 GRID = 40  # boxes are written in thousandths, in steps of this
 CELLS, CLOSE_UPS, SCENES = 36, 48, 24  # tokens of a first view; views of each kind in a batch
 WHOLE = (0, 0, scenes.SIZE, scenes.SIZE)
-COLOUR_CLASSES, SHAPE_CLASSES, SYMBOL_CLASSES = 1 + len(scenes.COLOURS), len(scenes.SHAPES), 1 + len(scenes.SYMBOLS)
-DOT_CLASSES, PLACES = 7, 1 + 1000 // GRID  # 0 to 6 of one tone; places on the grid
+COLOURS, SHAPES, SYMBOLS = tuple(scenes.COLOURS), scenes.SHAPES, ("none", *scenes.SYMBOLS)
+PLACES = 1 + 1000 // GRID  # on the grid
 READABLE = 0.7  # pixels of a view per pixel of the source, times a mark's zoom, from which on the mark can be read
 HEADS = {
     # a first view's token: its card, whether that can be read, its place
-    "view": (COLOUR_CLASSES, SHAPE_CLASSES, 3, 2, CELLS, 4 * PLACES),
+    "view": (1 + len(COLOURS), len(SHAPES), 3, 2, CELLS, 4 * PLACES),
     # any token: white and black dots, symbol; the way to the white dot; on which card they are
-    "mark": (4, 4, SYMBOL_CLASSES, 2, COLOUR_CLASSES - 1, SHAPE_CLASSES),
-    "whole": (DOT_CLASSES, DOT_CLASSES, SYMBOL_CLASSES),  # of a whole close-up: white and black dots, symbol
+    "mark": (4, 4, len(SYMBOLS), 2, len(COLOURS), len(SHAPES)),
+    "whole": (7, 7, len(SYMBOLS)),  # of a whole close-up: white and black dots, 0 to 6 each; symbol
 }
 MAGNIFIER = Magnifier("bicubic", MAGNIFIED, 32)  # for its crop boxes and the sizes of its views
 
 
-def first_view(scene):
-    """The whole scene in the pixels of a first view, from its source."""
-    return scene.image.resize((VIEW, VIEW), Image.BICUBIC)
-
-
 def glance(rng, scene):
-    """Nearly the same, much faster: drawn at twice the size and blurred, instead of by way of the source image."""
+    """A first view: the whole scene, drawn at twice the size and blurred, which is faster than by way of its source."""
     pixels = np.asarray(scene.close_up(WHOLE, (2 * VIEW, 2 * VIEW)))
     pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.15, 0.95))
     return Image.fromarray(pixels).resize((VIEW, VIEW), Image.BICUBIC)
@@ -86,18 +81,25 @@ def lesson(rng, draw_scene, processor) -> dict:
     drawn = [draw_scene(rng) for _ in range(SCENES)]
     cards = [(scene, card) for scene in drawn for card in scene.cards]
     cards = [cards[i] for i in rng.permutation(len(cards))[:CLOSE_UPS]]
-    views, targets = [glance(rng, scene) for scene in drawn], np.stack([_view_targets(scene) for scene in drawn])
+    views = [glance(rng, scene) for scene in drawn]
     first, close = [_mark_targets(scene, WHOLE, (VIEW, VIEW)) for scene in drawn], []
     for scene, card in cards:
-        how = rng.uniform()  # as the model would write it, as the card lies, or the window around it
-        box = card.box if how < 0.2 else written(grid_box(card.box) if how < 0.92 else loose_box(card.box))
-        view, cut = near(scene, box)
+        view, cut = close_up(rng, scene, card, 0.92)
         views.append(view)
         close.append(_mark_targets(scene, cut, view.size))
-    whole = np.stack([np.append(np.minimum(6, tokens[:, :2].sum(0)), tokens[:, 2].max()) for tokens in close])
-    numbers = {"targets": targets, "marks": np.concatenate(first + close), "whole": whole.astype(np.int64)}
+    numbers = {
+        "targets": np.stack([_view_targets(scene) for scene in drawn]),
+        "marks": np.concatenate(first + close),
+        "whole": np.stack([(*tokens[:, :2].sum(0).clip(max=6), tokens[:, 2].max()) for tokens in close]).astype(int),
+    }
     pixels = processor.image_processor(views, return_tensors="pt")
     return {**pixels, **{name: torch.from_numpy(values) for name, values in numbers.items()}}
+
+
+def close_up(rng, scene, card, tight: float):
+    """A view of a card as it lies, as the model would write its box, or of the window around it; and its crop box."""
+    how = rng.uniform()
+    return near(scene, card.box if how < 0.2 else written(grid_box(card.box) if how < tight else loose_box(card.box)))
 
 
 def _view_targets(scene) -> np.ndarray:
@@ -107,9 +109,8 @@ def _view_targets(scene) -> np.ndarray:
         cell = int(y // 32) * 6 + int(x // 32)
         offset = x % 32 / 16 - 1, y % 32 / 16 - 1
         if not targets[cell, 0] or np.hypot(*offset) < np.hypot(*targets[cell, 2:4]):
-            colour, shape = list(scenes.COLOURS).index(card.colour) + 1, scenes.SHAPES.index(card.shape)
-            box = (v // GRID for v in grid_box(card.box))
-            targets[cell] = colour, shape, *offset, card.radius / 28, readable(card), *box
+            shown = 1 + COLOURS.index(card.colour), SHAPES.index(card.shape), *offset, card.radius / 28, readable(card)
+            targets[cell] = *shown, *(v // GRID for v in grid_box(card.box))
     return targets
 
 
@@ -119,9 +120,7 @@ def _mark_targets(scene, cut, size) -> np.ndarray:
     and the shape of their card."""
     columns, rows = (side // 32 for side in size)
     targets = np.zeros((rows, columns, 7), np.float32)
-    for card in scene.cards:
-        if not readable(card, cut, size[0]):
-            continue
+    for card in (card for card in scene.cards if readable(card, cut, size[0])):
         for kind, tone, dx, dy in card.marks:
             x = (card.centre[0] + dx - cut[0]) / (cut[2] - cut[0]) * columns
             y = (card.centre[1] + dy - cut[1]) / (cut[3] - cut[1]) * rows
@@ -129,14 +128,13 @@ def _mark_targets(scene, cut, size) -> np.ndarray:
                 continue
             token = targets[int(y), int(x)]
             if kind == "dot":
-                token[0 if tone == "white" else 1] += 1
+                token[tuple(scenes.TONES).index(tone)] += 1
             else:
-                token[2] = 1 + scenes.SYMBOLS.index(kind)
+                token[2] = SYMBOLS.index(kind)
             if card.family == scenes.RELATION:
-                place = {tone: np.array((dx, dy)) for _, tone, dx, dy in card.marks}
-                way = place["white"] - place["black"]
-                token[3:5] = way / np.hypot(*way)
-            token[5:] = list(scenes.COLOURS).index(card.colour), scenes.SHAPES.index(card.shape)
+                white, black = (np.array(place) for _, _, *place in card.marks)
+                token[3:5] = (white - black) / np.hypot(*(white - black))
+            token[5:] = COLOURS.index(card.colour), SHAPES.index(card.shape)
     return targets.reshape(-1, 7)
 
 
@@ -173,39 +171,37 @@ def loss_and_scores(model, heads, batch):
     pooled = 4 * torch.stack([tokens.mean(0) for tokens in close.split(lengths)])  # of deviation about 1 again
     target, whole = batch["targets"].flatten(0, 1), batch["whole"]
     colour, shape, place, clear, cell, box = heads["view"](features).split(HEADS["view"], -1)
-    whites, blacks, one = heads["whole"](pooled).split(HEADS["whole"], -1)
-
     held = target[:, 0] > 0
     own = torch.arange(CELLS, device=cell.device).repeat(SCENES)
-    loss = _balanced(colour, target[:, 0].long(), held) + 2 * cross_entropy(shape[held], target[held, 1].long())
-    loss = loss + 2 * mse_loss(place[held], target[held, 2:5]) + cross_entropy(cell, own)
-    loss = loss + cross_entropy(clear[held], target[held, 5].long())
     box, truth = box[held].unflatten(-1, (4, PLACES)).flatten(0, 1), target[held, 6:].long().flatten()
-    loss = loss + 2 * cross_entropy(box, truth)
+    loss = (
+        _balanced(colour, target[:, 0], held)
+        + 2 * cross_entropy(shape[held], target[held, 1].long())
+        + 2 * mse_loss(place[held], target[held, 2:5])
+        + cross_entropy(cell, own)
+        + cross_entropy(clear[held], target[held, 5].long())
+        + 2 * cross_entropy(box, truth)
+    )
     scores = {"colour": (colour.argmax(-1) == target[:, 0])[held], "shape": (shape.argmax(-1) == target[:, 1])[held]}
     scores |= {"box": box.argmax(-1) == truth, "can be read": (clear.argmax(-1) == target[:, 5])[held]}
     for name, tokens, marks in zip(("at first", "close"), (features, close), batch["marks"].split(sizes), strict=True):
         costs, right = _marks_read(heads["mark"](tokens).split(HEADS["mark"], -1), marks)
         loss, scores = loss + costs, scores | {f"{what} {name}": hits for what, hits in right.items()}
-    for guess, number in ((whites, whole[:, 0]), (blacks, whole[:, 1]), (one, whole[:, 2])):
+    for guess, number in zip(heads["whole"](pooled).split(HEADS["whole"], -1), whole.T, strict=True):
         loss = loss + 0.3 * cross_entropy(guess, number)
     uneven = sum(
         tokens.mean(0).square().mean() + (tokens.std(0) - 1).square().mean()
         for layer in (seen.pooler_output, *seen.deepstack_features)
         for tokens in layer.split(sizes)
     )
-    scores |= {"dots in all": whites.argmax(-1) == whole[:, 0]}
-    scores |= {"symbol": (one.argmax(-1) == whole[:, 2])[whole[:, 2] > 0]}
-    scores = {name: round(hits.float().mean().item(), 3) for name, hits in scores.items()}
-    scores |= {"offset_px": round(16 * (place[held, :2] - target[held, 2:4]).abs().mean().item(), 2)}
-    return loss + 0.2 * uneven, scores | {"uneven": round(uneven.item(), 3)}
+    return loss + 0.2 * uneven, {name: round(hits.float().mean().item(), 3) for name, hits in scores.items()}
 
 
 def _balanced(guesses, truth, held):
     """Cross entropy in which the few tokens that hold something weigh as much as all that hold nothing."""
     from torch.nn.functional import cross_entropy
 
-    return cross_entropy(guesses[held], truth[held]) + cross_entropy(guesses[~held], truth[~held])
+    return sum(cross_entropy(guesses[part], truth[part].long()) for part in (held, ~held))
 
 
 def _marks_read(guesses, marks):
@@ -213,17 +209,17 @@ def _marks_read(guesses, marks):
     from torch.nn.functional import cross_entropy, mse_loss
 
     white, black, symbol, way, colour, shape = guesses
-    marked, signed, pair = marks[:, :2].sum(-1) > 0, marks[:, 2] > 0, marks[:, 3:5].any(-1)
-    loss = _balanced(symbol, marks[:, 2].long(), signed)
-    for guess, number in ((white, marks[:, 0]), (black, marks[:, 1])):
-        loss = loss + _balanced(guess, number.long().clamp(max=3), marked)
-    loss = loss + 2 * mse_loss(way[pair], marks[pair, 3:5]) + 2 * mse_loss(way[~pair], marks[~pair, 3:5])
+    whites, blacks, ways = marks[:, 0].clamp(max=3), marks[:, 1].clamp(max=3), marks[:, 3:5]
+    marked, signed, pair = marks[:, :2].sum(-1) > 0, marks[:, 2] > 0, ways.any(-1)
     held = marked | signed
-    for guess, truth in ((colour, marks[:, 5]), (shape, marks[:, 6])):
-        loss = loss + cross_entropy(guess[held], truth[held].long())
-    return loss, {
-        "dots": (white.argmax(-1) == marks[:, 0].clamp(max=3))[marked],
-        "symbols": (symbol.argmax(-1) == marks[:, 2])[signed],
-        "relation": (way * marks[:, 3:5]).sum(-1)[pair] > 0,
-        "their card's colour": (colour.argmax(-1) == marks[:, 5])[held],
-    }
+    loss = (
+        _balanced(symbol, marks[:, 2], signed)
+        + _balanced(white, whites, marked)
+        + _balanced(black, blacks, marked)
+        + 2 * mse_loss(way[pair], ways[pair])
+        + 2 * mse_loss(way[~pair], ways[~pair])
+        + cross_entropy(colour[held], marks[held, 5].long())
+        + cross_entropy(shape[held], marks[held, 6].long())
+    )
+    right = {"dots": (white.argmax(-1) == whites)[marked], "symbols": (symbol.argmax(-1) == marks[:, 2])[signed]}
+    return loss, right | {"relation": (way * ways).sum(-1)[pair] > 0}
