@@ -5,13 +5,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from mags_kit import compat, hub
 from mags_kit.config import AUTO, Config
 from mags_kit.evaluation.conditions import grid
 from mags_kit.evaluation.statistics import detectable
 from mags_kit.memory import GB, MODELS, need_gb, parts, resolve, size_of, sizes, tokens
-from mags_kit.method.families import family_of
-from mags_kit.method.policy import check_stored, not_a_model
+from mags_kit.method.policy import published
 from mags_kit.run import PROJECT
 
 LARGE = 0.5  # billions of parameters from which on a model is checked
@@ -56,7 +54,7 @@ def needs(config: Config, here: dict) -> dict[str, float]:
 def check(config: Config, folder: Path = PROJECT / "runs") -> None:
     """Raise a ValueError of one sentence for a model that cannot be had, or a large one that will not fit here."""
     if config.model not in MODELS:
-        check_kind(config)
+        published(config)
     if (size := size_of(config.model)) is None:
         resolve(config)  # raises an error, unless the user has set the batch sizes
     elif size.parameters >= LARGE:
@@ -70,19 +68,6 @@ def check(config: Config, folder: Path = PROJECT / "runs") -> None:
 def check_look(config: Config) -> None:
     """The same for one episode."""
     check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), batch_size=1))
-
-
-def check_kind(config: Config) -> None:
-    """Raise a ValueError of one sentence unless a model can be had and is of a kind that the kit works with."""
-    path, place = config.model, {"revision": config.revisions.get(config.model, "main")}
-    if not Path(path).is_dir():
-        hub.require([path])
-    try:
-        published = compat.transformers().AutoConfig.from_pretrained(path, local_files_only=hub.offline(), **place)
-    except (OSError, ValueError) as error:
-        raise ValueError(not_a_model(path, error)) from None
-    family_of(published.model_type)
-    check_stored(path, published)
 
 
 def rollouts(config: Config) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""Watching a training: the validation set and the best adapter, rollouts stored for replay, and alarms."""
+"""Monitoring of a training: validation and the best adapter, rollouts stored for replay, and alarms."""
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -26,7 +26,7 @@ class Validation(compat.transformers().TrainerCallback):
     """Answers the validation set before the first step and at every checkpoint, and keeps the best adapter.
 
     `rows` holds one row per validation of this stage, `earlier` those of the stages before; steps count over all
-    stages. It also shows the progress bar, with the reward and the alarms; an alarm that says so ends the training.
+    stages. `raised` holds each alarm once; one that says so ends the training. A progress bar shows reward and alarms.
     """
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
@@ -34,7 +34,7 @@ class Validation(compat.transformers().TrainerCallback):
         self.best, self.folder = run.best, run.stage(stage.name)
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
-        self.reported: set[str] = set()  # names of alarms
+        self.raised: dict[str, dict] = {}  # alarms by name
         self.bar = None
 
     def validate(self, step: int) -> None:
@@ -48,18 +48,19 @@ class Validation(compat.transformers().TrainerCallback):
         _store(self.folder / "looks.jsonl", now, shown)
         accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
-        found = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
-        self.rows.append({"step": now, **found})
+        measured = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
+        self.rows.append({"step": now, **measured})
         if accuracy > best:
             save_adapter(self.agent.policy, self.best, note=self.rows[-1])
         if processes.here().is_main_process:
             write_json(self.file, self.rows)
 
     def on_train_begin(self, args, state, control, **_):
+        now = self.stage.before + state.global_step
         stored = read_json(self.file) if self.file.exists() else []
-        self.rows = [row for row in stored if row["step"] <= self.stage.before + state.global_step]
-        due = state.global_step or not self.stage.before  # a later stage begins with the adapter validated last
-        if due and self.stage.before + state.global_step not in [row["step"] for row in self.rows]:
+        self.rows = [row for row in stored if row["step"] <= now]
+        continued = self.stage.before and not state.global_step  # with the adapter that was validated last
+        if not continued and now not in [row["step"] for row in self.rows]:
             self.validate(state.global_step)
         hidden, total = not processes.here().is_main_process, self.stage.steps
         self.bar = tqdm(total=total, initial=state.global_step, desc=self.stage.name, mininterval=5, disable=hidden)
@@ -67,16 +68,16 @@ class Validation(compat.transformers().TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
             return
-        raised = alarms(state.log_history)
-        names = {"alarms": ", ".join(alarm.name for alarm in raised)} if raised else {}
+        found = alarms(state.log_history)
+        names = {"alarms": ", ".join(alarm["name"] for alarm in found)} if found else {}
         self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
-        for alarm in raised:
-            text = f"{self.stage.name}, step {state.global_step}: {alarm.said}"
-            if alarm.stop:
+        for alarm in found:
+            text, new = f"{self.stage.name}, step {state.global_step}: {alarm['said']}", alarm["name"] not in self.raised
+            self.raised.setdefault(alarm["name"], {"stage": self.stage.name, "step": state.global_step, **alarm})
+            if alarm["stop"]:
                 raise TrainingStopped(text)
-            if alarm.name not in self.reported and processes.here().is_main_process:
+            if new and processes.here().is_main_process:
                 self.bar.write(text)
-            self.reported.add(alarm.name)
 
     def on_step_end(self, args, state, control, **_):
         self.bar.update(1)
@@ -121,40 +122,26 @@ def step_of(t: Trajectory) -> int:
 
 
 def _store(file: Path, step: int, trajectories: list[Trajectory]) -> None:
-    """Write a step's trajectories behind those of earlier steps; what a killed training left of later ones goes."""
+    """Write a step's trajectories behind those of earlier steps; later ones, of a killed training, are dropped."""
     if processes.here().is_main_process:
         stored = read_trajectories(file) if file.exists() else []
         write_jsonl(file, [t for t in stored if step_of(t) < step] + trajectories)
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """Something wrong after a step: its name, and a sentence on what is seen and what helps."""
-
-    name: str
-    said: str
-    stop: bool = False  # further training is pointless
 
 
 class TrainingStopped(ValueError):
     """An alarm ended the training."""
 
 
-def alarms(log: list[dict]) -> list[Alarm]:
-    """What is wrong after the last step of a trainer's log; rows without a reward are no optimisation steps."""
+def alarms(log: list[dict]) -> list[dict]:
+    """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`.
+
+    Rows without a reward are no optimisation steps.
+    """
     rows = [row for row in log if "reward" in row]
     found = [(name, find(rows), stop, text) for name, find, stop, text in RULES if rows]
-    return [Alarm(name, text.format(value), stop) for name, value, stop, text in found if value is not None]
-
-
-def summary(log: list[dict]) -> list[dict]:
-    """Each alarm of a whole log: the step that first raised it, the number of steps that did, its last sentence."""
-    rows, raised = [row for row in log if "reward" in row], {}
-    for end in range(1, len(rows) + 1):
-        for alarm in alarms(rows[:end]):
-            earlier = raised.get(alarm.name, {"first": rows[end - 1]["step"], "steps": 0})
-            raised[alarm.name] = asdict(alarm) | {"first": earlier["first"], "steps": earlier["steps"] + 1}
-    return list(raised.values())
+    return [
+        {"name": name, "said": text.format(value), "stop": stop} for name, value, stop, text in found if value is not None
+    ]
 
 
 def _not_finite(rows: list[dict]) -> str | None:
@@ -179,8 +166,8 @@ def _gradient_jump(rows: list[dict]) -> float | None:
     return last / usual if usual > 0 and last > 20 * usual else None
 
 
-# Name, what finds it, whether to stop, and what is seen and helps. The shipped runs raise none: their KL stays below
-# 0.1 nats a token (above 1 language is lost), their gradient norms within 3 times the median.
+# Name, what finds it, whether to stop, and what to say. The shipped runs raise none: their KL stays below 0.1 nats a
+# token (above 1 language is lost), their gradient norms within 3 times the median.
 RULES = (
     ("not a number", _not_finite, True,
      "{}, and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"),

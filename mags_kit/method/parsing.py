@@ -1,6 +1,6 @@
-"""Reading what a policy wrote: the parts of a reply, and the one tool call in it. `rollout` and TRL's loop share it.
+"""Reads what a policy wrote: the parts of a reply and its tool call. `rollout` and TRL's loop share it.
 
-It never raises, whatever the text, which is matched and read as JSON, never evaluated, in time linear in its length.
+No text makes it raise. Text is matched and read as JSON, never evaluated, in time linear in its length.
 """
 
 import json
@@ -19,8 +19,6 @@ BRACKETS = 200  # in a call, at most: 64 boxes and more; Python's JSON reader ra
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a reply."""
-
     tag: str
     text: str  # between its two tags, trimmed; empty too where a tool call is opened and never closed
     ends: bool  # nothing follows it
@@ -28,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Reply:
-    """What counts of a reply: of several parts of a kind the last that is not empty."""
+    """The content of a reply: of several parts of a kind, the last that is not empty."""
 
     draft: str | None
     verdict: str | None  # of the draft, one of `VERDICTS`; anything else is none
@@ -106,10 +104,10 @@ def _arguments(call: str) -> tuple[dict | None, str]:
 
 
 def _json(text: str):
-    """The value of a JSON text, None where it is none."""
+    """The value of a JSON text; None where it is not JSON."""
     try:
         return json.loads(text) if text.count("[") + text.count("{") <= BRACKETS else None
-    except ValueError:  # no JSON, or a number of more digits than Python reads
+    except ValueError:  # also for a number of more digits than Python reads
         return None
 
 

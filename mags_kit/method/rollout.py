@@ -1,4 +1,4 @@
-"""The two-round rollout: samples -> trajectories, in batches, with the same tokens that training sees."""
+"""The two-round rollout: samples -> trajectories, in batches, with the same tokens as in training."""
 
 from tqdm import tqdm
 
@@ -7,8 +7,6 @@ from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.parsing import parse_reply, text_of
 from mags_kit.method.policy import Policy
 from mags_kit.records import Box, Sample, Trajectory
-
-TOOLS = [protocol.magnify]  # as chat templates describe them in a system message, except for the compact one
 
 
 def rollout(
@@ -108,8 +106,11 @@ def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = 
 
 
 def prompt_ids(policy: Policy, content: list[dict], rounds: int = 2) -> list[int]:
-    """Token ids of the conversation before the first reply; only where there are two rounds it describes the tool."""
-    return conversation_ids(policy, [{"role": "user", "content": content}], TOOLS if rounds == 2 else None)
+    """Token ids of the conversation before the first reply; a prompt of two rounds describes the tool.
+
+    The compact template of the embedded model has no such description.
+    """
+    return conversation_ids(policy, [{"role": "user", "content": content}], [protocol.magnify] if rounds == 2 else None)
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
@@ -129,12 +130,6 @@ def image_tokens(processor, images: list) -> int:
     """How many tokens the images take, which the processor takes as they are."""
     of = processor.image_processor
     return sum(of.get_number_of_image_patches(i.height, i.width, {}) for i in images) // of.merge_size**2
-
-
-def alike(content: list[dict] | str) -> tuple:
-    """What token ids depend on: the texts of a message's content, and of its images the sizes."""
-    parts = content if isinstance(content, list) else [{"text": content}]
-    return tuple(part["image"].size if "image" in part else part["text"] for part in parts)
 
 
 def answered(policy: Policy, episode: Episode, reply: list[int]) -> list[dict] | str | None:

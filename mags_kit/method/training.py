@@ -53,8 +53,7 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(run.stage(stage.name)))
     finally:
-        raised = [{"stage": stage.name, **alarm} for alarm in monitoring.summary(trainer.state.log_history)]
-        state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
+        state["alarms"] += monitor.raised.values()
         _write(run.training_log, state)
     save_adapter(policy, run.adapter(stage.name))
     for row in trainer.state.log_history:
