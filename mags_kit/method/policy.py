@@ -1,6 +1,7 @@
 """The policy: a Qwen-VL model with its processor, in NF4 if asked, with a LoRA adapter, sampled in batches."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +14,11 @@ from mags_kit import compat, hub
 from mags_kit.config import Config, model_path
 from mags_kit.images import MAX_ASPECT
 from mags_kit.method import processes, protocol
-from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
 from mags_kit.method.features import remember
 from mags_kit.method.parsing import text_of
+from mags_kit.records import write_json
+from mags_kit.run import mend_modes
 
 SHARDED = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # FSDP shares the weights out among processes
 
@@ -100,22 +102,15 @@ class Policy:
 
     def _inputs(self, prompts: list[list[int]], images: list[list]) -> dict:
         """A batch padded on the left, `(B, T)`, and the pixels of all its images."""
-        import torch
-
-        processor, width = self.processor, max(map(len, prompts))
-        ids = torch.full((len(prompts), width), processor.tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        images = [image for group in images for image in group]
+        processor, images = self.processor, [image for group in images for image in group]
+        texts = processor.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
         pixels = processor.image_processor(images, return_tensors="pt")
         patch = processor.image_processor.patch_size
         seen = [(patch * int(w), patch * int(h)) for _, h, w in pixels["image_grid_thw"]]
         if seen != (sizes := [image.size for image in images]):
             raise RuntimeError(f"the processor resized images of {sizes} to {seen}; expected them unchanged")
-        kinds = (ids == processor.image_token_id).long()  # transformers raises an error if their number is wrong
-        return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
+        kinds = (texts["input_ids"] == processor.image_token_id).long()
+        return {**texts, "mm_token_type_ids": kinds, **pixels}
 
 
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
@@ -198,8 +193,7 @@ def precision() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        return "float32"
-    # An older GPU emulates bfloat16, slowly; with float16 the trainer scales the loss.
+        return "float32"  # with float16 the trainer scales the loss; emulated, bfloat16 would be slow
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
@@ -223,3 +217,38 @@ def _load_model(config: Config, four_bit: bool, tokenizer):
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model.generation_config = GenerationConfig(**ends)
     return model
+
+
+def with_adapter(model, config: Config, family: Family, adapter, trainable: bool):
+    """The model with the adapter of the folder `adapter`, or with a new one where that is empty."""
+    from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, load_peft_weights
+
+    if adapter:
+        if not Path(adapter, "adapter_config.json").exists():
+            raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
+        model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+        stored = set(load_peft_weights(str(adapter), device="cpu"))
+        lost = sorted(stored ^ set(get_peft_model_state_dict(model, save_embedding_layers=False)))
+        if lost:  # PEFT itself leaves out weights that match no layer
+            wrong = f"{len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}"
+            raise ValueError(f"adapter {str(adapter)!r}: {wrong}; expected an adapter of this model")
+        return model
+    sizes = {"r": config.lora_rank, "lora_alpha": config.lora_alpha}
+    return get_peft_model(model, LoraConfig(**sizes, target_modules=family.lora, task_type="CAUSAL_LM"))
+
+
+def save_adapter(policy, folder: Path, note: dict | None = None) -> None:
+    """Write the adapter, whole or not at all, with a `note` on why it was chosen; every process has to call this."""
+    named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
+    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # from FSDP's shares
+    if processes.here().is_main_process:
+        new = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(new, ignore_errors=True)
+        # not TRL's copy of its start, "ref"
+        policy.model.save_pretrained(new, state_dict=whole, selected_adapters=["default"])
+        mend_modes(new)
+        if note:
+            write_json(new / "chosen.json", note)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
+    processes.here().wait_for_everyone()

@@ -13,13 +13,11 @@ def rollout(
     agent: Agent, samples: list[Sample], *, rounds: int = 2, temperature: float = 0.0, condition: str = "",
     regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, look=Episode, progress: bool = True,
 ) -> list[Trajectory]:  # fmt: skip
-    """One trajectory per sample, in order.
+    """One trajectory per sample, in order. Several processes share the samples, and each gets all trajectories.
 
-    `regions` (source pixels) replace those that round 1 asks for. `firsts` are replies of round 1 made before, see
+    `regions` (source pixels) replace those that round 1 asks for. `firsts` are replies of round 1 from
     `first_replies`. `look` makes an `Episode` of (agent, sample, rounds), for conditions that ask or show something
-    else. Several processes share the samples, and each gets all trajectories.
-
-    Above temperature 0, torch's global random state is used: seed it for repeatable trajectories.
+    else. Above temperature 0 seed torch for repeatable trajectories.
     """
 
     def play(batch: list) -> list[Trajectory]:
@@ -92,10 +90,7 @@ def images_of(content: list[dict] | str) -> list:
 
 
 def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = None, reply: bool = True) -> list[int]:
-    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply.
-
-    The processor would also process the images' pixels, which `Policy.generate` does for a whole batch.
-    """
+    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply."""
     processor = policy.processor
     text = processor.apply_chat_template(messages, tools=tools, add_generation_prompt=reply, tokenize=False)
     images = iter([image for message in messages for image in images_of(message["content"])])
@@ -106,10 +101,8 @@ def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = 
 
 
 def prompt_ids(policy: Policy, content: list[dict], rounds: int = 2) -> list[int]:
-    """Token ids of the conversation before the first reply; a prompt of two rounds describes the tool.
-
-    The compact template of the embedded model has no such description.
-    """
+    """Token ids of the conversation before the first reply; a prompt of two rounds describes the tool, if the template
+    of the model does."""
     return conversation_ids(policy, [{"role": "user", "content": content}], [protocol.magnify] if rounds == 2 else None)
 
 
