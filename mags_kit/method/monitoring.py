@@ -1,7 +1,6 @@
 """Monitoring of a training: validation and the best adapter, rollouts stored for replay, and alarms."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -128,48 +127,36 @@ class TrainingStopped(ValueError):
 
 
 def alarms(log: list[dict]) -> list[dict]:
-    """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`.
-
-    Rows without a reward are no optimisation steps.
-    """
-    rows = [row for row in log if "reward" in row]
-    found = [(name, find(rows), stop, said) for name, find, stop, said in RULES if rows]
-    return [{"name": name, "said": said.format(v), "stop": stop} for name, v, stop, said in found if v is not None]
-
-
-def _not_finite(rows: list[dict]) -> str | None:
-    wrong = [k for k in ("loss", "grad_norm", "kl", "reward") if not math.isfinite(rows[-1].get(k) or 0.0)]
-    return f"{wrong[0]} is {rows[-1][wrong[0]]}" if wrong else None
-
-
-def _mean(key: str, steps: int, wrong: Callable[[float], bool]) -> Callable[[list[dict]], float | None]:
-    """Finds the mean of a key over the last steps where that is wrong; None where it is not, or steps are too few."""
-
-    def find(rows: list[dict]) -> float | None:
+    """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`."""
+    rows, found = [row for row in log if "reward" in row], []  # the others are no optimisation steps
+    for key in ("loss", "grad_norm", "kl", "reward"):
+        if rows and not found and not math.isfinite(rows[-1].get(key) or 0.0):
+            said = f"{key} is {rows[-1][key]}, {BROKEN}"
+            found.append({"name": "not a number", "said": said, "stop": True})
+    for name, key, steps, wrong, stop, said in RULES:
         values = [row[key] for row in rows[-steps:] if key in row]
-        return fmean(values) if len(values) == steps and wrong(fmean(values)) else None
+        if len(values) == steps and wrong(fmean(values)):
+            found.append({"name": name, "said": said.format(fmean(values)), "stop": stop})
+    return found
 
-    return find
 
-
-# Name, what finds it, whether to stop, and what to say. The shipped runs raise none: their KL stays below 0.1 nats a
-# token (above 1 language is lost).
+BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
+# Name; key of the log; over how many steps which mean is wrong; whether to stop; what to say of it. The shipped runs
+# raise none: their KL stays below 0.1 nats a token (above 1 language is lost).
 RULES = (
-    ("not a number", _not_finite, True,
-     "{}, and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"),
-    ("no calls", _mean("tools/call_frequency", 10, lambda rate: rate == 0), True,
+    ("no calls", "tools/call_frequency", 10, lambda rate: rate == 0, True,
      "no reply of the last 10 steps called the tool, so there is no view that could be rewarded: train again with a "
      "larger weight of `format`, a larger beta, or a smaller learning_rate"),
-    ("few calls", _mean("tools/call_frequency", 5, lambda rate: rate < 0.1), False,
+    ("few calls", "tools/call_frequency", 5, lambda rate: rate < 0.1, False,
      "{:.0%} of the replies of the last 5 steps call the tool; a larger weight of `format`, or a model that knows the "
      "tool, helps"),
-    ("no spread", _mean("frac_reward_zero_std", 5, lambda share: share >= 0.9), False,
+    ("no spread", "frac_reward_zero_std", 5, lambda share: share >= 0.9, False,
      "in {:.0%} of the groups of the last 5 steps all rewards are equal, which teaches nothing; more num_generations, "
      "a higher temperature, or questions that are solved sometimes help"),
-    ("cut off", _mean("completions/clipped_ratio", 5, lambda share: share >= 0.5), False,
+    ("cut off", "completions/clipped_ratio", 5, lambda share: share >= 0.5, False,
      "{:.0%} of the replies of the last 5 steps end at the limit of tokens; more round_tokens, or a model that comes "
      "to an end, helps"),
-    ("far away", _mean("kl", 5, lambda nats: nats > 1), False,
+    ("far away", "kl", 5, lambda nats: nats > 1, False,
      "the policy is {:.1f} nats a token away from where the stage began; a larger beta, or a smaller learning_rate, "
      "helps"),
 )  # fmt: skip
