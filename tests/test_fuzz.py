@@ -48,7 +48,7 @@ class Loops:
         run = open_run("paper", "fuzz", {"model": str(model), **SIZES}, root=folder / "runs")
         run.data.mkdir(exist_ok=True)
         Image.linear_gradient("L").resize((96, 72)).convert("RGB").save(run.data / "a.png")
-        self.samples = tuple(Sample(f"s{i}", "a.png", "How many?", "2") for i in range(BATCH))
+        self.samples = tuple(Sample(f"s{i}", "a.png", "Is <|image_pad|> there?", "2") for i in range(BATCH))
         policy = load_policy(run.config, trainable=True)
         self.tokenizer, self.agent = policy.processor.tokenizer, Agent.of(run, policy)
         self.trainer = training.build_trainer(run, policy, Stage("all", self.samples, 1))
@@ -96,7 +96,7 @@ class Loops:
         return here, there
 
 
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl", pytest.param("qwen3_5", marks=pytest.mark.long)])
 def loops(request, tmp_path_factory):
     return Loops(request.param, tmp_path_factory.mktemp(request.param))
 

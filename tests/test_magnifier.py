@@ -70,6 +70,6 @@ def test_names_and_weights_are_checked(monkeypatch):
     assert NETWORKS == tuple(PACKAGED)
     with pytest.raises(ValueError, match="'lens' is unknown; expected one of realesr-animevideov3"):
         Magnifier("lens", 128 * 128, 32)
-    monkeypatch.setitem(PACKAGED, COMPACT, (PACKAGED[COMPACT][0], "0" * 64, 0))
+    monkeypatch.setitem(PACKAGED, COMPACT, (PACKAGED[COMPACT][0], "0" * 40, 0))
     with pytest.raises(ValueError, match="sha256"):
-        magnifier.packaged_bytes(COMPACT)
+        magnifier._weights(COMPACT)

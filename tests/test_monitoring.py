@@ -1,18 +1,16 @@
 """Watching a training: what raises an alarm, which rollouts are stored, and that a killed training leaves the same."""
 
-import json
 import math
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from PIL import Image
 from test_evaluation import batch
 
 from mags_kit.method import monitoring
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.monitoring import StoredRollouts, TrainingStopped, Validation, step_of
-from mags_kit.records import read_trajectories, write_jsonl
+from mags_kit.records import read_trajectories
 from mags_kit.run import open_run
 from mags_kit.viz import replay
 
@@ -47,25 +45,13 @@ ALARMS = [
     (log(40, frac_reward_zero_std=[1.0, 1.0, 0.5, 1.0, 0.9]), []),
     (log(40, completions__clipped_ratio=[0.6] * 5), ["cut off"]),
     (log(40, kl=[3.0] * 5), ["far away"]),
-    (log(40, grad_norm=[6.0]), ["gradient jumps"]),
-    (log(5, grad_norm=[6.0]), []),  # the usual norm is not known yet
-    (log(40, grad_norm=[0.5]), []),
-    (log(40, grad_norm=[0.0] * 39 + [1.0]), []),  # no gradient at all before
     ([{k: v for k, v in row.items() if k != "kl"} for row in log(40)], []),  # beta: 0
 ]
 
 
 def test_what_raises_an_alarm():
-    raised = [(rows[-2:], names, [alarm.name for alarm in monitoring.alarms(rows)]) for rows, names in ALARMS]
+    raised = [(rows[-2:], names, [alarm["name"] for alarm in monitoring.alarms(rows)]) for rows, names in ALARMS]
     assert not [case for case in raised if case[1] != case[2]]
-
-
-def test_a_summary_counts_the_steps_of_each_alarm():
-    flat, empty = monitoring.summary(log(40, frac_reward_zero_std=[1.0] * 8, loss=[math.nan]))
-    assert (flat["name"], flat["first"], flat["steps"], flat["stop"]) == ("no spread", 37, 4, False)
-    assert (empty["name"], empty["first"], empty["steps"], empty["stop"]) == ("not a number", 40, 1, True)
-    assert "num_generations" in flat["said"] and "loss is nan" in empty["said"] and "100%" in flat["said"]
-    json.dumps([flat, empty], allow_nan=False)
 
 
 def test_an_alarm_is_said_once_beside_the_bar_and_a_pointless_training_is_stopped(smoke_run, capsys):
@@ -83,6 +69,7 @@ def test_an_alarm_is_said_once_beside_the_bar_and_a_pointless_training_is_stoppe
     assert after(flat) == "" and "alarms=no spread" in str(monitor.bar)
     with pytest.raises(TrainingStopped, match="stage 2, step 40: loss is nan, and .* smaller learning_rate"):
         after(log(40, loss=[math.nan]))
+    assert [(a["name"], a["step"]) for a in monitor.raised.values()] == [("no spread", 40), ("not a number", 40)]
     monitor.bar.close()
 
 
@@ -134,19 +121,10 @@ def test_a_training_that_is_killed_and_resumed_leaves_the_same(tmp_path):
     assert resumed.file.read_bytes() == whole.file.read_bytes() and len(read_trajectories(whole.file)) == 6
 
 
-def test_stored_rollouts_can_be_replayed_beside_validations(tmp_path):
-    """Of a group of two the lower is shown, of three the middle one."""
+def test_of_a_group_the_middle_rollout_is_replayed(tmp_path):
+    """Of two the lower one, of three the one in the middle."""
     for number, answers in enumerate((["3", "1"], ["1", "3", "3"])):
         stored_in(tmp_path, number).add(0, group("s0", answers))
-    for name in ("0.jpg", "1.jpg"):
-        Image.new("RGB", (640, 480)).save(tmp_path / name)
     run = open_run("smoke", "r", {"stage_steps": [2, 3], "keep_rollouts": 2}, root=tmp_path)
-    assert replay.frames(run) == {}
     [(name, frames)] = replay.rollouts(run).items()
     assert name == "training, s0" and [(step, t.rewards["answer"]) for step, t in frames] == [(1, 0), (3, 1)]
-    player = replay.Replay(replay.rollouts(run), tmp_path)
-    player.step.value = 3
-    assert "step 3" in player.panel.value
-    validated = [replace(t, condition=f"validation, step {step}") for step in (0, 2) for t in batch(["3"])]
-    write_jsonl(run.stage("stage 1") / "looks.jsonl", validated)
-    assert [*replay.frames(run), *replay.rollouts(run)] == ["s0", "training, s0"]

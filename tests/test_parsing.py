@@ -1,17 +1,13 @@
 """What a reply says, whatever a model wrote; and that rollout and TRL's tool loop read the same in it."""
 
 import json
-from dataclasses import replace
 from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
-from test_records import make_trajectory
 from timing import fastest
 
 from mags_kit.method import protocol
-from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.parsing import message, parse_reply, parts, text_of
 
 CALL = protocol.tool_call_text([(1, 2, 3, 4)])
@@ -56,12 +52,9 @@ CALLS = [  # reply, the arguments of its call
     (CALL + "<tool_call>{", REGIONS), (CALL + "<tool_call> </tool_call>", REGIONS),
     # nothing else can be called, and with nothing else
     (called('{"regions": []}', '"os.system"'), None), (called('{"regions": []}', '["magnify"]'), None),
-    (called('{"boxes": []}'), None), (called("null"), None), (called("[[1, 2, 3, 4]]"), None), (called('"left"'), None),
+    (called('{"boxes": []}'), None), (called("null"), None), (called("[[1, 2, 3, 4]]"), None),
     ('<tool_call>{"name": "magnify"}</tool_call>', None), ("<tool_call>__import__('os').getcwd()</tool_call>", None),
-    # whatever stands for the regions is a matter of `read_regions`
     (called('{"regions": null}'), {"regions": None}), (called('{"regions": "left"}'), {"regions": "left"}),
-    (called('{"regions": 1, "regions": [[1, 2, 3, 4]]}'), REGIONS),  # a key twice
-    (called('{"regions": ["\\ud800"]}'), {"regions": ["\ud800"]}),
     # no JSON, nested, not closed
     (CALL.replace("]]", "]"), None), (CALL.replace('"', "'"), None), (f"<tool_call>{CALL}", None),
     (CALL.replace("</tool_call>", ""), None),
@@ -136,16 +129,10 @@ def forms(box: list[int]) -> dict[str, str]:
     }
 
 
-def test_what_real_models_write_is_read_as_what_it_means_and_counted(policy, smoke_run, tmp_path):
-    Image.new("RGB", (1000, 500)).save(tmp_path / "a.png")
-    agent = replace(Agent.of(smoke_run, policy), folder=tmp_path)
+def test_what_real_models_write_is_read_as_what_it_means():
     boxes, sizes = {"thousand": (100, 200, 300, 400), "pixels": (200, 400, 600, 800)}, ((500, 500), (1000, 1000))
     for text, outcome in forms([100, 200, 300, 400]).items():
         reply = parse_reply(text)
         for frame, box in boxes.items():
             [region] = protocol.read_regions(reply.call["regions"], frame, *sizes, 2)
             assert {region.outcome, reply.form} - {"ok"} == {outcome} - {"ok"} and region.box == box, text
-        episode = Episode(agent, replace(make_trajectory().sample, image="a.png"))
-        assert len(episode.magnify(**reply.call)) == 1, text
-        [region] = episode.trajectory([text], [9]).regions
-        assert (region.box, region.outcome) == ((100, 100, 300, 200), outcome), text

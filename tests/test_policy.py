@@ -7,10 +7,8 @@ from PIL import Image
 
 from mags_kit.config import load_config
 from mags_kit.images import open_image
-from mags_kit.method import protocol, training
-from mags_kit.method.adapters import save_adapter
-from mags_kit.method.curriculum import Stage
-from mags_kit.method.policy import load_policy, precision
+from mags_kit.method import protocol
+from mags_kit.method.policy import load_policy, precision, save_adapter
 from mags_kit.method.rollout import prompt_ids
 from mags_kit.records import read_json
 
@@ -19,9 +17,6 @@ SQUARE = [{"type": "image", "image": Image.new("RGB", (64, 64))}, {"type": "text
 
 def test_only_lora_on_nf4_language_layers_is_trainable(smoke_run):
     model = load_policy(smoke_run.config, trainable=True).model
-    kinds = {name: type(m).__name__ for name, m in model.named_modules() if name.endswith(("base_layer", "mlp.linear_fc1"))}
-    assert {k for n, k in kinds.items() if "language_model" in n} == {"Linear4bit"}
-    assert {k for n, k in kinds.items() if "visual" in n} == {"Linear"}
     layer = next(m for m in model.modules() if type(m).__name__ == "Linear4bit")
     assert layer.weight.quant_type == "nf4" and layer.weight.quant_state.nested
     names = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -61,24 +56,16 @@ def test_batching_and_padding_do_not_change_a_greedy_reply(policy, smoke_run):
     assert together == [policy.generate([p], [[v]], 20)[0] for p, v in zip(prompts, views, strict=True)]
 
 
-def test_a_wrong_number_of_images_is_an_error(policy):
-    with pytest.raises(RuntimeError, match="another number of image tokens"):
-        policy.generate([prompt_ids(policy, SQUARE)], [[SQUARE[0]["image"]] * 2], 5)
-
-
-def test_the_gpu_decides_on_the_precision(policy, smoke_run, monkeypatch):
-    """None, V100, T4, A100, a later one; the trainer's settings follow."""
+def test_the_gpu_decides_on_the_precision(monkeypatch):
+    """None, V100, T4, A100, a later one."""
     table = {None: "float32", (7, 0): "float16", (7, 5): "float16", (8, 0): "bfloat16", (12, 0): "bfloat16"}
-    monkeypatch.setattr("trl.GRPOConfig", dict)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     found = {}
     for gpu in table:
         version = SimpleNamespace(**dict(zip(("major", "minor"), gpu or (), strict=False)))
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu is not None)
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_, version=version: version)
-        told = training.arguments(smoke_run, policy, Stage("one", (), 1))
         found[gpu] = precision()
-        assert (told["bf16"], told["fp16"]) == (found[gpu] == "bfloat16", found[gpu] == "float16")
     assert found == table
 
 

@@ -58,6 +58,18 @@ def test_a_box_survives_the_way_to_the_model_and_back(x, y, side, frame):
     assert all(abs(a - b) <= unit / 2 + 1e-9 for a, b in zip(box, back, strict=True))
 
 
+@given(st.sampled_from(["thousand", "pixels"]), st.lists(st.integers(0, 2000), min_size=4, max_size=4))
+def test_a_box_snapped_outward_encloses_what_it_was_within_the_image(frame, numbers):
+    (x0, x1), (y0, y1) = sorted(numbers[:2]), sorted(numbers[2:])
+    view, source = (560, 420), (max(x1, 1), max(y1, 1))
+    for step in (1, 40) if frame == "thousand" else (1,):
+        written = to_model((x0, y0, x1, y1), frame, view, source, step, outward=True)
+        a, b, c, d = to_source(written, frame, view, source)
+        assert not any(v % step for v in written)
+        assert -0.01 < a < x0 + 0.01 and -0.01 < b < y0 + 0.01
+        assert x1 - 0.01 < c < source[0] + 0.01 and y1 - 0.01 < d < source[1] + 0.01
+
+
 def test_frames_by_hand():
     assert to_source((160, 112, 320, 224), "pixels", VIEW, SOURCE) == (320, 240, 640, 480)
     assert to_source((500, 500, 1000, 1000), "thousand", VIEW, SOURCE) == (320, 240, 640, 480)

@@ -1,21 +1,14 @@
 import errno
-import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from mags_kit.config import load_config
-from mags_kit.data.own import read_own
-from mags_kit.images import open_image
 from mags_kit.method import protocol, rewards
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.magnifier import Magnifier
-from mags_kit.method.rollout import TOOLS, prompt_ids, rollout, suffix_ids
+from mags_kit.method.rollout import prompt_ids, rollout, suffix_ids
 from mags_kit.records import read_samples, read_trajectories, write_jsonl
-from mags_kit.run import Run
 
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
 FIRST = f"<think>the red disc</think><draft>1</draft>{CALL}"
@@ -35,17 +28,14 @@ def go(smoke_run, samples):
     return run
 
 
-def test_two_rounds_and_one(scripted, go, smoke_run, tmp_path):
-    from mags_kit.viz import draw
-
+def test_two_rounds_and_one(scripted, go, tmp_path):
     [t] = go(scripted([[FIRST], [SECOND]]))
     assert (t.draft, t.answer, t.outcome) == ("1", "2", "answered") and t.replies == (FIRST, SECOND)
     [region], [view] = t.regions, t.views
     assert region.box == (92, 92, 246, 246) and region.outcome == "ok"  # thousandths of 768 pixels
     assert view.box[0] < 92 and view.size == (128, 128)
-    write_jsonl(tmp_path / "t.jsonl", [t])  # which is enough to redraw it
-    drawn = draw.trajectory(read_trajectories(tmp_path / "t.jsonl")[0], smoke_run.data)
-    assert drawn.count("<img") == 3 and drawn.count("<pre") == 2  # the image, the region as it is and magnified; replies
+    write_jsonl(tmp_path / "t.jsonl", [t])
+    assert read_trajectories(tmp_path / "t.jsonl") == [t]
     [t] = go(scripted([["<think>the red disc</think><answer>2</answer>"]]), rounds=1)
     assert (t.answer, t.outcome, t.regions) == ("2", "answered", ())
 
@@ -64,20 +54,11 @@ def test_bad_calls_end_in_an_outcome_and_never_raise(scripted, go):
     assert not any(t.views for t in made)
 
 
-@pytest.mark.parametrize(
-    "echo",
-    ["<think>a <draft> </draft></think>", "<draft> </draft>", "<think>a <draft>1</draft></think>", "<draft></draft>"],
-)
-def test_a_draft_that_is_only_echoed_from_the_prompt_earns_nothing(scripted, go, samples, echo):
+def test_a_draft_that_is_only_echoed_from_the_prompt_earns_nothing(scripted, go, samples):
     second = f"<rethink>then <answer> </answer></rethink><answer>{samples[0].answer}</answer><answer> </answer>"
-    [t] = go(scripted([[echo + CALL], [second]]))
-    assert (t.draft, t.answer, rewards.answer(t), rewards.verify(t)) == (None, samples[0].answer, 1, 0)
-
-
-def test_calls_and_no_calls_share_a_batch(scripted, go):
-    made = go(scripted([[FIRST, "<answer>1</answer>", FIRST], [SECOND, SECOND]]), 3)
-    assert [len(t.replies) for t in made] == [2, 1, 2]
-    assert [t.outcome for t in made] == ["answered", "no_call", "answered"]
+    for echo in ("<draft> </draft>", "<think>a <draft>1</draft></think>"):
+        [t] = go(scripted([[echo + CALL], [second]]))
+        assert (t.draft, t.answer, rewards.answer(t), rewards.verify(t)) == (None, samples[0].answer, 1, 0)
 
 
 def test_forced_regions_take_the_place_of_the_policys_and_are_seen_whole(scripted, go, samples):
@@ -86,18 +67,6 @@ def test_forced_regions_take_the_place_of_the_policys_and_are_seen_whole(scripte
     for t, sample in zip(made, samples, strict=False):
         (x0, y0, x1, y1), (a, b, c, d) = sample.boxes[0], t.regions[0].box
         assert x0 - 32 < a <= x0 and y0 - 32 < b <= y0 and x1 <= c < x1 + 32 and y1 <= d < y1 + 32  # a step is 31
-
-
-@given(st.sampled_from(["thousand", "pixels"]), st.lists(st.integers(0, 2000), min_size=4, max_size=4))
-def test_a_box_snapped_outward_encloses_what_it_was_within_the_image(frame, numbers):
-    (x0, x1), (y0, y1) = sorted(numbers[:2]), sorted(numbers[2:])
-    view, source = (560, 420), (max(x1, 1), max(y1, 1))
-    for step in (1, 40) if frame == "thousand" else (1,):
-        written = protocol.to_model((x0, y0, x1, y1), frame, view, source, step, outward=True)
-        a, b, c, d = protocol.to_source(written, frame, view, source)
-        assert not any(v % step for v in written)
-        assert -0.01 < a < x0 + 0.01 and -0.01 < b < y0 + 0.01
-        assert x1 - 0.01 < c < source[0] + 0.01 and y1 - 0.01 < d < source[1] + 0.01
 
 
 def test_errors_of_the_magnifier_and_the_disk_are_no_reply_of_the_tool(scripted, go, monkeypatch, smoke_run, samples):
@@ -123,21 +92,6 @@ def test_greedy_rollouts_of_the_embedded_model_repeat(policy, go):
     assert one == two and all(t.replies[0] for t in one)
 
 
-@pytest.mark.slow
-def test_real_photos_through_two_rounds_with_real_super_resolution(policy, real_photos, tmp_path):
-    """Real photos, real questions, real regions, real Real-ESRGAN x4plus views, with the policy at hand."""
-    samples, skipped = read_own(real_photos / "counting.jsonl", tmp_path)
-    assert len(samples) == 19 and not skipped
-    config = replace(load_config("smoke"), magnifier="realesrgan-x4plus", view_pixels=160 * 160)
-    agent = replace(Agent.of(Run(tmp_path / "runs" / "r", config), policy), folder=tmp_path)
-    made = rollout(agent, samples[:2], progress=False)
-    assert len(made) == 2 and all(t.size == open_image(tmp_path / t.sample.image).size for t in made)
-    rows = [json.loads(line) for line in (real_photos / "counting.jsonl").read_text().splitlines()]
-    boxes = [[tuple(round(v) for v in row["bboxs_xyxy"][0])] for row in rows[:2]]
-    forced = rollout(agent, samples[:2], regions=boxes, progress=False)
-    assert all(len(t.replies) == 2 and t.views for t in forced) and list((tmp_path / "runs" / ".views").rglob("*.png"))
-
-
 @pytest.mark.parametrize("size", [(64, 96), (192, 192)])
 def test_token_ids_by_sizes_are_the_processors_own(policy, size):
     image = {"type": "image", "image": Image.new("RGB", size)}
@@ -147,7 +101,7 @@ def test_token_ids_by_sizes_are_the_processors_own(policy, size):
     second += [{"role": "tool", "name": protocol.TOOL, "content": [image]}]
     own = [
         policy.processor.apply_chat_template(
-            [talk], tools=TOOLS, add_generation_prompt=True, tokenize=True, return_dict=True
+            [talk], tools=[protocol.magnify], add_generation_prompt=True, tokenize=True, return_dict=True
         )["input_ids"][0]
         for talk in ([first], [first, *second])
     ]

@@ -13,28 +13,25 @@ from mags_kit.method import metrics, rewards, scoring
 
 SAYS = {  # what a text says to a yes-or-no question
     "yes": """
-        yes | Yes. | YES!!! | yes? | yeah | **Yes** | "yes" | ＹＥＳ | y\u200bes | Yes 👍 | True | correct
-        Right. | That's right | The caption is accurate | I agree | Answer: yes | answer=yes | The answer is yes.
-        Yes, the cat is on the car | Yes both cats are there | It is true that the cat is left of the car | not no
-        The cat is on the car, so yes | Is it true? Yes. | The correct answer is yes | Yes, if you look closely
-        not false | It's not incorrect | That isn't wrong | I don't think it is false | True or false? True.
+        yes | YES!!! | yes? | yeah | **Yes** | ＹＥＳ | y\u200bes | Yes 👍 | True | Right. | That's right | I agree
+        The caption is accurate | Answer: yes | answer=yes | Yes, the cat is on the car | Yes both cats are there
+        It is true that the cat is left of the car | The cat is on the car, so yes | Is it true? Yes. | not no
+        The correct answer is yes | Yes, if you look closely | It's not incorrect | I don't think it is false
     """,
     "no": """
-        no | No. | NOPE | False | incorrect | wrong | I disagree | That's wrong | “No” | it is false | anything but true
-        The statement is not true | That isn't correct. | It isnt true | It cannot be true | It can't be true
-        I don’t think that’s correct. | That doesn't seem correct. | The statement isn't entirely accurate | It isn't
-        No, it is not. | no, it is correct that it is left | No it is false | no no no | There is no cat on the car
-        There are no dogs. | The cat isn't on the car, so it's false. | I don't think so | I doubt it is true
-        The correct answer is no | The answer is not "yes" | No, it is false that it is true | Is it true? No.
+        no | NOPE | False | incorrect | wrong | I disagree | “No” | it is false | anything but true | I don't think so
+        The statement is not true | It isnt true | It cannot be true | It can't be true | It isn't | I doubt it is true
+        I don’t think that’s correct. | That doesn't seem correct. | The statement isn't entirely accurate | no no no
+        No, it is not. | no, it is correct that it is left | No it is false | There is no cat on the car
+        The cat isn't on the car, so it's false. | The answer is not "yes" | No, it is false that it is true
     """,
     "": """
-        yes or no | yes/no | True or False | yes and no | Yes. No. | no yes | Yes, wait, no | yes\\nno | maybe
-        It might be true | It may not be true | It could be true | partly true | half true | Maybe yes | not always true
-        I'm not sure it is true | I can't say that it is true | No idea | no clue | no doubt | not sure | both
-        Yes is wrong | Yes is not the answer | Yes if you look closely | It is false that it is true
-        It does not follow that the statement is true | I'm not convinced it is true | It is true. I doubt it. | it is
-        The cat is on the right | the wrong side | The cat is on the correct side | Is the cat on the car? | none | 1
-        It would be true only if it were red | the opposite is true | 👍 | Y | yesterday | \u200b |
+        yes or no | yes/no | yes and no | Yes. No. | no yes | Yes, wait, no | yes\\nno | maybe | It might be true | both
+        partly true | Maybe yes | not always true | I'm not sure it is true | No idea | no doubt | not sure | it is
+        Yes is wrong | Yes is not the answer | Yes if you look closely | It is false that it is true | none | 1
+        It does not follow that the statement is true | I'm not convinced it is true | It is true. I doubt it.
+        The cat is on the right | The cat is on the correct side | Is the cat on the car? | the opposite is true
+        It would be true only if it were red | 👍 | Y | yesterday | \u200b |
     """,
 }
 NUMBERS = {  # the one number that a text names

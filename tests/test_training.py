@@ -9,10 +9,8 @@ import torch
 from PIL import Image
 from test_records import of_another_mode
 
-from mags_kit.config import GRPO_SETTINGS, VLLM_SETTINGS
 from mags_kit.method import curriculum, rewards, training
 from mags_kit.method.episode import Agent, Episode
-from mags_kit.method.metrics import mixed_groups
 from mags_kit.method.monitoring import TrainingStopped
 from mags_kit.method.parsing import parse_reply, text_of
 from mags_kit.method.policy import load_policy
@@ -47,46 +45,29 @@ def run_in(tmp_path, smoke_run, name, **settings):
     return run
 
 
-def test_the_loss_covers_the_policys_own_tokens_of_both_rounds_and_nothing_else(sampled):
-    policy, trainer, rows, batch = sampled
-    tokenizer, end = policy.processor.tokenizer, policy.processor.tokenizer.eos_token_id
-    both = 0
-    for ids, mask, tool in zip(batch["completion_ids"], batch["completion_mask"], batch["tool_mask"], strict=True):
-        trained = ids[(mask * tool).bool()].tolist()
-        whole = ids[mask.bool()].tolist()
-        assert not set(trained) & set(policy.vision_ids)
-        cuts = [i + 1 for i, token in enumerate(whole) if token == end]
-        header = tokenizer.encode("<|im_start|>assistant\n")
-        own = whole[: cuts[0]] if cuts else whole
-        if len(cuts) > 1:  # round 1, tool message, header of the next turn, round 2
-            assert whole[cuts[1] : cuts[1] + len(header)] == header
-            own = own + whole[cuts[1] + len(header) :]
-        assert trained == own
-        both += "<answer>" in tokenizer.decode(trained)
-    assert both > 0
-
-
-def test_training_and_rollout_feed_the_model_the_same_tokens(sampled, stages, smoke_run):
-    policy, trainer, rows, batch = sampled
-    end, two_rounds = policy.processor.tokenizer.eos_token_id, 0
+def test_training_and_rollout_feed_the_model_the_same_tokens_and_the_loss_covers_the_policys_own(
+    sampled, stages, smoke_run
+):  # fmt: skip
+    policy, _, rows, batch = sampled
+    tokenizer, end, two_rounds = policy.processor.tokenizer, policy.processor.tokenizer.eos_token_id, 0
     for i, row in enumerate(rows):
-        prompt, completion = (
-            batch[f"{m}_ids"][i][batch[f"{m}_mask"][i].bool()].tolist() for m in ("prompt", "completion")
-        )
+        mask, tool = batch["completion_mask"][i].bool(), batch["tool_mask"][i].bool()
+        prompt = batch["prompt_ids"][i][batch["prompt_mask"][i].bool()].tolist()
+        completion = batch["completion_ids"][i][mask].tolist()
         episode = Episode(Agent.of(smoke_run, policy), stages[-1].samples[row["slot"]])
         assert prompt_ids(policy, episode.prompt()) == prompt
-        first = completion[: completion.index(end) + 1] if end in completion else completion
-        call = parse_reply(text_of(policy.processor.tokenizer, first)).call
-        if call:
+        own = first = completion[: completion.index(end) + 1] if end in completion else completion
+        if call := parse_reply(text_of(tokenizer, first)).call:
             between = suffix_ids(policy, [episode.magnify(**call)])
             assert completion[len(first) : len(first) + len(between)] == between
+            own = first + completion[len(first) + len(between) :]
             two_rounds += 1
+        assert batch["completion_ids"][i][mask & tool].tolist() == own and not set(own) & set(policy.vision_ids)
     assert two_rounds > 0
 
 
 def test_a_dropped_view_is_an_error(sampled):
-    policy, trainer, rows, batch = sampled
-    episode = next(e.episode for e in trainer.environments if e.episode.views)
+    episode = next(e.episode for e in sampled[1].environments if e.episode.views)
     with pytest.raises(RuntimeError, match="^sample .*max_completion_length is too small"):
         check_views(episode, [{"role": "assistant", "content": ""}], [])
 
@@ -113,18 +94,14 @@ def test_vllm_is_asked_for_the_same_as_the_model_itself(smoke_run, policy, monke
 
 
 def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
-    policy, trainer, rows, batch = sampled
-
-    def broken(t):
-        raise ZeroDivisionError("a bug in a reward")
-
-    monkeypatch.setitem(rewards.REWARDS, "answer", broken)
-    with pytest.raises(RuntimeError, match="sample '.*': reward answer failed with ZeroDivisionError: a bug"):
+    _, trainer, rows, _ = sampled
+    monkeypatch.setitem(rewards.REWARDS, "answer", lambda t: 1 / 0)
+    with pytest.raises(RuntimeError, match="sample '.*': reward answer failed with ZeroDivisionError: division"):
         trainer._generate_and_score_completions(rows)
 
 
 def test_the_log_and_the_stored_rollouts_hold_the_rewards_that_trl_was_given(sampled, smoke_run, stages):
-    policy, trainer, rows, batch = sampled
+    trainer = sampled[1]
     given = list(trainer._logs["rewards"]["answer"])[:8]
     mixed = (torch.tensor(given).reshape(2, 4).std(1) > 0).float().mean().item()
     assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
@@ -133,22 +110,12 @@ def test_the_log_and_the_stored_rollouts_hold_the_rewards_that_trl_was_given(sam
     assert [t.rewards["answer"] for t in stored[:4]] == given[:4]
 
 
-def test_mixed_groups_by_hand():
-    table = [([1, 0, 1, 1], 0.5), ([1, 1, 0, 0], 0.0), ([1, 0, 0, 1], 1.0)]
-    assert [mixed_groups(verdicts, group=2) for verdicts, _ in table] == [share for _, share in table]
-
-
-def test_every_dial_reaches_trl_and_stands_at_its_default(sampled, smoke_run, policy, stages, tmp_path):
-    from trl import GRPOConfig
-
-    _, trainer, _, _ = sampled
-    defaults = GRPOConfig(use_cpu=True, bf16=False)
-    assert all(getattr(trainer.args, name) == getattr(defaults, name) for name in (*GRPO_SETTINGS, *VLLM_SETTINGS))
+def test_every_setting_of_grpo_reaches_trl(smoke_run, policy, stages, tmp_path):
     turned = {
         "loss_type": "grpo", "scale_rewards": "none", "entropy_coef": 0.01, "use_adaptive_entropy": True,
         "entropy_target": 0.3, "mask_truncated_completions": True, "num_iterations": 2,
     }  # fmt: skip
-    args = training.arguments(run_in(tmp_path, smoke_run, "dials", **turned), policy, stages[-1])
+    args = training.arguments(run_in(tmp_path, smoke_run, "grpo", **turned), policy, stages[-1])
     assert {name: getattr(args, name) for name in turned} == turned
 
 
@@ -177,10 +144,10 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
         assert copies and all(".ref." in n for n in copies)
         for name, copy in copies.items():
             torch.testing.assert_close(copy.float(), before[name.replace(".ref.", ".default.")], rtol=0.01, atol=0)
-    frozen = {n for n, p in loaded[0][0].named_parameters() if not p.requires_grad}
-    assert frozen and not frozen & changed
     state = read_json(run.training_log)
     assert [r["step"] for r in state["log"] if "reward" in r] == [1, 2] and state["alarms"] == []
+    watched = {"loss", "grad_norm", "kl", "frac_reward_zero_std", "completions/clipped_ratio", "tools/call_frequency"}
+    assert watched <= {*state["log"][0]}
     assert read_json(best / "chosen.json")["samples"] == len(validation)
     json.dumps(state, allow_nan=False)
     assert list(run.path.rglob("checkpoint-*/*.safetensors")) and of_another_mode(run.path / "training") == []
@@ -199,7 +166,7 @@ def test_a_loss_that_is_no_number_stops_training_and_is_noted(smoke_run, stages,
     with pytest.raises(TrainingStopped, match="^stage 1, step 1: loss is nan"):
         training.train(run, read_samples(run.samples("validation"))[:2], stages)
     state = json.loads(run.training_log.read_text(), parse_constant=pytest.fail)
-    assert [(a["stage"], a["name"], a["first"]) for a in state["alarms"]] == [("stage 1", "not a number", 1)]
+    assert [(a["stage"], a["name"], a["step"]) for a in state["alarms"]] == [("stage 1", "not a number", 1)]
     assert state["stages"] == [] and not list(run.stage("stage 1").glob("checkpoint-*"))
 
 
@@ -235,16 +202,6 @@ def steps_of(smoke_run, stages, tmp_path):
         return trainer, asked
 
     return run_steps
-
-
-@pytest.mark.slow
-def test_two_updates_from_the_same_replies(steps_of):
-    trainer, asked = steps_of(
-        "again", num_iterations=2, entropy_coef=0.01, use_adaptive_entropy=True, mask_truncated_completions=True
-    )
-    assert len(asked) == 1 and trainer.state.global_step == 2
-    logs = [row for row in trainer.state.log_history if "entropy" in row]
-    assert ["reward" in row for row in logs] == [True, False] and all(row["grad_norm"] for row in logs)
 
 
 @pytest.mark.slow

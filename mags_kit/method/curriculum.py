@@ -1,7 +1,7 @@
 """The curriculum: which few samples RL trains on, in which order.
 
-The paper does not publish its rule; this one is ours. Difficulty is measured, not guessed: the share of k rollouts
-of the base that a candidate's question solves. A group that is all right or all wrong teaches GRPO nothing.
+The paper does not publish its rule; this one is ours. Difficulty is measured: a sample's solve rate is the share of
+the base's rollouts that answer it rightly. A group that is all right or all wrong teaches GRPO nothing.
 """
 
 from collections import defaultdict
@@ -36,13 +36,6 @@ def solve_rates(trajectories: list[Trajectory]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in verdicts.items()}
 
 
-def solve_rate(sample: Sample) -> float:
-    """The measured solve rate of a chosen sample; ValueError for a sample without one."""
-    if "solve_rate" not in sample.meta:
-        raise ValueError(f"sample {sample.id!r}: expected a solve_rate in its meta, as `curriculum.choose` writes it")
-    return sample.meta["solve_rate"]
-
-
 def choose(pool: list[Sample], rates: dict[str, float], count: int, seed: int, selection: str = "even") -> list[Sample]:
     """`count` samples, balanced over families; each says in `meta` why it was chosen.
 
@@ -61,34 +54,30 @@ def choose(pool: list[Sample], rates: dict[str, float], count: int, seed: int, s
         spare = [s for s in members if not 0 < rates[s.id] < 1]
         if selection == "varied":
             useful.sort(key=lambda s: -rates[s.id] * (1 - rates[s.id]))
-        picked = [useful[j] for j in _evenly(len(useful), want)] if selection == "even" else useful[:want]
-        rest = [spare[j] for j in _evenly(len(spare), want - len(picked))]
-        for sample in picked + rest:
+        picked = _evenly(useful, want) if selection == "even" else useful[:want]
+        for sample in picked + _evenly(spare, want - len(picked)):
             rate = rates[sample.id]
-            reason = f"{family}, solved {rate:.0%} of the time"
-            if sample in rest:
-                reason += f" (too few {family} candidates were solved sometimes)"
+            few = "" if 0 < rate < 1 else f" (too few {family} candidates were solved sometimes)"
+            reason = f"{family}, solved {rate:.0%} of the time{few}"
             chosen.append(replace(sample, meta=sample.meta | {"solve_rate": rate, "chosen": reason}))
     return chosen
 
 
-def _evenly(available: int, want: int) -> list[int]:
-    if not available or want <= 0:
-        return []
-    return np.linspace(0, available - 1, min(available, want)).round().astype(int).tolist()
+def _evenly(items: list, want: int) -> list:
+    count = max(0, min(len(items), want))
+    return [items[j] for j in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def stages(samples: list[Sample], config: Config) -> list[Stage]:
-    """The samples in as many stages as `stage_steps` has entries, easy ones first unless the config says otherwise.
+    """The samples in as many stages as `stage_steps` has entries, in the order of the config's `curriculum`.
 
-    Later stages keep the samples of earlier ones, so that what was learnt is not forgotten; `shuffled` deals the
-    samples out at random instead of by solve rate, `hard_first` starts with the least solved. Under `learnable` every
+    Later stages keep the samples of earlier ones, so that what was learnt is not forgotten. Under `learnable` every
     stage has all samples (see `WeightedDraws`).
     """
     rng = np.random.default_rng(config.seed)
     mixed = [samples[i] for i in rng.permutation(len(samples))]
     if config.curriculum in ("easy_first", "hard_first"):
-        mixed.sort(key=solve_rate, reverse=config.curriculum == "easy_first")
+        mixed.sort(key=lambda sample: sample.meta["solve_rate"], reverse=config.curriculum == "easy_first")
     parts, made = len(config.stage_steps), []
     for i, steps in enumerate(config.stage_steps):
         count = len(mixed) if config.curriculum == "learnable" else round(len(mixed) * (i + 1) / parts)
@@ -99,15 +88,15 @@ def stages(samples: list[Sample], config: Config) -> list[Stage]:
 class WeightedDraws:
     """The `learnable` order: samples drawn for each batch with weights p(1 - p), the variance of their answers.
 
-    p is a running share of right answers in the sample's own rollouts in training, so nothing is sampled beside. The
-    idea is LILO's (Foster et al., NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot, and
-    `groups` slots in a row are a batch. `stored` is {stage: [rates before batch 0, 1, ...]}, which `update` adds to:
-    with it a resumed training draws the same batches, and a later stage goes on with the rates of the one before it.
+    p is a running share of right answers in the sample's rollouts in training. The idea is LILO's (Foster et al.,
+    NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot; `groups` slots in a row are a batch.
+    `stored` is {stage: [rates before batch 0, 1, ...]}, which `update` adds to: with it a resumed training draws the
+    same batches, and a later stage goes on with the rates of the one before it.
     """
 
     def __init__(self, stage: Stage, groups: int, seed: int, stored: dict[str, list[dict[str, float]]]):
         self.samples, self.groups, self.seed, self.batch = stage.samples, groups, seed, 0
-        measured = {sample.id: solve_rate(sample) for sample in stage.samples}
+        measured = {sample.id: sample.meta["solve_rate"] for sample in stage.samples}
         latest = [rates for history in stored.values() for rates in history][-1:]
         self.rates = stored.setdefault(stage.name, latest or [measured])
 

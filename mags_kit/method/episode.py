@@ -31,7 +31,7 @@ class Agent:
 
 
 class Episode:
-    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` ends it."""
+    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record."""
 
     def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
         self.agent, self.sample, self.rounds = agent, sample, rounds

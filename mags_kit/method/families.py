@@ -1,7 +1,6 @@
 """The supported model types and the conventions of each.
 
-A new one needs a row in FAMILIES and a kind of checkpoint in `tests/test_qwen.py`; sizes and limits are read from the
-checkpoint's own files.
+A new one needs a row in FAMILIES and a kind of checkpoint in `tests/test_qwen.py`.
 """
 
 from dataclasses import dataclass
@@ -33,9 +32,8 @@ FAMILIES = {
     # Qwen2.5-VL's own template knows no tools; TRL's for Qwen3-VL has the tool format that both learned.
     "qwen2_5_vl": Family("pixels", "qwen3_vl_chat_template"),
     "qwen3_vl": Family("thousand", "qwen3_vl_chat_template"),
-    # TRL's training templates are the model's own, but keep earlier turns as they were.
-    # Unsloth advises against 4 bits for Qwen3.5 (unsloth.ai/docs/models/qwen3.5/fine-tune), since quantisation changes
-    # it more than usual; from 9B on it would need a GPU of over 24 GB without.
+    # TRL's training templates are the model's own, but keep earlier turns as they were. Unsloth advises against 4 bits
+    # (unsloth.ai/docs/models/qwen3.5/fine-tune); from 9B on Qwen3.5 would need a GPU of over 24 GB without.
     "qwen3_5": Family(
         "thousand", "qwen3_5_nothink_training_chat_template", "qwen3_5_think_training_chat_template",
         "qwen3_5_template", xml=True, layers=ATTENTION + DELTA, four_bit_from=5e9,

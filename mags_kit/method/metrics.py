@@ -31,8 +31,8 @@ def change(t: Trajectory) -> str:
 
 
 def verdicts(trajectories: list[Trajectory]) -> dict[str, float]:
-    """Shares, in [0, 1], of round 2's verdicts: how many agree with the draft and answer around them, and how many are
-    true of right drafts, of wrong drafts, and balanced over both (nan without such drafts). {} without a verdict.
+    """Shares of round 2's verdicts that agree with draft and answer, and that are true of right drafts, of wrong ones,
+    and balanced over both (nan without such drafts). {} without a verdict.
     """
     judged = [t for t in trajectories if t.verdict and t.draft is not None]
     if not judged:
@@ -53,11 +53,9 @@ def verdicts(trajectories: list[Trajectory]) -> dict[str, float]:
 
 def grounding(t: Trajectory) -> dict[str, float]:
     """How well the regions match the sample's boxes: `coverage`, the share of the boxes' area inside any region, and
-    `iou`, the best overlap of one region with one box. Both in [0, 1]; 0 without a region. ValueError without boxes.
+    `iou`, the best overlap of one region with one box. Both in [0, 1]; 0 without a region. Without boxes an error.
     """
     boxes, regions = t.sample.boxes, [r.box for r in t.regions if r.usable]
-    if not sum(map(area, boxes)):
-        raise ValueError(f"sample {t.sample.id!r} has no boxes; expected those of its target, to measure grounding")
     covered = 0
     for x0, y0, x1, y1 in boxes:
         mask = np.zeros((y1 - y0, x1 - x0), bool)

@@ -1,20 +1,19 @@
-"""Watching a training: the validation set and the best adapter, rollouts stored for replay, and alarms."""
+"""Monitoring of a training: validation and the best adapter, rollouts stored for replay, and alarms."""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 
 import numpy as np
 from tqdm import tqdm
 
 from mags_kit import compat
 from mags_kit.method import processes, rewards
-from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import step_metrics
+from mags_kit.method.policy import save_adapter
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
 from mags_kit.run import Run, mend_modes
@@ -26,7 +25,7 @@ class Validation(compat.transformers().TrainerCallback):
     """Answers the validation set before the first step and at every checkpoint, and keeps the best adapter.
 
     `rows` holds one row per validation of this stage, `earlier` those of the stages before; steps count over all
-    stages. It also shows the progress bar, with the reward and the alarms; an alarm that says so ends the training.
+    stages. `raised` holds each alarm once. A progress bar shows reward and alarms.
     """
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
@@ -34,13 +33,13 @@ class Validation(compat.transformers().TrainerCallback):
         self.best, self.folder = run.best, run.stage(stage.name)
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
-        self.reported: set[str] = set()  # names of alarms
+        self.raised: dict[str, dict] = {}  # alarms by name
         self.bar = None
 
     def validate(self, step: int) -> None:
         """Answer the validation set, keep the adapter if none was better, and store the row.
 
-        Only after the checkpoint of the same step: a training that dies in between validates when it is resumed.
+        The checkpoint of the same step comes first: a training killed in between validates when it is resumed.
         """
         now = self.stage.before + step
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
@@ -48,18 +47,19 @@ class Validation(compat.transformers().TrainerCallback):
         _store(self.folder / "looks.jsonl", now, shown)
         accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
-        found = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
-        self.rows.append({"step": now, **found})
+        measured = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
+        self.rows.append({"step": now, **measured})
         if accuracy > best:
             save_adapter(self.agent.policy, self.best, note=self.rows[-1])
         if processes.here().is_main_process:
             write_json(self.file, self.rows)
 
     def on_train_begin(self, args, state, control, **_):
+        now = self.stage.before + state.global_step
         stored = read_json(self.file) if self.file.exists() else []
-        self.rows = [row for row in stored if row["step"] <= self.stage.before + state.global_step]
-        due = state.global_step or not self.stage.before  # a later stage begins with the adapter validated last
-        if due and self.stage.before + state.global_step not in [row["step"] for row in self.rows]:
+        self.rows = [row for row in stored if row["step"] <= now]
+        continued = self.stage.before and not state.global_step  # with the adapter that was validated last
+        if not continued and now not in [row["step"] for row in self.rows]:
             self.validate(state.global_step)
         hidden, total = not processes.here().is_main_process, self.stage.steps
         self.bar = tqdm(total=total, initial=state.global_step, desc=self.stage.name, mininterval=5, disable=hidden)
@@ -67,16 +67,16 @@ class Validation(compat.transformers().TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
             return
-        raised = alarms(state.log_history)
-        names = {"alarms": ", ".join(alarm.name for alarm in raised)} if raised else {}
+        found = alarms(state.log_history)
+        names = {"alarms": ", ".join(alarm["name"] for alarm in found)} if found else {}
         self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
-        for alarm in raised:
-            text = f"{self.stage.name}, step {state.global_step}: {alarm.said}"
-            if alarm.stop:
-                raise TrainingStopped(text)
-            if alarm.name not in self.reported and processes.here().is_main_process:
+        for alarm in found:
+            name, text = alarm["name"], f"{self.stage.name}, step {state.global_step}: {alarm['said']}"
+            if name not in self.raised and not alarm["stop"] and processes.here().is_main_process:
                 self.bar.write(text)
-            self.reported.add(alarm.name)
+            self.raised.setdefault(name, {"stage": self.stage.name, "step": state.global_step, **alarm})
+            if alarm["stop"]:
+                raise TrainingStopped(text)
 
     def on_step_end(self, args, state, control, **_):
         self.bar.update(1)
@@ -91,16 +91,12 @@ class Validation(compat.transformers().TrainerCallback):
 
 
 class StoredRollouts:
-    """Training's own rollouts of every n-th sample of a stage (n: `keep_rollouts`), whole groups, for replay.
-
-    A later stage begins with the samples of the one before it, so the same samples are stored in both.
-    """
+    """Training's own rollouts of every n-th sample of a stage (n: `keep_rollouts`), whole groups, for replay."""
 
     def __init__(self, run: Run, stage: Stage):
         self.weights, self.file = run.config.rewards, run.stage(stage.name) / "rollouts.jsonl"
-        self.before, every = stage.before, run.config.keep_rollouts
+        self.before, every, self.of_step = stage.before, run.config.keep_rollouts, []
         self.samples = {sample.id for sample in stage.samples[::every]} if every else set()
-        self.step, self.of_step = 0, []
 
     def add(self, steps: int, trajectories: list[Trajectory]) -> None:
         """Store what was sampled after `steps` steps of this stage; each process gives its share."""
@@ -109,9 +105,8 @@ class StoredRollouts:
         now = self.before + steps + 1
         mine = [t for t in trajectories if t.sample.id in self.samples]
         named = [replace(t, condition=f"training, step {now}", rewards=rewards.scores(t, self.weights)) for t in mine]
-        new = processes.gathered(named)
-        self.of_step = self.of_step + new if now == self.step else new  # a step may be sampled in parts
-        self.step = now
+        # a step may be sampled in parts
+        self.of_step = [t for t in self.of_step if step_of(t) == now] + processes.gathered(named)
         _store(self.file, now, self.of_step)
 
 
@@ -121,84 +116,47 @@ def step_of(t: Trajectory) -> int:
 
 
 def _store(file: Path, step: int, trajectories: list[Trajectory]) -> None:
-    """Write a step's trajectories behind those of earlier steps; what a killed training left of later ones goes."""
+    """Write a step's trajectories behind those of earlier steps; later ones, of a killed training, are dropped."""
     if processes.here().is_main_process:
         stored = read_trajectories(file) if file.exists() else []
         write_jsonl(file, [t for t in stored if step_of(t) < step] + trajectories)
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """Something wrong after a step: its name, and a sentence on what is seen and what helps."""
-
-    name: str
-    said: str
-    stop: bool = False  # further training is pointless
 
 
 class TrainingStopped(ValueError):
     """An alarm ended the training."""
 
 
-def alarms(log: list[dict]) -> list[Alarm]:
-    """What is wrong after the last step of a trainer's log; rows without a reward are no optimisation steps."""
-    rows = [row for row in log if "reward" in row]
-    found = [(name, find(rows), stop, text) for name, find, stop, text in RULES if rows]
-    return [Alarm(name, text.format(value), stop) for name, value, stop, text in found if value is not None]
-
-
-def summary(log: list[dict]) -> list[dict]:
-    """Each alarm of a whole log: the step that first raised it, the number of steps that did, its last sentence."""
-    rows, raised = [row for row in log if "reward" in row], {}
-    for end in range(1, len(rows) + 1):
-        for alarm in alarms(rows[:end]):
-            earlier = raised.get(alarm.name, {"first": rows[end - 1]["step"], "steps": 0})
-            raised[alarm.name] = asdict(alarm) | {"first": earlier["first"], "steps": earlier["steps"] + 1}
-    return list(raised.values())
-
-
-def _not_finite(rows: list[dict]) -> str | None:
-    keys = ("loss", "grad_norm", "kl", "reward")
-    return next((f"{k} is {rows[-1][k]}" for k in keys if not math.isfinite(rows[-1].get(k) or 0.0)), None)
-
-
-def _mean(key: str, steps: int, wrong: Callable[[float], bool]) -> Callable[[list[dict]], float | None]:
-    """Finds the mean of a key over the last steps where that is wrong; None where it is not, or steps are too few."""
-
-    def find(rows: list[dict]) -> float | None:
+def alarms(log: list[dict]) -> list[dict]:
+    """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`."""
+    rows, found = [row for row in log if "reward" in row], []  # the others are no optimisation steps
+    for key in ("loss", "grad_norm", "kl", "reward"):
+        if rows and not found and not math.isfinite(rows[-1].get(key) or 0.0):
+            said = f"{key} is {rows[-1][key]}, {BROKEN}"
+            found.append({"name": "not a number", "said": said, "stop": True})
+    for name, key, steps, wrong, stop, said in RULES:
         values = [row[key] for row in rows[-steps:] if key in row]
-        return fmean(values) if len(values) == steps and wrong(fmean(values)) else None
-
-    return find
-
-
-def _gradient_jump(rows: list[dict]) -> float | None:
-    """The last gradient norm over the median of those before, where that is over 20 and ten or more are known."""
-    *before, last = [row["grad_norm"] for row in rows if "grad_norm" in row] or [0.0]
-    usual = median(before) if len(before) >= 10 else 0.0
-    return last / usual if usual > 0 and last > 20 * usual else None
+        if len(values) == steps and wrong(fmean(values)):
+            found.append({"name": name, "said": said.format(fmean(values)), "stop": stop})
+    return found
 
 
-# Name, what finds it, whether to stop, and what is seen and helps. The shipped runs raise none: their KL stays below
-# 0.1 nats a token (above 1 language is lost), their gradient norms within 3 times the median.
+BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
+# Name; key of the log; over how many steps which mean is wrong; whether to stop; what to say of it. The shipped runs
+# raise none: their KL stays below 0.1 nats a token (above 1 language is lost).
 RULES = (
-    ("not a number", _not_finite, True,
-     "{}, and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"),
-    ("no calls", _mean("tools/call_frequency", 10, lambda rate: rate == 0), True,
+    ("no calls", "tools/call_frequency", 10, lambda rate: rate == 0, True,
      "no reply of the last 10 steps called the tool, so there is no view that could be rewarded: train again with a "
      "larger weight of `format`, a larger beta, or a smaller learning_rate"),
-    ("few calls", _mean("tools/call_frequency", 5, lambda rate: rate < 0.1), False,
+    ("few calls", "tools/call_frequency", 5, lambda rate: rate < 0.1, False,
      "{:.0%} of the replies of the last 5 steps call the tool; a larger weight of `format`, or a model that knows the "
      "tool, helps"),
-    ("no spread", _mean("frac_reward_zero_std", 5, lambda share: share >= 0.9), False,
+    ("no spread", "frac_reward_zero_std", 5, lambda share: share >= 0.9, False,
      "in {:.0%} of the groups of the last 5 steps all rewards are equal, which teaches nothing; more num_generations, "
      "a higher temperature, or questions that are solved sometimes help"),
-    ("cut off", _mean("completions/clipped_ratio", 5, lambda share: share >= 0.5), False,
+    ("cut off", "completions/clipped_ratio", 5, lambda share: share >= 0.5, False,
      "{:.0%} of the replies of the last 5 steps end at the limit of tokens; more round_tokens, or a model that comes "
      "to an end, helps"),
-    ("far away", _mean("kl", 5, lambda nats: nats > 1), False,
+    ("far away", "kl", 5, lambda nats: nats > 1, False,
      "the policy is {:.1f} nats a token away from where the stage began; a larger beta, or a smaller learning_rate, "
      "helps"),
-    ("gradient jumps", _gradient_jump, False,
-     "the gradient's norm is {:.0f} times the usual one; a smaller learning_rate, or more samples_per_step, helps"),
 )  # fmt: skip

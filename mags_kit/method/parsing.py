@@ -1,6 +1,6 @@
-"""Reading what a policy wrote: the parts of a reply, and the one tool call in it. `rollout` and TRL's loop share it.
+"""Reads what a policy wrote: the parts of a reply and its tool call. `rollout` and TRL's loop share it.
 
-It never raises, whatever the text, which is matched and read as JSON, never evaluated, in time linear in its length.
+No text makes it raise. Text is matched and read as JSON, never evaluated, in time linear in its length.
 """
 
 import json
@@ -19,8 +19,6 @@ BRACKETS = 200  # in a call, at most: 64 boxes and more; Python's JSON reader ra
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a reply."""
-
     tag: str
     text: str  # between its two tags, trimmed; empty too where a tool call is opened and never closed
     ends: bool  # nothing follows it
@@ -28,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Reply:
-    """What counts of a reply: of several parts of a kind the last that is not empty."""
+    """The content of a reply: of several parts of a kind, the last that is not empty."""
 
     draft: str | None
     verdict: str | None  # of the draft, one of `VERDICTS`; anything else is none
@@ -50,9 +48,9 @@ def parse_reply(text: str) -> Reply:
 def parts(text: str) -> list[Part]:
     """The reasoning, tool calls, drafts, verdicts and answers of a reply, in order.
 
-    Reasoning and calls run to the closing tag that balances theirs, else to the last such tag, and hold what is inside.
-    A draft, a verdict or an answer holds no other tag. A tag that is never closed is text. `</think>` alone ends
-    reasoning that began before the reply, as where a chat template opens it.
+    Reasoning and calls run to the closing tag that balances theirs, else to the last such tag, whatever is inside. A
+    draft, a verdict or an answer contains no other tag. A tag that is never closed is text. `</think>` without a
+    `<think>` ends reasoning that the chat template opened before the reply.
     """
     tags = list(TAG.finditer(text))
     last = {tag[2]: at for at, tag in enumerate(tags) if tag[1]}  # the last closing one of each
@@ -106,10 +104,10 @@ def _arguments(call: str) -> tuple[dict | None, str]:
 
 
 def _json(text: str):
-    """The value of a JSON text, None where it is none."""
+    """The value of a JSON text; None where it is not JSON."""
     try:
         return json.loads(text) if text.count("[") + text.count("{") <= BRACKETS else None
-    except ValueError:  # no JSON, or a number of more digits than Python reads
+    except ValueError:  # also for a number of more digits than Python reads
         return None
 
 

@@ -1,6 +1,8 @@
 """The policy: a Qwen-VL model with its processor, in NF4 if asked, with a LoRA adapter, sampled in batches."""
 
 import os
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +14,11 @@ from mags_kit import compat, hub
 from mags_kit.config import Config, model_path
 from mags_kit.images import MAX_ASPECT
 from mags_kit.method import processes, protocol
-from mags_kit.method.adapters import with_adapter
 from mags_kit.method.families import Family, family_of
 from mags_kit.method.features import remember
+from mags_kit.method.parsing import text_of
+from mags_kit.records import write_json
+from mags_kit.run import mend_modes
 
 SHARDED = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # FSDP shares the weights out among processes
 
@@ -58,7 +62,7 @@ class Policy:
     def text(self, ids: list[int]) -> str:
         """The text of a reply, with the `<think>` that the template may have opened for it."""
         opened = self.opening if self.opening.strip() == f"<{protocol.THINK}>" else ""
-        return opened + self.processor.tokenizer.decode(ids, skip_special_tokens=True)
+        return opened + text_of(self.processor.tokenizer, ids)
 
     def first_view(self, image, pixels: int):
         """The whole image resized to at most `pixels` and within the model's limits, by its processor's rule."""
@@ -98,25 +102,15 @@ class Policy:
 
     def _inputs(self, prompts: list[list[int]], images: list[list]) -> dict:
         """A batch padded on the left, `(B, T)`, and the pixels of all its images."""
-        import torch
-
-        processor, width = self.processor, max(map(len, prompts))
-        ids = torch.full((len(prompts), width), processor.tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        images = [image for group in images for image in group]
+        processor, images = self.processor, [image for group in images for image in group]
+        texts = processor.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
         pixels = processor.image_processor(images, return_tensors="pt")
         patch = processor.image_processor.patch_size
         seen = [(patch * int(w), patch * int(h)) for _, h, w in pixels["image_grid_thw"]]
         if seen != (sizes := [image.size for image in images]):
             raise RuntimeError(f"the processor resized images of {sizes} to {seen}; expected them unchanged")
-        kinds = (ids == processor.image_token_id).long()
-        needed = int(pixels["image_grid_thw"].prod(-1).sum()) // processor.image_processor.merge_size**2
-        if int(kinds.sum()) != needed:
-            raise RuntimeError("the prompts hold another number of image tokens than their images need")
-        return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **pixels}
+        kinds = (texts["input_ids"] == processor.image_token_id).long()
+        return {**texts, "mm_token_type_ids": kinds, **pixels}
 
 
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
@@ -124,28 +118,26 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
 
     Raises ValueError where the model cannot be found or is not supported.
     """
-    path = model_path(config.model)
-    if not Path(path).is_dir():
-        hub.require([path])  # fails within seconds, transformers after many tries
-    transformers = compat.transformers()
-    source = {"revision": config.revisions.get(path, "main"), "local_files_only": hub.offline()}
-    try:
-        published = transformers.AutoConfig.from_pretrained(path, **source)
-        processor = transformers.AutoProcessor.from_pretrained(path, **source)
-    except (OSError, ValueError) as error:
-        raise ValueError(not_a_model(config.model, error)) from None
-    family = family_of(published.model_type)
-    stored = check_stored(config.model, published)
+    found, stored = published(config)
     if stored and config.vllm:
         raise ValueError(f"vllm: true, but model {config.model!r} is stored in 4 bits; name the model in full weights")
-    model, tokenizer = _load_model(path, source, config.four_bit and not stored), processor.tokenizer
+    family = family_of(found.model_type)
+    with _one_sentence(config.model):
+        processor = compat.transformers().AutoProcessor.from_pretrained(**_source(config))
+    tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
-    # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would be the defaults
-    # of every call, and different ones here and in TRL.
-    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    model.generation_config = transformers.GenerationConfig(**ends)
-    _give_template(processor, family, config.thinking)
-    limits = _take_as_they_are(processor.image_processor)
+    if config.thinking and not family.thinking:
+        raise ValueError("thinking: true, but this model has no template for it; set thinking: false")
+    if getattr(tokenizer, "response_template", None) is None:  # the embedded model's tokenizer has its own formats
+        from trl import chat_template_utils
+
+        processor.chat_template = getattr(chat_template_utils, family.thinking if config.thinking else family.template)
+        tokenizer.response_template = getattr(chat_template_utils, family.replies)
+    images = processor.image_processor
+    limits = images.size["shortest_edge"], images.size["longest_edge"]
+    # It would enlarge small crops, so that the condition "plain crop" would be another magnifier
+    images.size = {"shortest_edge": (images.patch_size * images.merge_size) ** 2, "longest_edge": limits[1]}
+    model = _load_model(config, config.four_bit and not stored, tokenizer)
     if not SHARDED:  # processes miss other images, and would wait for each other's parts of the tower
         remember(model.model.visual)
     if adapter or trainable:
@@ -153,25 +145,39 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     return Policy(model.eval(), processor, family, config.prompt_style, limits)
 
 
-def _give_template(processor, family: Family, thinking: bool) -> None:
-    """The chat template and reply format of its family; a tokenizer that brings a reply format keeps its own."""
-    from trl import chat_template_utils
+def published(config: Config) -> tuple[Any, bool]:
+    """The `config.json` of a model, and whether its weights are stored as bitsandbytes NF4.
 
-    if thinking and not family.thinking:
-        raise ValueError("thinking: true, but this model has no template for it; set thinking: false")
-    if getattr(processor.tokenizer, "response_template", None) is None:
-        processor.chat_template = getattr(chat_template_utils, family.thinking if thinking else family.template)
-        processor.tokenizer.response_template = getattr(chat_template_utils, family.replies)
-
-
-def _take_as_they_are(images) -> tuple[int, int]:
-    """Let the image processor enlarge no image, and return the limits that it came with, in pixels.
-
-    It would enlarge small crops, so that the condition "plain crop" would be another magnifier.
+    Raises a ValueError of one sentence where the model cannot be found or is not supported.
     """
-    limits = images.size["shortest_edge"], images.size["longest_edge"]
-    images.size = {"shortest_edge": (images.patch_size * images.merge_size) ** 2, "longest_edge": limits[1]}
-    return limits
+    if not Path(model_path(config.model)).is_dir():
+        hub.require([config.model])  # fails within seconds, transformers after many tries
+    with _one_sentence(config.model):
+        found = compat.transformers().AutoConfig.from_pretrained(**_source(config))
+    family_of(found.model_type)
+    stored = getattr(found, "quantization_config", None) or {}
+    stored = stored if isinstance(stored, dict) else stored.to_dict()
+    if stored and not stored.get("load_in_4bit"):
+        kind = f"stored quantised ({stored.get('quant_method', '?')})"
+        raise ValueError(f"model {config.model!r} is {kind}; expected full weights or bitsandbytes NF4")
+    return found, bool(stored)
+
+
+def _source(config: Config) -> dict:
+    """Where transformers finds a model's files."""
+    path = model_path(config.model)
+    place = {"pretrained_model_name_or_path": path, "revision": config.revisions.get(path, "main")}
+    return place | {"local_files_only": hub.offline()}
+
+
+@contextmanager
+def _one_sentence(model: str):
+    """Turn transformers' errors on a model's files, of many lines, into a ValueError of one."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise ValueError(f"model {model!r}: expected a folder or a reachable hub id of a Qwen-VL; {said}") from None
 
 
 def save_processor(policy: Policy, folder: Path) -> None:
@@ -182,46 +188,67 @@ def save_processor(policy: Policy, folder: Path) -> None:
     images.size = ours
 
 
-def check_stored(model: str, published) -> bool:
-    """Whether a model's weights are stored as bitsandbytes NF4; ValueError where they are quantised otherwise."""
-    stored = getattr(published, "quantization_config", None)
-    if stored is None:
-        return False
-    stored = stored if isinstance(stored, dict) else stored.to_dict()
-    if not stored.get("load_in_4bit"):
-        kind = stored.get("quant_method", "?")
-        raise ValueError(f"model {model!r} is stored quantised ({kind}); expected full weights or bitsandbytes NF4")
-    return True
-
-
-def not_a_model(name: str, error: Exception) -> str:
-    """The error's text for a model whose files cannot be found."""
-    return f"model {name!r}: expected a folder or a reachable hub id of a Qwen-VL; {str(error).strip().splitlines()[0]}"
-
-
 def precision() -> str:
     """The number type of computation: bfloat16 where the GPU has it, float16 on older ones (T4, V100), else float32."""
     import torch
 
     if not torch.cuda.is_available():
-        return "float32"
-    # An older GPU emulates bfloat16, slowly; with float16 the trainer scales the loss.
+        return "float32"  # with float16 the trainer scales the loss; emulated, bfloat16 would be slow
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
-def _load_model(path: str, source: dict, four_bit: bool):
+def _load_model(config: Config, four_bit: bool, tokenizer):
     import torch
-    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
+    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, GenerationConfig
 
-    gpu, dtype = torch.cuda.is_available(), getattr(torch, precision())
-    storage = dtype if SHARDED else torch.uint8  # FSDP shares out floats only
-    quantised = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=["model.visual", "lm_head"], bnb_4bit_quant_storage=storage,
-    )  # fmt: skip
-    model = AutoModelForImageTextToText.from_pretrained(
-        path, **source, dtype=dtype, device_map={"": processes.here().local_process_index if gpu else "cpu"},
-        **({"quantization_config": quantised} if four_bit else {}),
-    )  # fmt: skip
+    dtype, options = getattr(torch, precision()), {}
+    if four_bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=["model.visual", "lm_head"],
+            bnb_4bit_quant_storage=dtype if SHARDED else torch.uint8,  # FSDP shares out floats only
+        )  # fmt: skip
+    device = processes.here().local_process_index if torch.cuda.is_available() else "cpu"
+    place = {"device_map": {"": device}, **_source(config)}
+    model = AutoModelForImageTextToText.from_pretrained(**place, dtype=dtype, **options)
     compat.keep_nf4_as_stored(model, dtype)
+    # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would be the defaults
+    # of every call, and different ones here and in TRL.
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model.generation_config = GenerationConfig(**ends)
     return model
+
+
+def with_adapter(model, config: Config, family: Family, adapter, trainable: bool):
+    """The model with the adapter of the folder `adapter`, or with a new one where that is empty."""
+    from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, load_peft_weights
+
+    if adapter:
+        if not Path(adapter, "adapter_config.json").exists():
+            raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
+        model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+        stored = set(load_peft_weights(str(adapter), device="cpu"))
+        lost = sorted(stored ^ set(get_peft_model_state_dict(model, save_embedding_layers=False)))
+        if lost:  # PEFT itself leaves out weights that match no layer
+            wrong = f"{len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}"
+            raise ValueError(f"adapter {str(adapter)!r}: {wrong}; expected an adapter of this model")
+        return model
+    sizes = {"r": config.lora_rank, "lora_alpha": config.lora_alpha}
+    return get_peft_model(model, LoraConfig(**sizes, target_modules=family.lora, task_type="CAUSAL_LM"))
+
+
+def save_adapter(policy, folder: Path, note: dict | None = None) -> None:
+    """Write the adapter, whole or not at all, with a `note` on why it was chosen; every process has to call this."""
+    named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
+    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # from FSDP's shares
+    if processes.here().is_main_process:
+        new = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(new, ignore_errors=True)
+        # not TRL's copy of its start, "ref"
+        policy.model.save_pretrained(new, state_dict=whole, selected_adapters=["default"])
+        mend_modes(new)
+        if note:
+            write_json(new / "chosen.json", note)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
+    processes.here().wait_for_everyone()

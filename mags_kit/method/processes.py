@@ -17,10 +17,7 @@ def gathered(items: list) -> list:
 
 
 def dealt(items: list, work) -> list:
-    """`work` on all items, in order, in every process: each works on every n-th item.
-
-    `work` takes a list and returns a list as long.
-    """
+    """The results of `work` (list -> list as long) on all items, in order, in every process: each does its share."""
     index, count = here().process_index, here().num_processes
     everything = gathered(work(items[index::count]))
     order = [i for start in range(count) for i in range(start, len(items), count)]

@@ -1,6 +1,6 @@
 """Messages between the kit and a policy: prompts, the tool's format, and boxes in the model's own coordinate frame.
 
-Everything outside this module speaks of regions in pixels of the original image. `parsing` reads the replies.
+All other modules have regions in pixels of the original image. `parsing` reads the replies.
 """
 
 import math
@@ -53,56 +53,11 @@ PROMPTS = {
 }
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
 
-# The compact template: TRL asks that tool calls and tool messages are rendered and that a prefix stays a prefix.
-# The generation markers tell supervised training which tokens are the policy's own.
-COMPACT_TEMPLATE = """\
-{%- for message in messages -%}
-    {{- '<|im_start|>' + ('user' if message.role == 'tool' else message.role) + '\\n' -}}
-    {%- if message.role == 'tool' -%}<tool_response>{%- endif -%}
-    {%- set body -%}
-        {%- if message.content is string -%}
-            {{- message.content -}}
-        {%- else -%}
-            {%- for part in message.content -%}
-                {%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>
-                {%- else -%}{{- part.text -}}{%- endif -%}
-            {%- endfor -%}
-        {%- endif -%}
-        {%- for call in message.tool_calls or [] -%}
-            {%- set call = call.function or call -%}
-            {{- '<tool_call>\\n{"name": "' + call.name + '", "arguments": ' -}}
-            {{- call.arguments | tojson + '}\\n</tool_call>' -}}
-        {%- endfor -%}
-    {%- endset -%}
-    {%- if message.role == 'assistant' -%}
-        {%- generation -%}{{- body -}}<|im_end|>{%- endgeneration -%}
-    {%- else -%}
-        {{- body -}}{%- if message.role == 'tool' -%}</tool_response>{%- endif -%}<|im_end|>
-    {%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""
-
-# Where the reply's parts stand, as transformers' own parser reads them; TRL asks that a tokenizer has it.
-RESPONSE_TEMPLATE = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": HEADER,
-    "fields": {
-        "tool_calls": {
-            "open": CALL[0], "close_pattern": r"</tool_call>\s*", "repeats": True, "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
-        },
-        "content": {"close_pattern": r"<\|im_end\|>\s*", "content": "text"},
-    },
-}  # fmt: skip
-
 
 def prompt(question: str, image, rounds: int, style: str, frame: str, max_regions: int) -> list[dict]:
-    """The conversation before the first reply: one user message with the first view (a PIL image) and the text.
-
-    A question may hold a token's name, as `<|image_pad|>`; a space within keeps it the text that it is.
-    """
+    """The conversation before the first reply: one user message with the first view (a PIL image) and the text."""
     text = PROMPTS[style]["two" if rounds == 2 else "one"]
-    question = re.sub(r"<(?=\|\w+\|>)", "< ", question)
+    question = re.sub(r"<(?=\|\w+\|>)", "< ", question)  # so that "<|image_pad|>" in it stays text
     text = text.format(question=question, max_regions=max_regions, frame=FRAMES[frame])
     return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": text}]}]
 
@@ -147,14 +102,14 @@ def _scale(frame, view, source) -> tuple[float, float]:
 
 
 def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int = 8) -> list[Region]:
-    """Whatever a policy wrote for `regions` -> regions in source pixels, each with its outcome. Never raises.
+    """What a policy wrote for `regions`, any JSON value -> regions in source pixels, each with its outcome.
 
-    `tiny` are those under `min_side` pixels, `surplus` those beyond `max_regions`; see `records.RegionOutcome`. The
-    forms that real models write instead of [x0, y0, x1, y1] are read, too; their outcome names the form.
+    It never raises. A region with a side under `min_side` pixels is `tiny`, one beyond `max_regions` is `surplus`; see
+    `records.RegionOutcome`. Other forms than [x0, y0, x1, y1] that real models write are read and named, too.
     """
-    raw = raw if isinstance(raw, (list, tuple)) else [raw]
+    items = [raw] if not isinstance(raw, list) or _as_box(raw)[0] else raw[:32]  # one bare box is a list, too
     regions: list[Region] = []
-    for item in [raw] if _as_box(raw)[0] else raw[:32]:  # or one bare box
+    for item in items:
         region, usable = _region(item, frame, view, source, min_side), [r.box for r in regions if r.usable]
         if region.usable and region.box in usable:
             region = Region(region.box, RegionOutcome.DUPLICATE)
@@ -165,7 +120,6 @@ def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int 
 
 
 def _region(item, frame: str, view, source, min_side: int) -> Region:
-    """One region, by itself."""
     box, form = _as_box(item)
     if box is None:
         return Region((0, 0, 0, 0), RegionOutcome.NOT_A_BOX)
@@ -190,7 +144,7 @@ def _as_box(item) -> tuple[list | None, str]:
     form = RegionOutcome.OK
     if isinstance(item, dict) and "bbox_2d" in item:
         item, form = item["bbox_2d"], RegionOutcome.LABELLED
-    if not (isinstance(item, (list, tuple)) and len(item) == 4):
+    if not isinstance(item, list) or len(item) != 4:
         return None, form
     if any(isinstance(v, str) for v in item):
         number = r"[+-]?\d{1,9}(\.\d{1,9})?"

@@ -1,6 +1,6 @@
 """Rewards: pure functions of a trajectory. Rule-based, offline, and without box annotations.
 
-A reward that raises is a bug and stops training. A weight of 0 means "log only".
+A weight of 0 means "log only".
 """
 
 import math
@@ -32,9 +32,8 @@ def form(t: Trajectory) -> float:
 def regions(t: Trajectory) -> float:
     """Share of the regions that are well-formed and useful, in [0, 1]; 0 without a region.
 
-    A region counts if it lies inside the image, is neither degenerate nor almost the whole image, repeats no other, and
-    is small enough to be magnified: its view has at least a quarter as many pixels as were cut out for it. One good
-    region and one duplicate give 0.5; one of 300x300 pixels seen as 128x128 gives 0.
+    A region counts if its outcome is `ok` and it is small enough to be magnified: its view has at least a quarter as
+    many pixels as its crop. One good region and one duplicate give 0.5; one of 300x300 seen as 128x128 gives 0.
     """
     looks = zip([r for r in t.regions if r.usable], t.views, strict=False)
     good = [r.outcome == RegionOutcome.OK and 4 * math.prod(v.size) >= area(v.box) for r, v in looks]
@@ -49,9 +48,9 @@ def draft(t: Trajectory) -> float:
 def verify(t: Trajectory) -> float:
     """Round 2's verdict on the draft: 1 for a true one, -1 for calling a right draft wrong, else 0.
 
-    A changed answer earns nothing here. Where most drafts are wrong, always saying "wrong" is mostly true: hence the
-    -1. A spoilt draft is the easiest to judge: with three times this weight on `draft`, spoiling does not pay for a
-    policy whose drafts are right by chance (1/4) and whose verdicts are at least as good as a coin toss.
+    The -1 is against always saying "wrong", which is mostly true where most drafts are wrong. A spoilt draft is the
+    easiest to judge: with three times this weight on `draft`, spoiling does not pay for a policy whose drafts are right
+    by chance (1/4) and whose verdicts are at least as good as a coin toss.
     """
     if t.draft is None or t.verdict is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""The two-round rollout: samples -> trajectories, in batches, with the same tokens that training sees."""
+"""The two-round rollout: samples -> trajectories, in batches, with the same tokens as in training."""
 
 from tqdm import tqdm
 
@@ -8,20 +8,16 @@ from mags_kit.method.parsing import parse_reply, text_of
 from mags_kit.method.policy import Policy
 from mags_kit.records import Box, Sample, Trajectory
 
-TOOLS = [protocol.magnify]  # as chat templates describe them in a system message, except for the compact one
-
 
 def rollout(
     agent: Agent, samples: list[Sample], *, rounds: int = 2, temperature: float = 0.0, condition: str = "",
     regions: list[list[Box]] | None = None, firsts: list[list[int]] | None = None, look=Episode, progress: bool = True,
 ) -> list[Trajectory]:  # fmt: skip
-    """One trajectory per sample, in order.
+    """One trajectory per sample, in order. Several processes share the samples, and each gets all trajectories.
 
-    `regions` (source pixels) replace those that round 1 asks for. `firsts` are replies of round 1 made before, see
+    `regions` (source pixels) replace those that round 1 asks for. `firsts` are replies of round 1 from
     `first_replies`. `look` makes an `Episode` of (agent, sample, rounds), for conditions that ask or show something
-    else. Several processes share the samples, and each gets all trajectories.
-
-    Above temperature 0, torch's global random state is used: seed it for repeatable trajectories.
+    else. Above temperature 0 seed torch for repeatable trajectories.
     """
 
     def play(batch: list) -> list[Trajectory]:
@@ -94,10 +90,7 @@ def images_of(content: list[dict] | str) -> list:
 
 
 def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = None, reply: bool = True) -> list[int]:
-    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply.
-
-    The processor would also process the images' pixels, which `Policy.generate` does for a whole batch.
-    """
+    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply."""
     processor = policy.processor
     text = processor.apply_chat_template(messages, tools=tools, add_generation_prompt=reply, tokenize=False)
     images = iter([image for message in messages for image in images_of(message["content"])])
@@ -108,8 +101,9 @@ def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = 
 
 
 def prompt_ids(policy: Policy, content: list[dict], rounds: int = 2) -> list[int]:
-    """Token ids of the conversation before the first reply; only where there are two rounds it describes the tool."""
-    return conversation_ids(policy, [{"role": "user", "content": content}], TOOLS if rounds == 2 else None)
+    """Token ids of the conversation before the first reply; a prompt of two rounds describes the tool, if the template
+    of the model does."""
+    return conversation_ids(policy, [{"role": "user", "content": content}], [protocol.magnify] if rounds == 2 else None)
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
@@ -129,12 +123,6 @@ def image_tokens(processor, images: list) -> int:
     """How many tokens the images take, which the processor takes as they are."""
     of = processor.image_processor
     return sum(of.get_number_of_image_patches(i.height, i.width, {}) for i in images) // of.merge_size**2
-
-
-def alike(content: list[dict] | str) -> tuple:
-    """What token ids depend on: the texts of a message's content, and of its images the sizes."""
-    parts = content if isinstance(content, list) else [{"text": content}]
-    return tuple(part["image"].size if "image" in part else part["text"] for part in parts)
 
 
 def answered(policy: Policy, episode: Episode, reply: list[int]) -> list[dict] | str | None:

@@ -1,8 +1,8 @@
 """Whether an answer says what the truth says, by the rules of the benchmarks.
 
 VSR asks for yes or no (true or false), TallyQA for one number, GQA for the same words in VQA's normal form. What models
-add around an answer is read: "Answer: …", "It is …", a sentence, an option's letter. A text that says two things says
-nothing. Text is matched, never evaluated, in time linear in its length.
+add around an answer is read: "Answer: …", "It is …", a sentence, an option's letter. A text that says two things
+counts as no answer. Text is matched, never evaluated, in time linear in its length.
 """
 
 import re
@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from mags_kit.records import Sample
 
-LONGEST = 1000  # characters; answers are asked to be short, and a longer text is none
+LONGEST = 1000  # characters; a longer text is no answer
 SPELLINGS = str.maketrans("‐‑‒–−‘’ʼ“”⁄", "-----'''\"\"/")
 ARTICLE = re.compile(r"(?<![\w-])(?:the|an|a(?!\s+[a-z](?![\w'-])))\s+(?=[\"'(*]*\w)")  # "a" before a letter is one
 ONES = "one two three four five six seven eight nine".split()
@@ -159,7 +159,7 @@ def choice(text: str, listed: dict[str, str]) -> str:
 def is_right(answer: str | None, truth: str, question: str = "") -> bool:
     """Whether an answer says what the truth says, to a question that may list options.
 
-    A text equal to the truth is right. Else the truth decides the rule: an option, yes or no, a number, or words.
+    The truth decides the rule: an option, yes or no, a number, or words. A text equal to the truth is always right.
 
     >>> is_right("the red one", "B", "Which? (A) the blue one (B) the red one"), is_right("50", "50%")
     (True, False)

@@ -11,6 +11,7 @@ optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, a
 6. The adapter that is kept did best on a validation set (`monitoring`); it need not be the last.
 """
 
+import contextlib
 import importlib.util
 import math
 from pathlib import Path
@@ -18,10 +19,9 @@ from pathlib import Path
 from mags_kit import compat
 from mags_kit.config import GRPO_SETTINGS, VLLM_SETTINGS, Config
 from mags_kit.method import monitoring, parsing, processes
-from mags_kit.method.adapters import save_adapter
 from mags_kit.method.curriculum import Stage, WeightedDraws
 from mags_kit.method.episode import Agent
-from mags_kit.method.policy import Policy, load_policy, precision
+from mags_kit.method.policy import Policy, load_policy, precision, save_adapter
 from mags_kit.method.trl_environment import Environment, reward_functions
 from mags_kit.records import Sample, Trajectory, read_json, write_json
 from mags_kit.run import Run
@@ -31,7 +31,7 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
     """Train a LoRA adapter through the stages and return the folder of the one that did best on `validation`.
 
     A finished stage is not done again; an interrupted one goes on from its last checkpoint. Under `accelerate launch`
-    every process calls this; a step stays what it is in one process, and the main one alone writes.
+    every process calls this, and they share the trajectories of each step.
     """
     state, adapter = {"stages": [], "log": [], "validation": [], "alarms": []}, run.config.adapter
     if run.training_log.exists():
@@ -45,20 +45,19 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
 
 
 def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage: Stage, state: dict) -> None:
-    """Train one stage from the adapter of the one before, and add to `state` what it logged."""
-    _set_seed(run.config, stage)  # a new adapter starts from random numbers
+    compat.transformers().set_seed(_seed(run.config, stage))  # a new adapter starts from random numbers
     policy = load_policy(run.config, adapter, trainable=True)
     monitor = monitoring.Validation(run, Agent.of(run, policy), validation, stage, state["validation"])
     trainer = build_trainer(run, policy, stage, (monitor,))
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(run.stage(stage.name)))
     finally:
-        raised = [{"stage": stage.name, **alarm} for alarm in monitoring.summary(trainer.state.log_history)]
-        state["alarms"] = [alarm for alarm in state["alarms"] if alarm["stage"] != stage.name] + raised
+        state["alarms"] += monitor.raised.values()
         _write(run.training_log, state)
     save_adapter(policy, run.adapter(stage.name))
-    for row in trainer.state.log_history:
-        state["log"].append(_finite(row) | {"step": row["step"] + stage.before, "stage": stage.name})
+    for row in trainer.state.log_history:  # JSON has no NaN
+        row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        state["log"].append(row | {"step": row["step"] + stage.before, "stage": stage.name})
     state["validation"] += monitor.rows
     state["stages"].append(stage.name)
     _write(run.training_log, state)
@@ -66,7 +65,7 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
 
 
 def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ()):
-    """TRL's trainer for one stage, with the kit's environment, rewards and order of samples; `callbacks` join its own.
+    """TRL's trainer for one stage, with the kit's environment, rewards and order of samples.
 
     A row of its dataset is a slot: the number of a sample, or under `learnable` a place in the schedule of draws.
     """
@@ -74,11 +73,10 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
-    config, agent, args = run.config, Agent.of(run, policy), arguments(run, policy, stage)
-    _set_seed(config, stage)
-    stored, draws, file = monitoring.StoredRollouts(run, stage), None, run.training_log.with_name("solve_rates.json")
+    config, agent, args, draws = run.config, Agent.of(run, policy), arguments(run, policy, stage), None
+    stored, file = monitoring.StoredRollouts(run, stage), run.training_log.with_name("solve_rates.json")
+    rates = read_json(file) if file.exists() else {}
     if config.curriculum == "learnable":
-        rates = read_json(file) if file.exists() else {}
         draws = WeightedDraws(stage, args.generation_batch_size // config.num_generations, args.seed, rates)
     slots = stage.steps * config.samples_per_step if draws else len(stage.samples)
     rows = [{"prompt": [{"role": "user", "content": ""}], "slot": i} for i in range(slots)]
@@ -91,9 +89,8 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
             draws.update(trajectories)
             _write(file, rates)
 
-    tokenizer = policy.processor.tokenizer
     compat.keep_vision_frozen(policy.model)
-    compat.parse_replies_with(tokenizer, lambda ids: parsing.message(parsing.text_of(tokenizer, ids)))
+    compat.parse_replies_with(policy.processor.tokenizer, parsing.message)
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
     trainer = GRPOTrainer(
         model=policy.model,
@@ -112,7 +109,6 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
 
 
 def arguments(run: Run, policy: Policy, stage: Stage):
-    """TRL's settings for one stage."""
     from trl import GRPOConfig
 
     config = run.config
@@ -138,7 +134,7 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         save_steps=config.validate_every,
         save_total_limit=1,
         shuffle_dataset=config.curriculum != "learnable",
-        seed=config.seed * 100 + stage.number,
+        seed=_seed(config, stage),
         use_cpu=policy.model.device.type == "cpu",
         bf16=precision() == "bfloat16",
         fp16=precision() == "float16",
@@ -179,10 +175,8 @@ def last_checkpoint(folder: Path) -> str | None:
     """The last checkpoint that is whole: the trainer writes its state last, and may be killed before or in that."""
     whole = []
     for state in folder.glob("checkpoint-*/trainer_state.json"):
-        try:
+        with contextlib.suppress(ValueError):
             whole.append((read_json(state)["global_step"], str(state.parent)))
-        except ValueError:
-            pass
     return max(whole)[1] if whole else None
 
 
@@ -192,15 +186,11 @@ def free_memory() -> None:
     clear_device_cache(garbage_collection=True)
 
 
-def _set_seed(config: Config, stage: Stage) -> None:
-    compat.transformers().set_seed(config.seed * 100 + stage.number)
+def _seed(config: Config, stage: Stage) -> int:
+    return config.seed * 100 + stage.number
 
 
 def _write(file: Path, state: dict) -> None:
     if processes.here().is_main_process:
         write_json(file, state)
 
-
-def _finite(row: dict) -> dict:
-    """A row as JSON can hold it: what is no number is None."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}

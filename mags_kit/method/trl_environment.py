@@ -28,30 +28,28 @@ class Environment:
 
 
 def reward_functions(agent: Agent, on_batch: Callable[[int, list[Trajectory]], None]) -> list:
-    """One function per reward, in the order of the config.
+    """One function per reward, in the order of the config; TRL calls them in turn on the same batch.
 
-    TRL calls them in turn on the same batch. The first reads the trajectories, checks their views, logs what the policy
-    did and calls `on_batch(steps done, trajectories)`. With several processes each sees its share of the batch.
+    The first one reads the trajectories, logs metrics and calls `on_batch(steps done, trajectories)`. Of several
+    processes each has its share of the batch.
     """
     names, batch = list(agent.config.rewards), []
 
-    def read(environments, completions, completion_ids) -> list[Trajectory]:
+    def read(completions, completion_ids, environments, log_metric, trainer_state) -> None:
+        batch.clear()
         for environment, completion, ids in zip(environments, completions, completion_ids, strict=True):
             check_views(environment.episode, completion, ids)
-        return [trajectory(e.episode, ids) for e, ids in zip(environments, completion_ids, strict=True)]
-
-    def log(log_metric) -> None:
+            batch.append(trajectory(environment.episode, ids))
         verdicts = processes.gathered(right(batch).tolist())  # two processes may share a group
         mixed = {"groups/mixed_answers": mixed_groups(verdicts, agent.config.num_generations)}
         for key, value in (step_metrics(batch) | mixed).items():
             log_metric(key, value)
+        on_batch(trainer_state.global_step, list(batch))
 
     def named(name):
         def reward(completions, completion_ids, environments, log_metric, trainer_state, **_):
             if name == names[0]:
-                batch[:] = read(environments, completions, completion_ids)
-                log(log_metric)
-                on_batch(trainer_state.global_step, list(batch))
+                read(completions, completion_ids, environments, log_metric, trainer_state)
             return [rewards.reward(name, t) for t in batch]
 
         reward.__name__ = name
@@ -62,8 +60,7 @@ def reward_functions(agent: Agent, on_batch: Callable[[int, list[Trajectory]], N
 
 def trajectory(episode: Episode, ids: list[int]) -> Trajectory:
     """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
-    policy = episode.agent.policy
-    tokenizer = policy.processor.tokenizer
+    policy, tokenizer = episode.agent.policy, episode.agent.policy.processor.tokenizer
     header = tokenizer.encode(protocol.HEADER + policy.opening, add_special_tokens=False)
     end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
     next_turn = _find(header, ids, end) if episode.called else None
@@ -89,7 +86,5 @@ def check_views(episode: Episode, completion: list[dict], ids: list[int]) -> Non
     processor = episode.agent.policy.processor
     wanted, there = image_tokens(processor, views), ids.count(processor.image_token_id)
     if wanted != there:
-        raise RuntimeError(
-            f"sample {episode.sample.id!r}: the views need {wanted} image tokens, the completion holds {there}: they "
-            "are misplaced"
-        )
+        what = f"the views need {wanted} image tokens, the completion holds {there}"
+        raise RuntimeError(f"sample {episode.sample.id!r}: {what}: they are misplaced")

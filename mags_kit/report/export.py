@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from mags_kit.config import Config
-from mags_kit.method.policy import check_stored, load_policy, model_path, save_processor
+from mags_kit.method.policy import load_policy, published, save_processor
 from mags_kit.records import as_json, read_json, write_text
 from mags_kit.evaluation import tables
 from mags_kit.run import Run, mend_modes
@@ -15,20 +15,18 @@ def merge(run: Run) -> Path:
 
     The base is loaded in the precision of this machine (float32 without a GPU) and saved in the one that it came in.
     """
-    from transformers import AutoConfig
-
     best, folder = run.best, run.path / "merged"
     if not best.joinpath("adapter_config.json").exists():
         raise ValueError(f"{run.path}: expected an adapter in training/best, found none; finish `make reproduce` first")
-    published = AutoConfig.from_pretrained(model_path(run.config.model))
-    if check_stored(run.config.model, published):
+    base, stored_in_four_bits = published(run.config)
+    if stored_in_four_bits:
         raise ValueError(
             f"model {run.config.model!r} is stored in 4 bits, into which an adapter would be rounded away; expected a "
             "run on the model in full weights"
         )
     policy = load_policy(replace(run.config, four_bit=False), best)
     # Qwen3-VL's and Qwen3.5's config.json names the precision among the text's settings alone
-    merged = policy.model.merge_and_unload().to(published.dtype or published.get_text_config().dtype)
+    merged = policy.model.merge_and_unload().to(base.dtype or base.get_text_config().dtype)
     merged.save_pretrained(folder)
     save_processor(policy, folder)
     mend_modes(folder)

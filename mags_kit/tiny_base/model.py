@@ -1,10 +1,13 @@
 """The embedded tiny VLM before training: a Qwen3-VL of about 3 million parameters, and its processor."""
 
 import math
+from pathlib import Path
 
 from mags_kit import compat
-from mags_kit.method import protocol
+from mags_kit.config import model_path
 from mags_kit.data import scenes
+from mags_kit.method import protocol
+from mags_kit.records import read_json
 from mags_kit.tiny_base.vision import GRID, VIEW
 
 WORDS = (
@@ -36,11 +39,14 @@ def build_processor():
         tokenizer_object=tokenizer, pad_token="<|pad|>", unk_token="<|unk|>", eos_token="<|im_end|>",
         additional_special_tokens=["<|im_start|>", *protocol.VISION_TOKENS], padding_side="left",
     )  # fmt: skip
-    tokenizer.response_template = protocol.RESPONSE_TEMPLATE
+    # The formats of prompts and replies stand in the shipped base. TRL asks that the chat template renders tool calls
+    # and tool messages and keeps a prefix a prefix; its generation marks tell training which tokens are the policy's.
+    base = Path(model_path("embedded"))
+    tokenizer.response_template = read_json(base / "tokenizer_config.json")["response_template"]
     sizes = {"size": {"shortest_edge": 32 * 32, "longest_edge": VIEW * VIEW}, "patch_size": 16}
     halves = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     images, video = transformers.Qwen2VLImageProcessor(**sizes, **halves), transformers.Qwen3VLVideoProcessor(**halves)
-    return transformers.Qwen3VLProcessor(images, tokenizer, video, protocol.COMPACT_TEMPLATE)
+    return transformers.Qwen3VLProcessor(images, tokenizer, video, (base / "chat_template.jinja").read_text())
 
 
 def build_model(processor, seed: int = 0):
