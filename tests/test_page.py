@@ -41,14 +41,14 @@ def answers(verdicts: str, family: str = "count") -> list[Trajectory]:
 
 def metrics(before: str, after: str | None, family: str = "count") -> dict:
     """`metrics.json` where two rounds do as the letters say, and one round answers all wrong."""
-    checkpoints = [
-        verdicts
-        and {
+    checkpoints = {
+        checkpoint: {
             name: answers(verdicts if "two" in name else "w" * len(verdicts), family) for name in conditions.CONDITIONS
         }
-        for verdicts in (before, after)
-    ]
-    return evaluation.metrics(*checkpoints)
+        for checkpoint, verdicts in (("base", before), ("trained", after))
+        if verdicts
+    }
+    return evaluation.metrics(checkpoints)
 
 
 @pytest.fixture

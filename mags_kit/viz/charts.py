@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mags_kit.config import BLANK, Config
 from mags_kit.data import drawing, scenes
-from mags_kit.evaluation.analysis import LABELS, NEED, X4PLUS, told
+from mags_kit.evaluation.analysis import LABELS, NEED, X4PLUS
 from mags_kit.evaluation.conditions import ALL, BICUBIC, CHECKPOINTS, MAIN, PLAIN
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.records import Sample, Trajectory, area
@@ -21,7 +21,7 @@ BLUE, ORANGE, GREEN, RED, GREY, LIGHT = "#0072B2", "#E69F00", "#009E73", "#D55E0
 STYLE = {"axes.spines.top": False, "axes.spines.right": False}
 BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 2, "fontsize": 9, "frameon": False}
 CONTRIBUTIONS = {  # title of a panel, by part of the method
-    "glass": "magnifier, on small objects\nby quality of the source",
+    "magnifier": "magnifier, on small objects\nby quality of the source",
     "second round": "second round\nby size of the object",
     "RL": "reinforcement learning\nby density of the scene",
 }
@@ -173,7 +173,7 @@ def show_needed(found: dict, checkpoint: str, title: str) -> Chart:
 def show_where(found: dict, checkpoint: str, title: str) -> Chart:
     """Two rounds less one by class of questions, in points with 95% intervals; hollow where not significant."""
     classes = found[checkpoint]["where"]
-    rows = {f"{grouping}: {told(name)}": d for grouping, each in classes.items() for name, d in each.items()}
+    rows = {f"{of}: {name}": row["difference"] for of, each in classes.items() for name, row in each.items()}
     figure, [[axis]] = chart(9, 0.36 * len(rows) + 1.5, title=title)
     for y, d in enumerate(rows.values()):
         middle, low, high = (100 * (d[key] or 0) for key in ("difference", "low", "high"))
