@@ -13,7 +13,7 @@ from mags_kit.data import drawing, scenes
 from mags_kit.evaluation.conditions import ALL, BICUBIC, BLANKED, CONDITIONS, DIRECT, MAIN, ONE, PLAIN, X4PLUS, left_out
 from mags_kit.evaluation.evaluate import Results
 from mags_kit.evaluation.statistics import (
-    accuracy, clusters_of, matched, over_seeds, paired_difference, share, two_way, with_holm,
+    accuracy, clusters_of, matched, mean_interval, over_seeds, paired_difference, two_way, with_holm,
 )  # fmt: skip
 from mags_kit.method import rewards
 from mags_kit.method.metrics import grounding, right, verdicts
@@ -35,10 +35,11 @@ def findings(checkpoints: dict[str, Results], config: Config) -> dict:
     found = {"left out": left_out(config)}
     for checkpoint, results in checkpoints.items():
         rounds, classes = _rounds(results), by_class(results[MAIN], config)
+        where = {of: gains(names, rounds, "two rounds", "one round") for of, names in classes.items()}
         found[checkpoint] = {
             "needed": view_needed(results),
             "differences": compared({name: (results[MAIN], each) for name, each in results.items() if name != MAIN}),
-            "where": {of: gains(names, rounds, "two rounds", "one round") for of, names in classes.items()},
+            "where": {grouping: rows for grouping, rows in where.items() if rows},
             "looking": {name: looking(trajectories, config) for name, trajectories in results.items()},
         }
     found["worth"] = component_gains(checkpoints, config)
@@ -66,9 +67,9 @@ def view_needed(results: Results) -> dict[str, dict]:
         real, at_once = matched(trajectories, results.get(DIRECT, results[ONE]))
         direct, blank, solved = (right(each) for each in (at_once, matched(real, results[BLANKED])[1], real))
         kinds = np.select([solved & ~direct & ~blank, solved, direct], [ONLY, EITHER, LOST], NEVER)
-        found[name] = {kind: share(kinds == kind, clusters_of(real)) for kind in NEED}
-        without = float(np.mean(kinds[solved] == EITHER)) if solved.any() else None
-        found[name]["of those solved, without the view"] = without
+        found[name] = {kind: mean_interval(kinds == kind, clusters_of(real), 0) for kind in NEED}
+        either = kinds[solved] == EITHER
+        found[name]["of those solved, without the view"] = float(either.mean()) if solved.any() else None
     return found
 
 
@@ -129,18 +130,14 @@ def _rounds(results: Results) -> Results:
 
 
 def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
-    """Rates of tool calls and truncated replies, written tokens, verdicts; where boxes are known, `grounding` of the
-    trajectories with regions, and the regions' share of the image."""
+    """Rates of tool calls and truncated replies, written tokens, verdicts, and `grounding` where boxes are known."""
     found = {
         "tool-call rate": np.mean([CALL[0] in t.replies[0] for t in trajectories]),
         "truncation rate": np.mean([max(t.lengths, default=0) >= config.round_tokens for t in trajectories]),
         "written tokens": np.mean([sum(t.lengths) for t in trajectories]),
         **verdicts(trajectories),
+        **pd.DataFrame([grounding(t) for t in trajectories if t.sample.boxes and t.regions]).mean(),
     }
-    seen = [t for t in trajectories if t.sample.boxes and t.regions]
-    areas = [sum(area(r.box) for r in t.regions if r.usable) / math.prod(t.size) for t in seen]
-    shown = [grounding(t) | {"area": share} for t, share in zip(seen, areas, strict=True)]
-    found |= pd.DataFrame(shown).mean().to_dict()
     return {name: float(value) for name, value in found.items() if not math.isnan(value)}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation.conditions import (
-    ALL, CONDITIONS, DIRECT, MAIN, ONE, ConditionedEpisode, grid, majority, regions_of_the_next, step, votes_for,
+    ALL, DIRECT, MAIN, ONE, ConditionedEpisode, grid, majority, regions_of_the_next, step, votes_for,
 )  # fmt: skip
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
@@ -67,8 +67,6 @@ def answers(run, policy, samples, checkpoint: str, name: str, results: Results, 
     `results` are of the conditions before, `firsts()` the replies of round 1 that conditions of two rounds share.
     """
     condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
-    if missing := [other for other in condition.rests_on if other in CONDITIONS and other not in results]:
-        raise ValueError(f"condition {name!r} rests on {' and '.join(map(repr, missing))}; expected these before it")
     label = f"{checkpoint}, {name}"
     if condition.votes:
         return votes(agent, samples, results, label)
@@ -88,11 +86,10 @@ def votes(agent: Agent, samples: list[Sample], results: Results, label: str) -> 
 
     direct = DIRECT if DIRECT in results else ONE
     count = votes_for(results[MAIN], results[direct], agent.policy.factor)
-    episode = partial(ConditionedEpisode, condition=ALL[direct], others={})
-    options = {"rounds": 1, "temperature": agent.config.temperature, "condition": label, "look": episode}
+    look, warm = partial(ConditionedEpisode, condition=ALL[direct], others={}), agent.config.temperature
     with torch.random.fork_rng():  # what comes after draws the same numbers, with votes and without
         torch.manual_seed(agent.config.seed)
-        ballots = rollout(agent, repeat(samples, count), **options)
+        ballots = rollout(agent, repeat(samples, count), rounds=1, temperature=warm, condition=label, look=look)
     return [majority(ballots[i : i + count]) for i in range(0, len(ballots), count)]
 
 
@@ -120,11 +117,8 @@ def read_costs(run: Run) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def examples(trajectories: list[Trajectory]) -> list[Trajectory]:
-    """Six trajectories to show, where there are: three that round 2 repaired, one that it broke, one kept right, one
-    kept wrong; the first one where there is none of these.
-
-    Repaired ones that saw most of what the question asks for come first: the others may be luck.
-    """
+    """Six trajectories to show, where there are: three that round 2 repaired, those first whose regions cover most of
+    the target, one that it broke, one kept right, one kept wrong; the first one where there is none of these."""
     kinds = {kind: [t for t in trajectories if change(t) == kind] for kind in CHANGES}
     kinds[REPAIRED].sort(key=lambda t: -round(grounding(t)["coverage"], 1) if t.sample.boxes else 0)
     chosen = kinds[REPAIRED][:3] + [t for kind in (BROKE, KEPT_RIGHT, KEPT_WRONG) for t in kinds[kind][:1]]

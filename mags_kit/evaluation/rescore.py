@@ -87,33 +87,28 @@ def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
 def reread(t: Trajectory, config: Config, name: str) -> Trajectory:
     """A trajectory with draft, verdict, answer, outcome and rewards as its replies give them by today's rules."""
     if name == VOTE:
-        ballots = [_reread(replace(t, replies=(r,), lengths=(n,))) for r, n in zip(t.replies, t.lengths, strict=True)]
-        return scored(majority(ballots), config)
-    return scored(_reread(t), config)
-
-
-def _reread(t: Trajectory) -> Trajectory:
+        each = [replace(t, replies=(r,), lengths=(n,)) for r, n in zip(t.replies, t.lengths, strict=True)]
+        return scored(majority([reread(ballot, config, "") for ballot in each]), config)
     first, last = parse_reply(t.replies[0]), parse_reply(t.replies[-1])
     outcome = t.outcome
     if outcome in (Outcome.ANSWERED, Outcome.NO_ANSWER):  # the others say that round 2 never came
         outcome = Outcome.NO_ANSWER if last.answer is None else Outcome.ANSWERED
     verdict = last.verdict if len(t.replies) == 2 else None
-    return replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome)
+    return scored(replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome), config)
 
 
 def _changes(file: str, old: dict, new: dict) -> list[str]:
     """A sentence for each of the first values in which two nested dicts differ."""
-    changed = [f"{file}: {where} is stored as {a!r}, now {b!r}" for where, a, b in _walk(old, new, "")]
-    more = [f"{file}: {len(changed) - SHOWN} more values differ"] if len(changed) > SHOWN else []
-    return changed[:SHOWN] + more
+    changed = [f"{file}: {difference}" for difference in _walk(old, new)]
+    return changed[:SHOWN] + [f"{file}: {len(changed) - SHOWN} more values differ"] * (len(changed) > SHOWN)
 
 
-def _walk(old, new, where: str) -> Iterator[tuple]:
+def _walk(old, new, where: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             yield from _walk(old.get(key, "absent"), new.get(key, "absent"), f"{where}/{key}".strip("/"))
     elif as_json(old) != as_json(new):  # as text: nan is nan, and an Outcome its value
-        yield where, old, new
+        yield f"{where} is stored as {old!r}, now {new!r}"
 
 
 def compare(a: Run, b: Run) -> dict[str, dict]:

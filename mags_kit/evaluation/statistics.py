@@ -30,41 +30,36 @@ def clusters_of(trajectories: list[Trajectory]) -> np.ndarray:
     return np.unique([t.sample.image for t in trajectories], return_inverse=True)[1]
 
 
-def _interval(mean: float, error: float, freedom: float, clusters: int, least: float) -> dict[str, float]:
+def _interval(mean: float, error: float, freedom: float, clusters: int, least: float) -> tuple[float, float]:
     """By Student's t, cut off at `least` and 1, and all between them where the error is nan."""
     if math.isnan(error):
-        return {"low": least, "high": 1}
+        return least, 1
     # without any spread, as far as Wilson's bound of what was never seen
     reach = wilson(0, clusters)[1] if error < ROUNDING else float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    return {"low": max(least, mean - reach), "high": min(1, mean + reach)}
+    return max(least, mean - reach), min(1, mean + reach)
 
 
 def mean_interval(values: np.ndarray, clusters: np.ndarray, least: float = -1) -> dict[str, float]:
     """The mean of `(N,)` values in [least, 1], its clustered standard error and 95% interval, and how many clusters.
 
     Miller's eq. 4 with the factor G / (G - 1) for G clusters, and t with G - 1 degrees of freedom: where no two share
-    a cluster, the ordinary interval. The error is nan with one cluster.
+    a cluster, the ordinary interval. The error is nan with one cluster. Values with a `least` of 0 are taken as 0 and
+    1: with FEW clusters, or all alike, they have Wilson's interval over clusters.
     """
     mean = float(np.mean(values))
     sums = np.bincount(clusters, np.asarray(values, float) - mean)
     count = len(sums)
     error = math.sqrt(count / (count - 1) * (sums**2).sum()) / len(values) if count > 1 else math.nan
     error = 0.0 if error < ROUNDING else error
-    ends = _interval(mean, error, count - 1, count, least)
-    return {"mean": mean, "se": error, **ends, "n": len(values), "clusters": count}
-
-
-def share(values: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    """`mean_interval` of `(N,)` values of 0 and 1; with FEW clusters, or all alike, Wilson's interval over clusters."""
-    found = mean_interval(values, clusters, 0)
-    if found["clusters"] < FEW or found["se"] == 0:
-        found["low"], found["high"] = wilson(found["mean"] * found["clusters"], found["clusters"])
-    return found
+    low, high = _interval(mean, error, count - 1, count, least)
+    if least == 0 and (count < FEW or error == 0):
+        low, high = wilson(mean * count, count)
+    return {"mean": mean, "se": error, "low": low, "high": high, "n": len(values), "clusters": count}
 
 
 def accuracy(trajectories: list[Trajectory]) -> dict[str, float]:
-    """Accuracy in [0, 1] with its 95% interval (see `share`), and the number of samples."""
-    found = share(right(trajectories), clusters_of(trajectories))
+    """Accuracy in [0, 1] with its 95% interval, and the number of samples."""
+    found = mean_interval(right(trajectories), clusters_of(trajectories), 0)
     return {"accuracy": found["mean"], **{key: found[key] for key in ("low", "high", "n")}}
 
 
@@ -146,5 +141,5 @@ def two_way(gains: np.ndarray, clusters: np.ndarray, least: float = -1) -> dict[
         parts = first**2 / (count - 1) + second**2 / (seeds - 1) + noise**2 / (count - 1) / (seeds - 1)
         error, freedom = math.sqrt(variance), variance**2 / parts if variance else 0
     mean = float(gains.mean())
-    ends = _interval(mean, error, freedom, count, least)
-    return {"difference": mean, **ends, "seeds": seeds, "n": n, "clusters": count}
+    low, high = _interval(mean, error, freedom, count, least)
+    return {"difference": mean, "low": low, "high": high, "seeds": seeds, "n": n, "clusters": count}

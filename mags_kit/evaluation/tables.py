@@ -89,8 +89,8 @@ def gains_table(found: dict) -> pd.DataFrame:
     for grouping, classes in found.items():
         for name, row in classes.items():
             d = row["difference"]
-            versions = {f"{version}, %": f"{100 * a['accuracy']:.1f}" for version, a in row.items() if a is not d}
-            rows[grouping, name] = {"questions": d["n"], **versions, **significance(d)}
+            versions = ", ".join(f"{version} {100 * a['accuracy']:.1f}" for version, a in row.items() if a is not d)
+            rows[grouping, name] = {"questions": d["n"], "accuracy, %": versions, **significance(d)}
     return _table(rows)
 
 
