@@ -12,7 +12,7 @@ from mags_kit.config import BENCHMARKS, SPARSE, profile_of
 from mags_kit.data import sets
 from mags_kit.evaluation.analysis import findings, seeded_conditions
 from mags_kit.evaluation.conditions import MAIN, grid, step
-from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics_alone
+from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics
 from mags_kit.evaluation.statistics import accuracy, over_seeds
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.episode import Agent
@@ -158,7 +158,7 @@ def measure_alone(run: Run) -> dict:
     answered = all(step(run, "alone", name).state()[0] == steps.DONE for name in grid(run.config))
     policy = None if processes.main_says(bool, answered) else load_policy(run.config, run.config.adapter)
     results = evaluate(run, policy, read_samples(run.samples("test")), "alone")
-    found = metrics_alone(results)
+    found = metrics({"alone": results})
     if processes.here().is_main_process:
         write_json(run.metrics, found)
         write_json(run.findings, findings({"alone": results}, run.config))

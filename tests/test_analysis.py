@@ -70,8 +70,8 @@ def test_shares_of_the_questions_that_needed_the_view():
 def test_each_part_is_measured_where_it_should_matter():
     found = analysis.component_gains(checkpoints())
     gains = {part: {v: row["difference"]["difference"] for v, row in rows.items()} for part, rows in found.items()}
-    assert gains["glass"] == pytest.approx({"sharp": -1 / 8, "soft": 3 / 8, "poor": 5 / 8})  # 3.5 of 4, less 4, 2 and 1
-    assert found["glass"]["soft"]["difference"]["n"] == 8  # small ones only: two densities of four
+    assert gains["magnifier"] == pytest.approx({"sharp": -1 / 8, "soft": 3 / 8, "poor": 5 / 8})  # 3.5 of 4, less 4, 2 and 1
+    assert found["magnifier"]["soft"]["difference"]["n"] == 8  # small ones only: two densities of four
     assert gains["second round"] == pytest.approx({"small": 5 / 8, "large": 0})
     assert gains["RL"] == pytest.approx({"sparse": 3 / 4, "dense": 5 / 8})
     table = tables.component_gains_table(found)

@@ -1,7 +1,4 @@
-"""Baselines, ablations and controls of an evaluation, and what each isolates.
-
-A prompt style without words for a condition leaves it out, and `left_out` gives the reason.
-"""
+"""Baselines, ablations and controls of an evaluation, and what each isolates."""
 
 import math
 import re
@@ -27,6 +24,7 @@ BLANKED, RANDOM, AGAIN = "two rounds, blank view", "two rounds, random region", 
 ANOTHER, ORACLE = "two rounds, another question's region", "two rounds, true region"
 CHECKPOINTS = {"base": "base", "trained": "trained", "alone": "this model"}  # as tables and charts name them
 MOST_VOTES = 32
+WRITTEN_BOX = r"[\[(]" + ",".join([r"\s*(-?\d+(?:\.\d+)?)\s*"] * 4) + r"[\])]"  # four numbers in brackets
 
 FORM = "as short as possible (yes or no, a number, a letter, or a word or two), in <answer> </answer>."
 PROMPTS = {
@@ -81,8 +79,7 @@ CONDITIONS = {name: ALL[name] for name in (ONE, PLAIN, BICUBIC, MAIN)}  # of the
 
 def grid(config: Config) -> dict[str, Condition]:
     """The conditions of a run, by name."""
-    skipped = left_out(config)
-    return CONDITIONS if config.grid == "short" else {n: c for n, c in ALL.items() if n not in skipped}
+    return CONDITIONS if config.grid == "short" else {n: c for n, c in ALL.items() if n not in left_out(config)}
 
 
 def left_out(config: Config) -> dict[str, str]:
@@ -132,14 +129,10 @@ class ConditionedEpisode(Episode):
     def trajectory(self, replies: list[str], lengths: list[int], condition: str = "") -> Trajectory:
         """As of every episode; the boxes that a prompt asks for in words are read from the words."""
         if self.condition.prompt == "boxes":
-            boxes = [[float(n) for n in re.findall(NUMBER, found)] for found in re.findall(WRITTEN_BOX, replies[0])]
-            sizes = self.first_view.size, self.size
-            self.regions = protocol.read_regions(boxes, self.agent.policy.frame, *sizes, len(boxes))
+            boxes = [[*map(float, found)] for found in re.findall(WRITTEN_BOX, replies[0])]
+            frame, sizes = self.agent.policy.frame, (self.first_view.size, self.size)
+            self.regions = protocol.read_regions(boxes, frame, *sizes, len(boxes))
         return super().trajectory(replies, lengths, condition)
-
-
-NUMBER = r"-?\d+(?:\.\d+)?"
-WRITTEN_BOX = rf"[\[(]\s*{NUMBER}(?:\s*,\s*{NUMBER}){{3}}\s*[\])]"
 
 
 def anywhere(box: Box, size: tuple[int, int], key: str) -> Box:
@@ -160,7 +153,7 @@ def regions_of_the_next(trajectories: list[Trajectory]) -> dict[str, list[tuple[
 def votes_for(two: list[Trajectory], one: list[Trajectory], factor: int) -> int:
     """How many answers in one round cost at least the tokens of two rounds, MOST_VOTES at most.
 
-    The first view is shared by all votes, as by both rounds, and not counted. A visual token covers `factor`² pixels.
+    A visual token covers `factor`² pixels. The first view, which all votes and both rounds share, is not counted.
     """
     views = sum(math.prod(view.size) for t in two for view in t.views) / factor**2
     cost, single = (sum(sum(t.lengths) for t in each) for each in (two, one))
@@ -168,10 +161,7 @@ def votes_for(two: list[Trajectory], one: list[Trajectory], factor: int) -> int:
 
 
 def majority(ballots: list[Trajectory]) -> Trajectory:
-    """One trajectory of several of the same sample: the most frequent answer, the earliest of those that tie.
-
-    Its replies are all that was written, in order.
-    """
+    """One trajectory of several of a sample, with all their replies: the most frequent answer, the earliest of a tie."""
     given = [t.answer for t in ballots if t.outcome == Outcome.ANSWERED]
     counts = Counter(normalise(text) or text for text in given)
     answer = max(given, key=lambda text: counts[normalise(text) or text], default=None)

@@ -12,10 +12,9 @@ import pandas as pd
 from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation.conditions import (
-    ALL, CONDITIONS, DIRECT, MAIN, ONE, ConditionedEpisode, grid, majority, regions_of_the_next, step,
-    votes_for,
+    ALL, DIRECT, MAIN, ONE, ConditionedEpisode, grid, majority, regions_of_the_next, step, votes_for,
 )  # fmt: skip
-from mags_kit.evaluation.statistics import accuracy, matched, paired_difference
+from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED, change, grounding
@@ -63,13 +62,11 @@ def evaluate(
 
 
 def answers(run, policy, samples, checkpoint: str, name: str, results: Results, firsts: Callable) -> list[Trajectory]:
-    """One trajectory a sample under a condition; under `true`, only of samples with boxes.
+    """One trajectory a sample under a condition; where it shows the true region, only of samples with boxes.
 
     `results` are of the conditions before, `firsts()` the replies of round 1 that conditions of two rounds share.
     """
     condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
-    if missing := [other for other in condition.rests_on if other in CONDITIONS and other not in results]:
-        raise ValueError(f"condition {name!r} rests on {' and '.join(map(repr, missing))}; expected these before it")
     label = f"{checkpoint}, {name}"
     if condition.votes:
         return votes(agent, samples, results, label)
@@ -89,11 +86,10 @@ def votes(agent: Agent, samples: list[Sample], results: Results, label: str) -> 
 
     direct = DIRECT if DIRECT in results else ONE
     count = votes_for(results[MAIN], results[direct], agent.policy.factor)
-    episode = partial(ConditionedEpisode, condition=ALL[direct], others={})
-    options = {"rounds": 1, "temperature": agent.config.temperature, "condition": label, "look": episode}
+    look, warm = partial(ConditionedEpisode, condition=ALL[direct], others={}), agent.config.temperature
     with torch.random.fork_rng():  # what comes after draws the same numbers, with votes and without
         torch.manual_seed(agent.config.seed)
-        ballots = rollout(agent, repeat(samples, count), **options)
+        ballots = rollout(agent, repeat(samples, count), rounds=1, temperature=warm, condition=label, look=look)
     return [majority(ballots[i : i + count]) for i in range(0, len(ballots), count)]
 
 
@@ -102,13 +98,15 @@ def scored(trajectory: Trajectory, config: Config) -> Trajectory:
 
 
 def note_costs(run: Run, checkpoint: str, name: str, made: list[Trajectory], seconds: float, factor: int) -> None:
-    """Add a condition to `costs.json`. Seconds count what was new: round 1 of two counts for the first condition, and
-    views in the cache cost next to nothing. A visual token covers `factor`² pixels."""
+    """Add a condition to `costs.json`. Seconds count what was new: shared replies and cached views cost nothing.
+
+    A visual token covers `factor`² pixels.
+    """
     first_views = [min(math.prod(t.size), run.config.first_view_pixels) for t in made]
     pixels = sum(first_views) + sum(math.prod(view.size) for t in made for view in t.views)
-    each = {"seconds": seconds, "visual tokens": pixels / factor**2}
-    costs = read_costs(run)
-    costs.setdefault(checkpoint, {})[name] = {f"{key} a question": v / max(len(made), 1) for key, v in each.items()}
+    costs, count = read_costs(run), max(len(made), 1)
+    spent = {"seconds a question": seconds / count, "visual tokens a question": pixels / factor**2 / count}
+    costs.setdefault(checkpoint, {})[name] = spent
     write_json(run.path / "costs.json", costs)
 
 
@@ -119,21 +117,12 @@ def read_costs(run: Run) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def examples(trajectories: list[Trajectory]) -> list[Trajectory]:
-    """Six trajectories to show, where there are: three that round 2 repaired, one that it broke, one kept right, one
-    kept wrong; the first one where none has both a draft and a second round.
-
-    Repaired ones that saw most of what the question asks for come first: the others may be luck.
-    """
+    """Six trajectories to show, where there are: three that round 2 repaired, those first whose regions cover most of
+    the target, one that it broke, one kept right, one kept wrong; the first one where there is none of these."""
     kinds = {kind: [t for t in trajectories if change(t) == kind] for kind in CHANGES}
     kinds[REPAIRED].sort(key=lambda t: -round(grounding(t)["coverage"], 1) if t.sample.boxes else 0)
     chosen = kinds[REPAIRED][:3] + [t for kind in (BROKE, KEPT_RIGHT, KEPT_WRONG) for t in kinds[kind][:1]]
     return chosen or trajectories[:1]
-
-
-def draft_changes(trajectories: list[Trajectory]) -> dict[str, float]:
-    """What round 2 did to the draft, as shares: repaired, broke, kept right, kept wrong, no draft."""
-    changes = [change(t) for t in trajectories]
-    return {name: changes.count(name) / len(changes) for name in (*CHANGES, NO_DRAFT)}
 
 
 def by_family(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
@@ -142,42 +131,31 @@ def by_family(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
 
 
 def summary(trajectories: list[Trajectory]) -> dict:
-    """The metrics of one condition."""
+    """The metrics of one condition; `drafts` are the shares of what round 2 did to the draft."""
     grounded = pd.DataFrame([grounding(t) for t in trajectories if t.sample.boxes and t.regions], dtype=float)
     outcomes = pd.Series([str(t.outcome) for t in trajectories])
     regions = pd.Series([str(r.outcome) for t in trajectories for r in t.regions], dtype=object)
+    changes = [change(t) for t in trajectories]
     return {
         **accuracy(trajectories),
         "families": {family: accuracy(each) for family, each in by_family(trajectories).items()},
         "outcomes": outcomes.value_counts(normalize=True).to_dict(),
         "regions": regions.value_counts().to_dict(),
-        "drafts": draft_changes(trajectories),
-        "grounding": grounded.mean().to_dict() if len(grounded) else {},
+        "drafts": {name: changes.count(name) / len(changes) for name in (*CHANGES, NO_DRAFT)},
+        "grounding": grounded.mean().to_dict(),
         "tokens": float(np.mean([sum(t.lengths) for t in trajectories])),
     }
 
 
-def metrics(before: Results, after: Results | None) -> dict:
-    """`metrics.json`: every condition for the base and the trained policy, and the paired differences."""
-    checkpoints, pairs = {"base": before}, _less_others(after or before)
-    if after:
-        checkpoints["trained"] = after
-        pairs |= {f"{name}: trained, less base": (after[name], before[name]) for name in (ONE, MAIN)}
-        first = by_family(before[MAIN])
-        for family, trajectories in by_family(after[MAIN]).items():
-            pairs[f"{MAIN}, {family}: trained, less base"] = trajectories, first[family]
-    return _metrics(checkpoints, pairs)
-
-
-def metrics_alone(results: Results) -> dict:
-    """`metrics.json` of a model that is evaluated alone, without a training."""
-    return _metrics({"alone": results}, _less_others(results))
-
-
-def _less_others(results: Results) -> dict[str, tuple]:
-    return {f"{MAIN}, less {name}": matched(results[MAIN], results[name]) for name in results if name != MAIN}
-
-
-def _metrics(checkpoints: dict[str, Results], pairs: dict[str, tuple]) -> dict:
-    conditions = {m: {name: summary(trajectories) for name, trajectories in r.items()} for m, r in checkpoints.items()}
+def metrics(checkpoints: dict[str, Results]) -> dict:
+    """`metrics.json`: the summary of every condition by checkpoint, and paired differences: MAIN less each other
+    condition of the last checkpoint, and the trained policy less the base."""
+    last = list(checkpoints.values())[-1]
+    pairs = {f"{MAIN}, less {name}": (last[MAIN], last[name]) for name in last if name != MAIN}
+    if "trained" in checkpoints:
+        base, trained = checkpoints["base"], checkpoints["trained"]
+        pairs |= {f"{name}: trained, less base": (trained[name], base[name]) for name in (ONE, MAIN)}
+        for family, trajectories in by_family(trained[MAIN]).items():
+            pairs[f"{MAIN}, {family}: trained, less base"] = trajectories, base[MAIN]
+    conditions = {c: {name: summary(each) for name, each in results.items()} for c, results in checkpoints.items()}
     return {"conditions": conditions, "differences": {name: paired_difference(*pair) for name, pair in pairs.items()}}

@@ -1,25 +1,23 @@
-"""Stored runs scored again without a model, and two of them compared question by question. Nothing is written.
-
-Whether a run's inputs have changed since is the state of its steps: `make status`.
-"""
+"""Stored runs scored again without a model, and two of them compared question by question. Nothing is written."""
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 
 from mags_kit.config import Config, load_config
 from mags_kit.evaluation.analysis import findings
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, ORACLE, VOTE, majority
-from mags_kit.evaluation.evaluate import Results, metrics, metrics_alone, scored
+from mags_kit.evaluation.evaluate import metrics, scored
 from mags_kit.evaluation.statistics import paired_difference, with_holm
-from mags_kit.method import rewards
+from mags_kit.evaluation.tables import points
 from mags_kit.method.metrics import right
 from mags_kit.method.parsing import parse_reply
 from mags_kit.records import Outcome, Sample, Trajectory, as_json, read_json, read_samples, read_trajectories
 from mags_kit.run import Run, made_before
 
-SHOWN = 12  # differences that are named; the rest is counted
-IDS = 5  # sample ids that are named
+SHOWN = 5  # differences of a file that are named; the rest is counted
+READ = ("draft", "verdict", "answer", "outcome", "rewards")  # what a trajectory's replies give
 ELSEWHERE = ("own", "mirror", "model", "adapter", "magnifier")  # settings that may name files of another machine
 
 
@@ -47,44 +45,30 @@ def rescore(run: Run) -> list[str]:
 
     A file that can't be read, or that is not about the run's questions, is a ValueError of one sentence.
     """
-    checkpoints, differences = {}, []
+    checkpoints, found = {}, []
     for checkpoint, name, path in _files(run):
         stored = _read(path, read_samples(run.samples("test")), name)
         again = [reread(t, run.config, name) for t in stored]
-        differences += _changed_readings(path.name, stored, again)
+        values = ({t.sample.id: {key: getattr(t, key) for key in READ} for t in each} for each in (stored, again))
+        found += _changes(path.name, *values)
         if again:
             checkpoints.setdefault(checkpoint, {})[name] = again
-    if "alone" in checkpoints:
-        measured = metrics_alone(checkpoints["alone"])
-    elif "base" in checkpoints:
-        measured = metrics(checkpoints["base"], checkpoints.get("trained"))
-    else:
+    if not {"alone", "base"} & set(checkpoints):
         raise ValueError(f"{run.path}: expected trajectories of the test set, found none; run notebook 03 first")
-    for path, value in ((run.metrics, measured), (run.findings, findings(checkpoints, run.config))):
-        if path.exists() and path.read_text(encoding="utf-8") != as_json(value):
-            differences += _changed_values(path.name, read_json(path), value)
-    return differences
-
-
-def read_results(run: Run) -> dict[str, Results]:
-    """The stored trajectories of a run by checkpoint and condition, as they are."""
-    checkpoints = {}
-    for checkpoint, name, path in _files(run):
-        if stored := read_trajectories(path):
-            checkpoints.setdefault(checkpoint, {})[name] = stored
-    return checkpoints
+    for path, value in ((run.metrics, metrics(checkpoints)), (run.findings, findings(checkpoints, run.config))):
+        found += _changes(path.name, read_json(path), value) if path.exists() else []
+    return found
 
 
 def _files(run: Run) -> Iterator[tuple[str, str, Path]]:
     """(checkpoint, condition, file) of all that is stored; a missing one that metrics.json names is a ValueError."""
     known = read_json(run.metrics)["conditions"] if run.metrics.exists() else {}
-    for checkpoint in CHECKPOINTS:
-        for name in ALL:
-            path = run.trajectories(checkpoint, name)
-            if path.exists():
-                yield checkpoint, name, path
-            elif name in known.get(checkpoint, {}):
-                raise ValueError(f"{path} is missing, and metrics.json has numbers of it; restore it")
+    for checkpoint, name in product(CHECKPOINTS, ALL):
+        path = run.trajectories(checkpoint, name)
+        if path.exists():
+            yield checkpoint, name, path
+        elif name in known.get(checkpoint, {}):
+            raise ValueError(f"{path} is missing, and metrics.json has numbers of it; restore it")
 
 
 def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
@@ -94,90 +78,65 @@ def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
         stored = read_trajectories(path)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path.name}: expected a whole file of trajectories ({error}); restore it") from None
-    wrong = [i for i, (t, sample) in enumerate(zip(stored, samples, strict=False), 1) if t.sample != sample]
-    if len(stored) != len(samples) or wrong:
-        where = f"line {wrong[0]} differs" if wrong else f"found {len(stored)}"
-        raise ValueError(
-            f"{path.name}: expected the {len(samples)} questions of test.jsonl in their order, {where}; restore it"
-        )
+    if [t.sample for t in stored] != samples:
+        expected = f"expected the {len(samples)} questions of test.jsonl in their order"
+        raise ValueError(f"{path.name}: {expected}, found {len(stored)}, others or in another order; restore it")
     return stored
 
 
 def reread(t: Trajectory, config: Config, name: str) -> Trajectory:
     """A trajectory with draft, verdict, answer, outcome and rewards as its replies give them by today's rules."""
     if name == VOTE:
-        ballots = [_reread(replace(t, replies=(r,), lengths=(n,))) for r, n in zip(t.replies, t.lengths, strict=True)]
-        return scored(majority(ballots), config)
-    return scored(_reread(t), config)
-
-
-def _reread(t: Trajectory) -> Trajectory:
+        each = [replace(t, replies=(r,), lengths=(n,)) for r, n in zip(t.replies, t.lengths, strict=True)]
+        return scored(majority([reread(ballot, config, "") for ballot in each]), config)
     first, last = parse_reply(t.replies[0]), parse_reply(t.replies[-1])
     outcome = t.outcome
     if outcome in (Outcome.ANSWERED, Outcome.NO_ANSWER):  # the others say that round 2 never came
         outcome = Outcome.NO_ANSWER if last.answer is None else Outcome.ANSWERED
     verdict = last.verdict if len(t.replies) == 2 else None
-    return replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome)
+    return scored(replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome), config)
 
 
-def _changed_readings(file: str, stored: list[Trajectory], again: list[Trajectory]) -> list[str]:
-    """A sentence for each field or reward by which trajectories differ from the stored ones."""
-    found, pairs = [], list(zip(stored, again, strict=True))
-    read = {name: lambda t, name=name: getattr(t, name) for name in ("draft", "verdict", "answer", "outcome")}
-    read |= {f"reward {name!r}": lambda t, name=name: t.rewards.get(name) for name in (*rewards.REWARDS, "total")}
-    for what, value in read.items():
-        if changed := [(a, b) for a, b in pairs if value(a) != value(b)]:
-            a, b = changed[0]
-            found.append(
-                f"{file}: {what} differs in {len(changed)} of {len(pairs)} (first {a.sample.id}: stored {value(a)!r}, "
-                f"now {value(b)!r}); the rule changed, or the file"
-            )
-    return found
+def _changes(file: str, old: dict, new: dict) -> list[str]:
+    """A sentence for each of the first values in which two nested dicts differ."""
+    changed = [f"{file}: {difference}" for difference in _walk(old, new)]
+    return changed[:SHOWN] + [f"{file}: {len(changed) - SHOWN} more values differ"] * (len(changed) > SHOWN)
 
 
-def _changed_values(file: str, old, new) -> list[str]:
-    """Sentences on where two JSON values differ; where all values agree, the text does."""
-    changed = [f"{file}: {where} is stored as {a!r}, now {b!r}" for where, a, b in _walk(old, new, "")]
-    more = [f"{file}: {len(changed) - SHOWN} more values differ"] if len(changed) > SHOWN else []
-    return changed[:SHOWN] + more or [f"{file}: same values, other text"]
-
-
-def _walk(old, new, where: str) -> Iterator[tuple]:
+def _walk(old, new, where: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             yield from _walk(old.get(key, "absent"), new.get(key, "absent"), f"{where}/{key}".strip("/"))
-    elif old != new and not (old != old and new != new):  # nan equals nan here
-        yield where, old, new
+    elif as_json(old) != as_json(new):  # as text: nan is nan, and an Outcome its value
+        yield f"{where} is stored as {old!r}, now {new!r}"
 
 
 def compare(a: Run, b: Run) -> dict[str, dict]:
     """A less B (`paired_difference`) by "checkpoint, condition" that both have, on the questions that both have.
 
     A question is the same where id, words, truth and image are; others are left out and counted. ValueError for runs
-    without a common question or condition.
+    without a common question and condition.
     """
-    rows, other = {}, read_results(b)
-    for checkpoint, results in read_results(a).items():
-        for name in (name for name in results if name in other.get(checkpoint, {})):
-            ours, theirs = ({_question(t): t for t in each} for each in (results[name], other[checkpoint][name]))
-            same = [question for question in ours if question in theirs]
-            if not same:
-                raise ValueError(f"{a.path} and {b.path}: expected common questions, found none; were they made alike?")
+    rows = {}
+    for checkpoint, name in product(CHECKPOINTS, ALL):
+        ours, theirs = (_by_question(run.trajectories(checkpoint, name)) for run in (a, b))
+        if same := [question for question in ours if question in theirs]:
             pair = [ours[question] for question in same], [theirs[question] for question in same]
-            hits = [right(each).astype(int) for each in pair]
-            gains = [(t.sample.id, gain) for t, gain in zip(pair[0], hits[0] - hits[1], strict=True)]
+            a_right, b_right = (right(each) for each in pair)
             rows[f"{CHECKPOINTS[checkpoint]}, {name}"] = paired_difference(*pair) | {
-                "A": float(hits[0].mean()), "B": float(hits[1].mean()),
-                "only A": [i for i, gain in gains if gain > 0], "only B": [i for i, gain in gains if gain < 0],
+                "A": float(a_right.mean()), "only A": int((a_right & ~b_right).sum()),
+                "B": float(b_right.mean()), "only B": int((b_right & ~a_right).sum()),
                 "left out": len(ours) + len(theirs) - 2 * len(same),
             }  # fmt: skip
     if not rows:
-        raise ValueError(f"{a.path} and {b.path}: expected a condition that both evaluated, found none")
+        raise ValueError(f"{a.path} and {b.path}: expected common questions and conditions, found none")
     return with_holm(rows)
 
 
-def _question(t: Trajectory) -> tuple[str, ...]:
-    return t.sample.id, t.sample.question, t.sample.answer, t.sample.image
+def _by_question(path: Path) -> dict[tuple, Trajectory]:
+    """Stored trajectories by what makes two questions the same."""
+    stored = read_trajectories(path) if path.exists() else ()
+    return {(t.sample.id, t.sample.question, t.sample.answer, t.sample.image): t for t in stored}
 
 
 def comparison(a: Run, b: Run) -> str:
@@ -188,16 +147,9 @@ def comparison(a: Run, b: Run) -> str:
     lines = [f"A = {a.path}, B = {b.path}", "settings that differ: " + ("; ".join(differ) or "none")]
     for name, row in compare(a, b).items():
         said = "not significant" if row["tied"] else "A is better" if row["difference"] > 0 else "B is better"
-        difference, low, high = (100 * row[key] for key in ("difference", "low", "high"))
         lines.append(
-            f"{name}: {100 * row['A']:.1f}% and {100 * row['B']:.1f}%, A less B {difference:+.1f} points "
-            f"({low:+.1f} to {high:+.1f}), p = {row['p (Holm)']:.2g} after Holm: {said} "
-            f"(n = {row['n']}, {row['clusters']} images"
-            + (f"; minimum detectable difference {100 * row['smallest']:.1f})" if row["discordant"] else ")")
-            + (f"; {row['left out']} questions are in one of them only" if row["left out"] else "")
+            f"{name}: {100 * row['A']:.1f}% and {100 * row['B']:.1f}%, A less B {points(row)} points, "
+            f"p = {row['p (Holm)']:.2g} after Holm: {said} (n = {row['n']}, {row['clusters']} images; {row['only A']} right "
+            f"in A only, {row['only B']} in B only; {row['left out']} asked in one of them only)"
         )
-        for run in "AB":
-            if ids := row[f"only {run}"]:
-                more = f" and {len(ids) - IDS} more" if len(ids) > IDS else ""
-                lines.append(f"    right in {run} only: {', '.join(ids[:IDS])}{more}")
     return "\n".join(lines)

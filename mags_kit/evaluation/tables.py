@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from mags_kit.evaluation.analysis import NEED, told
-from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, MAIN
+from mags_kit.evaluation.analysis import NEED
+from mags_kit.evaluation.conditions import CHECKPOINTS, MAIN
 from mags_kit.records import write_text
 from mags_kit.run import Run
 
@@ -20,101 +20,77 @@ def _table(rows: dict) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
-def _percent(a: dict, key: str = "accuracy", digits: int = 0) -> str:
-    return f"{100 * a[key]:.1f} ({100 * a['low']:.{digits}f} to {100 * a['high']:.{digits}f})"
+def percent(found: dict, key: str = "accuracy") -> str:
+    """A share in percent, with its interval where it has one."""
+    interval = f" ({100 * found['low']:.0f} to {100 * found['high']:.0f})" if "low" in found else ""
+    return f"{100 * found[key]:.1f}{interval}"
 
 
-def interval(d: dict, key: str = "difference") -> str:
-    """A difference in points with its interval."""
-    return f"{100 * d[key]:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
+def points(found: dict, key: str = "difference") -> str:
+    """A difference in points, with its interval."""
+    return f"{100 * found[key]:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+
+
+def significance(found: dict) -> dict[str, str]:
+    """The columns of a paired difference with Holm's correction."""
+    return {
+        "difference, points": points(found),
+        "images": str(found["clusters"]),
+        "p (Holm)": f"{found['p (Holm)']:.2g}",
+        "significant": "no" if found["tied"] else "yes",
+        "minimum detectable": f"{100 * found['smallest']:.1f}" if found["discordant"] else "–",
+    }
 
 
 def accuracy_table(metrics: dict) -> pd.DataFrame:
     """The result table: accuracy in percent with its interval, by condition and checkpoint."""
-    columns = {
-        CHECKPOINTS[checkpoint]: {name: _percent(result) for name, result in results.items()}
-        for checkpoint, results in metrics["conditions"].items()
-    }
-    return pd.DataFrame(columns)
+    columns = metrics["conditions"].items()
+    return pd.DataFrame({CHECKPOINTS[c]: {name: percent(row) for name, row in rows.items()} for c, rows in columns})
 
 
-def family_table(metrics: dict, condition: str = MAIN) -> pd.DataFrame:
-    """Accuracy in percent by question family, for one condition, and how many questions each has."""
+def family_table(metrics: dict) -> pd.DataFrame:
+    """MAIN's accuracy in percent by question family, and how many questions each has."""
     rows = {}
     for checkpoint, results in metrics["conditions"].items():
-        for family, result in results[condition]["families"].items():
-            rows.setdefault(family, {"questions": result["n"]})[CHECKPOINTS[checkpoint]] = _percent(result)
+        for family, result in results[MAIN]["families"].items():
+            rows.setdefault(family, {"questions": result["n"]})[CHECKPOINTS[checkpoint]] = percent(result)
     return _table(rows)
 
 
 def difference_table(metrics: dict) -> pd.DataFrame:
     """The paired differences in points, with their intervals."""
-    rows = {}
-    for name, d in metrics["differences"].items():
-        rows[name] = {"points (95% interval)": interval(d), "p": f"{d['p']:.2g}", "n": d["n"]}
-    return _table(rows)
-
-
-def moments_table(metrics: dict, part: str, condition: str = MAIN) -> pd.DataFrame:
-    """One part of the summary of a condition (`drafts`, `grounding`, `outcomes`, `regions`), a column a checkpoint."""
-    columns = {CHECKPOINTS[m]: results[condition][part] for m, results in metrics["conditions"].items()}
-    return pd.DataFrame(columns).fillna(0)
+    rows = metrics["differences"].items()
+    return _table({k: {"points (95% interval)": points(d), "p": f"{d['p']:.2g}", "n": d["n"]} for k, d in rows})
 
 
 def grid_table(metrics: dict, found: dict, checkpoint: str) -> pd.DataFrame:
     """Every condition of a checkpoint: accuracy, what MAIN has more, and how significant that is."""
-    rows = {}
+    rows, differences = {}, found[checkpoint]["differences"]
     for name, result in metrics["conditions"][checkpoint].items():
-        d = found[checkpoint]["differences"].get(name)
-        rows[name] = {"accuracy, %": _percent(result), "n": result["n"]} | (_difference(d) if d else {})
+        rows[name] = {"accuracy, %": percent(result), "n": result["n"]}
+        rows[name] |= significance(differences[name]) if name in differences else {}
     return _table(rows)
-
-
-def _difference(d: dict) -> dict[str, str]:
-    return {
-        "difference, points": interval(d),
-        "images": str(d["clusters"]),
-        "p (Holm)": f"{d['p (Holm)']:.2g}",
-        "significant": "no" if d["tied"] else "yes",
-        "minimum detectable": f"{100 * d['smallest']:.1f}" if d["discordant"] else "–",
-    }
-
-
-def what_each_isolates(names) -> pd.DataFrame:
-    """Whether each condition is a baseline, an ablation or a control, and what it isolates."""
-    return _table({name: {"kind": ALL[name].kind, "isolates": ALL[name].isolates} for name in names})
 
 
 def needed_table(found: dict) -> pd.DataFrame:
     """Shares of the questions by whether they needed the view, in percent, by checkpoint and condition."""
     rows = {}
-    for checkpoint in (m for m in CHECKPOINTS if m in found):
+    for checkpoint in (c for c in CHECKPOINTS if c in found):
         for name, kinds in found[checkpoint]["needed"].items():
-            row = {kind: _percent(kinds[kind], "mean", 1) for kind in NEED}
             without = kinds["of those solved, without the view"]
-            row["of those solved, without it"] = "–" if without is None else f"{100 * without:.0f}"
-            rows[f"{CHECKPOINTS[checkpoint]}: {name}"] = row
+            last = {"of those solved, without it": "–" if without is None else f"{100 * without:.0f}"}
+            rows[f"{CHECKPOINTS[checkpoint]}: {name}"] = {k: percent(kinds[k], "mean") for k in NEED} | last
     return _table(rows)
 
 
-def where_table(found: dict, checkpoint: str) -> pd.DataFrame:
-    """Two rounds less one by classes of questions."""
+def gains_table(found: dict) -> pd.DataFrame:
+    """Gains by class (`where` or `worth` of the findings): each version's accuracy in percent, the gain in points."""
     rows = {}
-    for grouping, classes in found[checkpoint]["where"].items():
-        for name, d in classes.items():
-            accuracies = {key: f"{100 * d[key]:.1f}" for key in ("one round", "two rounds")}
-            rows[grouping, told(name)] = {"questions": d["n"], **accuracies, **_difference(d)}
-    return _table(rows)
-
-
-def component_gains_table(found: dict) -> pd.DataFrame:
-    """A row for each part of the method and class: accuracy of each version in percent, and the gain in points."""
-    rows = {}
-    for part, classes in found.items():
-        for value, row in classes.items():
+    for grouping, classes in found.items():
+        for name, row in classes.items():
             d = row["difference"]
-            versions = [f"{name} {100 * a['accuracy']:.1f}" for name, a in row.items() if name != "difference"]
-            rows[part, value] = {"questions": d["n"], "accuracy, %": ", ".join(versions), **_difference(d)}
+            versions = ", ".join(f"{version} {100 * a['accuracy']:.1f}" for version, a in row.items() if a is not d)
+            rows[grouping, name] = {"questions": d["n"], "accuracy, %": versions, **significance(d)}
     return _table(rows)
 
 
@@ -125,34 +101,29 @@ def looking_table(found: dict, checkpoint: str, costs: dict) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").round(3)
 
 
-def seeds_table(by_seed: dict[int, dict]) -> pd.DataFrame:
-    """Accuracy of the base, which all seeds share, and of the policy trained with each seed."""
-    columns = {"base": accuracy_table(next(iter(by_seed.values())))["base"]}
-    columns |= {f"trained, {seed}": accuracy_table(metrics)["trained"] for seed, metrics in by_seed.items()}
-    return pd.DataFrame(columns).fillna("")
-
-
 def all_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
     """Each condition over all seeds, percent and points, with intervals for other questions and other seeds."""
     rows = {}
     for name, row in found.items():
-        level, differences = row["accuracy"], {}
+        rows[name] = {"accuracy, %": percent(row["accuracy"])}
         for key in [key for key in row if key != "accuracy"]:
-            each = ", ".join(f"{100 * value:+.1f}" for value in row[key]["each"])
-            differences |= {f"{key}, points": interval(row[key]), f"{key}, each seed": each}
-        rows[name] = {"accuracy, %": _percent(level), **differences, "seeds": level["seeds"], "questions": level["n"]}
+            rows[name] |= {f"{key}, points": points(row[key]), f"{key}, each seed": _each(row[key])}
+        rows[name] |= {"seeds": row["accuracy"]["seeds"], "questions": row["accuracy"]["n"]}
     return _table(rows)
+
+
+def _each(row: dict) -> str:
+    """The value of each seed: of differences, which have an interval, with a sign."""
+    return ", ".join(f"{100 * value:{'+' if 'low' in row else ''}.1f}" for value in row["each"])
 
 
 def gains_over_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
     """What each part of the method gains, over all seeds and by seed: differences in points, shares in percent."""
     rows = {}
     for name, row in found.items():
-        gain = "low" in row
-        rows[name] = {"all seeds": interval(row, "value") if gain else f"{100 * row['value']:.1f}"}
-        rows[name]["each seed"] = ", ".join(f"{100 * value:{'+' if gain else ''}.1f}" for value in row["each"])
-        rows[name]["base"] = f"{100 * row['base']:.1f}" if row.get("base") is not None else ""
-        rows[name]["questions"] = row["n"]
+        value = points(row, "value") if "low" in row else percent(row, "value")
+        base = percent(row, "base") if row.get("base") is not None else ""
+        rows[name] = {"all seeds": value, "each seed": _each(row), "base": base, "questions": row["n"]}
     return _table(rows)
 
 
@@ -160,7 +131,7 @@ def ablation_table(ablations: dict) -> pd.DataFrame:
     """Accuracy in percent for each seed, their mean, and the difference to the curriculum, by variant."""
     rows = {}
     for variant, result in ablations.items():
-        percent = pd.Series(result["accuracy"]) * 100
-        rows[variant] = {seed: f"{value:.1f}" for seed, value in percent.items()} | {"mean": f"{percent.mean():.1f}"}
-        rows[variant]["less the curriculum"] = interval(result["less the curriculum"])
+        accuracies = result["accuracy"] | {"mean": pd.Series(result["accuracy"]).mean()}
+        rows[variant] = {name: f"{100 * value:.1f}" for name, value in accuracies.items()}
+        rows[variant]["less the curriculum"] = points(result["less the curriculum"])
     return _table(rows)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from mags_kit.evaluation.analysis import told
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS
 from mags_kit.records import Trajectory
 from mags_kit.viz import draw
@@ -115,7 +114,7 @@ def show_results(metrics: dict, title: str) -> Chart:
 def show_where(found: dict, checkpoint: str, title: str) -> Chart:
     """Two rounds less one by class of questions, in points with 95% intervals; hollow where not significant."""
     classes = found[checkpoint]["where"]
-    rows = {f"{grouping}: {told(name)}": d for grouping, each in classes.items() for name, d in each.items()}
+    rows = {f"{of}: {name}": row["difference"] for of, each in classes.items() for name, row in each.items()}
     figure, [[axis]] = chart(9, 0.36 * len(rows) + 1.5, title)
     _intervals(axis, {f"{name} (n = {d['n']})": {"": d} for name, d in rows.items()}, "difference")
     axis.axvline(0, color="black", lw=0.8)
@@ -144,7 +143,7 @@ def show_worth(found: dict, title: str) -> Chart:
     for axis, (part, classes) in zip(axes.flat, found.items(), strict=True):
         rows = {f"{name}\nn = {row['difference']['n']}": row for name, row in classes.items()}
         _intervals(axis, {row: {v: a for v, a in each.items() if v != "difference"} for row, each in rows.items()})
-        axis.set(title=part.replace("glass", "magnifier"), xlim=(0, 100), xlabel="accuracy, % (95% interval)")
+        axis.set(title=part, xlim=(0, 100), xlabel="accuracy, % (95% interval)")
         legend(axis)
     return figure
 
