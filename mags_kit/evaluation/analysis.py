@@ -1,6 +1,4 @@
-"""Analysis of stored answers: what needed the view, what differs, where a second round helps, and what each part of the
-method gains. It makes `findings.json` of a run, and over all seeds a part of `seeds.json`.
-"""
+"""Analysis of stored answers: what needed the view, where a second round helps, what each part of the method gains."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +8,7 @@ import pandas as pd
 
 from mags_kit.config import Config
 from mags_kit.data import drawing, scenes
-from mags_kit.evaluation.conditions import ALL, BICUBIC, BLANKED, CONDITIONS, DIRECT, MAIN, ONE, PLAIN, X4PLUS, left_out
+from mags_kit.evaluation.conditions import ALL, BICUBIC, BLANKED, CONDITIONS, DIRECT, MAIN, ONE, PLAIN, X4PLUS
 from mags_kit.evaluation.evaluate import Results
 from mags_kit.evaluation.statistics import (
     accuracy, clusters_of, matched, mean_interval, over_seeds, paired_difference, two_way, with_holm,
@@ -31,27 +29,19 @@ DRAFTS = "right drafts kept", "verdict fits draft and answer", "verdict true, ba
 
 
 def findings(checkpoints: dict[str, Results], config: Config) -> dict:
-    """`findings.json`: for each checkpoint all analyses of one run; gains of each part of the method, and of RL."""
-    found = {"left out": left_out(config)}
+    """`findings.json`: for each checkpoint all analyses of one run, and the gains of each part of the method."""
+    found = {}
     for checkpoint, results in checkpoints.items():
-        rounds, classes = _rounds(results), by_class(results[MAIN], config)
+        rounds, classes = {"one round": results[ONE], "two rounds": results[MAIN]}, by_class(results[MAIN], config)
         where = {of: gains(names, rounds, "two rounds", "one round") for of, names in classes.items()}
+        less = {name: paired_difference(results[MAIN], each) for name, each in results.items() if name != MAIN}
         found[checkpoint] = {
             "needed": view_needed(results),
-            "differences": compared({name: (results[MAIN], each) for name, each in results.items() if name != MAIN}),
+            "differences": with_holm(less),
             "where": {grouping: rows for grouping, rows in where.items() if rows},
             "looking": {name: looking(trajectories, config) for name, trajectories in results.items()},
         }
-    found["worth"] = component_gains(checkpoints, config)
-    if "trained" in checkpoints:
-        base, trained = checkpoints["base"], checkpoints["trained"]
-        found["trained, less base"] = compared({name: (trained[name], base[name]) for name in trained if name in base})
-    return found
-
-
-def compared(pairs: dict[str, tuple]) -> dict[str, dict]:
-    """The paired difference of each pair by name, with Holm's correction over all of them."""
-    return with_holm({name: paired_difference(*pair) for name, pair in pairs.items()})
+    return found | {"worth": component_gains(checkpoints, config)}
 
 
 def view_needed(results: Results) -> dict[str, dict]:
@@ -68,8 +58,6 @@ def view_needed(results: Results) -> dict[str, dict]:
         direct, blank, solved = (right(each) for each in (at_once, matched(real, results[BLANKED])[1], real))
         kinds = np.select([solved & ~direct & ~blank, solved, direct], [ONLY, EITHER, LOST], NEVER)
         found[name] = {kind: mean_interval(kinds == kind, clusters_of(real), 0) for kind in NEED}
-        either = kinds[solved] == EITHER
-        found[name]["of those solved, without the view"] = float(either.mean()) if solved.any() else None
     return found
 
 
@@ -96,37 +84,32 @@ def first_view_class(t: Trajectory, config: Config) -> str:
 def gains(classes: dict[str, set[str]], versions: Results, ours: str, theirs: str) -> dict[str, dict]:
     """By class of sample ids: accuracy of each version, and as `difference` ours less theirs, paired, with Holm's
     correction over the classes."""
-    found, pairs = {}, {}
+    found, differences = {}, {}
     for name, ids in classes.items():
         of = {version: [t for t in each if t.sample.id in ids] for version, each in versions.items()}
         if of[ours]:
             found[name] = {version: accuracy(each) for version, each in of.items()}
-            pairs[name] = of[ours], of[theirs]
-    for name, row in compared(pairs).items():
+            differences[name] = paired_difference(of[ours], of[theirs])
+    for name, row in with_holm(differences).items():
         found[name]["difference"] = row
     return found
 
 
 def component_gains(checkpoints: dict[str, Results], config: Config) -> dict[str, dict]:
-    """When each part of the method pays: `{part: gains}`, as far as the samples' meta says what they are.
-
-    `magnifier`: super-resolution less bicubic on small targets, by the source's quality. `second round`: two rounds
-    less one, by the target's size. `RL`: trained less base, by density. The first two are of the trained policy, if any.
-    """
+    """Gains of each part of the method, as far as the samples' meta has classes: of the `magnifier`, super-resolution
+    less bicubic on small targets by quality; of the `second round`, two rounds less one by the target's size; of `RL`,
+    trained less base by density. The first two are of the trained policy, if any."""
     last = checkpoints.get("trained") or next(iter(checkpoints.values()))
     classes = by_class(last[MAIN], config)
     small = {quality: ids & classes["size"][scenes.SMALL] for quality, ids in classes["quality"].items()}
     magnifiers = {label: last[name] for name, label in LABELS.items() if name in last}
     policies = {checkpoint: results[MAIN] for checkpoint, results in checkpoints.items()}
     found = {"magnifier": gains(small, magnifiers, LABELS[MAIN], LABELS[BICUBIC])} if BICUBIC in last else {}
-    found["second round"] = gains(classes["size"], _rounds(last), "two rounds", "one round")
+    rounds = {"one round": last[ONE], "two rounds": last[MAIN]}
+    found["second round"] = gains(classes["size"], rounds, "two rounds", "one round")
     if "trained" in policies:
         found["RL"] = gains(classes["density"], policies, "trained", "base")
     return {part: rows for part, rows in found.items() if rows}
-
-
-def _rounds(results: Results) -> Results:
-    return {"one round": results[ONE], "two rounds": results[MAIN]}
 
 
 def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
@@ -164,9 +147,8 @@ def all_seeds(base: Results, trained: dict[int, Results]) -> dict[str, dict]:
 def component_gains_over_seeds(base: Results, trained: dict[int, Results], config: Config) -> dict[str, dict]:
     """What each part of the method gains, over all seeds: `{row: {"value", "low", "high", "seeds", "n", "each"}}`.
 
-    Shares, or paired differences of two, of the trained policies' answers; `each` is the value by seed, `n` the number
-    of questions. The 95% intervals are for other questions and other seeds; shares of drafts and verdicts have the value
-    of the `base` instead. A row is missing where the samples do not say what it is about.
+    `each` is the value by seed, `n` the number of questions. Differences have 95% intervals for other questions and
+    other seeds, shares of drafts and verdicts the value of the `base`. Rows without a sample are missing.
     """
     classes, seeds = by_class(base[MAIN], config), list(trained.values())
     sizes, qualities = classes["size"], classes["quality"]

@@ -51,11 +51,6 @@ class Condition:
     shows: str = "asked"  # which region a view shows: asked, random, whole, another, true
     votes: bool = False
 
-    @property
-    def rests_on(self) -> tuple[str, ...]:
-        """The conditions whose answers it is made from, as far as a run has them."""
-        return (ONE, DIRECT, MAIN) if self.votes else (MAIN,) if self.shows == "another" else ()
-
 
 # In the order of the result table. Under `full`, ONE asks for reasoning first: it is the chain of thought.
 ALL = {
@@ -94,9 +89,10 @@ def left_out(config: Config) -> dict[str, str]:
 
 
 def step(run: Run, checkpoint: str, name: str) -> steps.Step:
-    """The step of a run that makes a condition's answers."""
-    others = [other for other in ALL[name].rests_on if other in grid(run.config)]
-    return steps.answers(run, checkpoint, name, tuple(step(run, checkpoint, other) for other in others))
+    """The step of a run that makes a condition's answers, some of them from those of other conditions."""
+    others = (ONE, DIRECT, MAIN) if ALL[name].votes else (MAIN,) if ALL[name].shows == "another" else ()
+    rests_on = [step(run, checkpoint, other) for other in others if other in grid(run.config)]
+    return steps.answers(run, checkpoint, name, tuple(rests_on))
 
 
 class ConditionedEpisode(Episode):
@@ -151,10 +147,8 @@ def regions_of_the_next(trajectories: list[Trajectory]) -> dict[str, list[tuple[
 
 
 def votes_for(two: list[Trajectory], one: list[Trajectory], factor: int) -> int:
-    """How many answers in one round cost at least the tokens of two rounds, MOST_VOTES at most.
-
-    A visual token covers `factor`² pixels. The first view, which all votes and both rounds share, is not counted.
-    """
+    """How many answers in one round cost at least the tokens of two rounds, MOST_VOTES at most, without the first view,
+    which all votes and both rounds share. A visual token covers `factor`² pixels."""
     views = sum(math.prod(view.size) for t in two for view in t.views) / factor**2
     cost, single = (sum(sum(t.lengths) for t in each) for each in (two, one))
     return int(np.clip(math.ceil((cost + views) / max(single, 1)), 2, MOST_VOTES))

@@ -30,10 +30,7 @@ def before_and_after(run: Run) -> dict[str, Results]:
     """The test set under every condition, answered by the policy that RL began with and by the best adapter, if any."""
     samples = read_samples(run.samples("test"))
     adapters = {"base": run.config.adapter} | ({"trained": run.best} if run.best.exists() else {})
-    return {
-        checkpoint: evaluate(run, load_policy(run.config, adapter), samples, checkpoint)
-        for checkpoint, adapter in adapters.items()
-    }
+    return {name: evaluate(run, load_policy(run.config, path), samples, name) for name, path in adapters.items()}
 
 
 def evaluate(
@@ -41,8 +38,7 @@ def evaluate(
 ) -> Results:  # fmt: skip
     """The trajectories of a policy by condition: of those named, by default of the run's whole grid.
 
-    Greedy, but for votes. What is stored is not made again. Several processes share the samples, and the main one
-    writes. Round 1 of two is made once for all conditions.
+    Greedy, but for votes. What is stored is not made again, and round 1 of two is made once for all conditions.
     """
     firsts = cache(lambda: first_replies(Agent.of(run, policy), samples, f"{checkpoint}, round 1"))
     results = {}
@@ -62,10 +58,8 @@ def evaluate(
 
 
 def answers(run, policy, samples, checkpoint: str, name: str, results: Results, firsts: Callable) -> list[Trajectory]:
-    """One trajectory a sample under a condition; where it shows the true region, only of samples with boxes.
-
-    `results` are of the conditions before, `firsts()` the replies of round 1 that conditions of two rounds share.
-    """
+    """One trajectory a sample under a condition; where it shows the true region, only of samples with boxes. `results`
+    are of the conditions before, `firsts()` the replies of round 1 that conditions of two rounds share."""
     condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
     label = f"{checkpoint}, {name}"
     if condition.votes:
@@ -86,10 +80,11 @@ def votes(agent: Agent, samples: list[Sample], results: Results, label: str) -> 
 
     direct = DIRECT if DIRECT in results else ONE
     count = votes_for(results[MAIN], results[direct], agent.policy.factor)
-    look, warm = partial(ConditionedEpisode, condition=ALL[direct], others={}), agent.config.temperature
+    episode = partial(ConditionedEpisode, condition=ALL[direct], others={})
+    options = {"temperature": agent.config.temperature, "condition": label, "look": episode}
     with torch.random.fork_rng():  # what comes after draws the same numbers, with votes and without
         torch.manual_seed(agent.config.seed)
-        ballots = rollout(agent, repeat(samples, count), rounds=1, temperature=warm, condition=label, look=look)
+        ballots = rollout(agent, repeat(samples, count), rounds=1, **options)
     return [majority(ballots[i : i + count]) for i in range(0, len(ballots), count)]
 
 
@@ -98,10 +93,7 @@ def scored(trajectory: Trajectory, config: Config) -> Trajectory:
 
 
 def note_costs(run: Run, checkpoint: str, name: str, made: list[Trajectory], seconds: float, factor: int) -> None:
-    """Add a condition to `costs.json`. Seconds count what was new: shared replies and cached views cost nothing.
-
-    A visual token covers `factor`² pixels.
-    """
+    """Add a condition to `costs.json`: what was new, as shared replies and cached views cost no time."""
     first_views = [min(math.prod(t.size), run.config.first_view_pixels) for t in made]
     pixels = sum(first_views) + sum(math.prod(view.size) for t in made for view in t.views)
     costs, count = read_costs(run), max(len(made), 1)

@@ -1,7 +1,7 @@
 """Stored runs scored again without a model, and two of them compared question by question. Nothing is written."""
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -18,18 +18,14 @@ from mags_kit.run import Run, made_before
 
 SHOWN = 5  # differences of a file that are named; the rest is counted
 READ = ("draft", "verdict", "answer", "outcome", "rewards")  # what a trajectory's replies give
-ELSEWHERE = ("own", "mirror", "model", "adapter", "magnifier")  # settings that may name files of another machine
+SETTINGS = ("rewards", "round_tokens", "first_view_pixels")  # all that are read here
 
 
 def stored_run(name: str, root: str | Path = "") -> Run:
-    """A run folder as it was left, whatever settings the kit has gained or lost since, and wherever it was made."""
+    """A run folder with its SETTINGS only: others may be of an older kit, or name files of another machine."""
     path = made_before(name, root)
-    known = {field.name for field in fields(Config)}
-    stored = {key: value for key, value in read_json(path / "config.json").items() if key in known}
-    config = load_config("cpu", {key: value for key, value in stored.items() if key not in ELSEWHERE})
-    for key in ELSEWHERE:  # these are not read here, so they need not exist
-        object.__setattr__(config, key, stored.get(key, getattr(config, key)))
-    return Run(path, config)
+    stored = read_json(path / "config.json")
+    return Run(path, load_config("cpu", {key: stored[key] for key in SETTINGS if key in stored}))
 
 
 def report(run: Run) -> tuple[str, int]:
@@ -41,10 +37,8 @@ def report(run: Run) -> tuple[str, int]:
 
 
 def rescore(run: Run) -> list[str]:
-    """Score the stored trajectories of a run again: a sentence for each difference to what was stored.
-
-    A file that can't be read, or that is not about the run's questions, is a ValueError of one sentence.
-    """
+    """Score the stored trajectories of a run again: a sentence for each difference to what was stored. A file that can't
+    be read, or that is not about the run's questions, is a ValueError of one sentence."""
     checkpoints, found = {}, []
     for checkpoint, name, path in _files(run):
         stored = _read(path, read_samples(run.samples("test")), name)
@@ -99,24 +93,21 @@ def reread(t: Trajectory, config: Config, name: str) -> Trajectory:
 
 def _changes(file: str, old: dict, new: dict) -> list[str]:
     """A sentence for each of the first values in which two nested dicts differ."""
-    changed = [f"{file}: {difference}" for difference in _walk(old, new)]
+    changed = [f"{file}: {where} is stored as {a!r}, now {b!r}" for where, a, b in _walk(old, new)]
     return changed[:SHOWN] + [f"{file}: {len(changed) - SHOWN} more values differ"] * (len(changed) > SHOWN)
 
 
-def _walk(old, new, where: str = "") -> Iterator[str]:
+def _walk(old, new, where: str = "") -> Iterator[tuple]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             yield from _walk(old.get(key, "absent"), new.get(key, "absent"), f"{where}/{key}".strip("/"))
     elif as_json(old) != as_json(new):  # as text: nan is nan, and an Outcome its value
-        yield f"{where} is stored as {old!r}, now {new!r}"
+        yield where, old, new
 
 
 def compare(a: Run, b: Run) -> dict[str, dict]:
-    """A less B (`paired_difference`) by "checkpoint, condition" that both have, on the questions that both have.
-
-    A question is the same where id, words, truth and image are; others are left out and counted. ValueError for runs
-    without a common question and condition.
-    """
+    """A less B (`paired_difference`) by "checkpoint, condition", on the questions that both have; others are counted.
+    ValueError for runs without a common question and condition."""
     rows = {}
     for checkpoint, name in product(CHECKPOINTS, ALL):
         ours, theirs = (_by_question(run.trajectories(checkpoint, name)) for run in (a, b))
@@ -134,7 +125,7 @@ def compare(a: Run, b: Run) -> dict[str, dict]:
 
 
 def _by_question(path: Path) -> dict[tuple, Trajectory]:
-    """Stored trajectories by what makes two questions the same."""
+    """Stored trajectories by what makes two questions the same: id, words, truth and image."""
     stored = read_trajectories(path) if path.exists() else ()
     return {(t.sample.id, t.sample.question, t.sample.answer, t.sample.image): t for t in stored}
 
@@ -142,8 +133,7 @@ def _by_question(path: Path) -> dict[tuple, Trajectory]:
 def comparison(a: Run, b: Run) -> str:
     """The lines of `make compare`."""
     ours, theirs = (read_json(run.path / "config.json") for run in (a, b))
-    pairs = {name: (ours.get(name, "absent"), theirs.get(name, "absent")) for name in ours | theirs}
-    differ = [f"{name}: {x!r} and {y!r}" for name, (x, y) in pairs.items() if x != y]
+    differ = [f"{name}: {x!r} and {y!r}" for name, x, y in _walk(ours, theirs)]
     lines = [f"A = {a.path}, B = {b.path}", "settings that differ: " + ("; ".join(differ) or "none")]
     for name, row in compare(a, b).items():
         said = "not significant" if row["tied"] else "A is better" if row["difference"] > 0 else "B is better"

@@ -40,11 +40,10 @@ def _interval(mean: float, error: float, freedom: float, clusters: int, least: f
 
 
 def mean_interval(values: np.ndarray, clusters: np.ndarray, least: float = -1) -> dict[str, float]:
-    """The mean of `(N,)` values in [least, 1], its clustered standard error and 95% interval, and how many clusters.
+    """The mean of `(N,)` values in [least, 1], its clustered standard error (nan with one cluster) and 95% interval.
 
-    Miller's eq. 4 with the factor G / (G - 1) for G clusters, and t with G - 1 degrees of freedom: where no two share
-    a cluster, the ordinary interval. The error is nan with one cluster. Values with a `least` of 0 are taken as 0 and
-    1: with FEW clusters, or all alike, they have Wilson's interval over clusters.
+    Miller's eq. 4 with the factor G / (G - 1) for G clusters, and t with G - 1 degrees of freedom. A `least` of 0 means
+    values of 0 and 1: with FEW clusters, or all alike, they have Wilson's interval over clusters.
     """
     mean = float(np.mean(values))
     sums = np.bincount(clusters, np.asarray(values, float) - mean)
@@ -73,11 +72,8 @@ def matched(ours: list[Trajectory], theirs: list[Trajectory]) -> tuple[list[Traj
 
 
 def paired_difference(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[str, float]:
-    """Accuracy of `ours` less that of `theirs` on the samples that both have, with its clustered 95% interval and p.
-
-    `discordant` is the share of the questions that exactly one of the two answers right, `smallest` the minimum
-    detectable difference.
-    """
+    """Accuracy of `ours` less that of `theirs` on the samples that both have: interval, p, the share `discordant` of the
+    questions that exactly one of the two answers right, and `smallest`, the minimum detectable difference."""
     mine, other = matched(ours, theirs)
     gain, clusters = right(mine).astype(float) - right(other), clusters_of(mine)
     found, discordant = mean_interval(gain, clusters), float((gain != 0).mean())
@@ -88,10 +84,8 @@ def paired_difference(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[
 
 
 def p_value(gain: np.ndarray, clusters: np.ndarray) -> float:
-    """Two-sided p that paired gains `(N,)` of 1, 0 and -1 have the mean 0.
-
-    The clustered t test where clusters repeat and their sums differ, else McNemar's exact test of the clusters' sums.
-    """
+    """Two-sided p that paired gains `(N,)` of 1, 0 and -1 have the mean 0: the clustered t test where clusters repeat
+    and their sums differ, else McNemar's exact test of the clusters' sums."""
     from statsmodels.stats.contingency_tables import mcnemar
 
     found, sums = mean_interval(gain, clusters), np.bincount(clusters, gain)

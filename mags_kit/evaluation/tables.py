@@ -65,11 +65,9 @@ def difference_table(metrics: dict) -> pd.DataFrame:
 
 def grid_table(metrics: dict, found: dict, checkpoint: str) -> pd.DataFrame:
     """Every condition of a checkpoint: accuracy, what MAIN has more, and how significant that is."""
-    rows, differences = {}, found[checkpoint]["differences"]
-    for name, result in metrics["conditions"][checkpoint].items():
-        rows[name] = {"accuracy, %": percent(result), "n": result["n"]}
-        rows[name] |= significance(differences[name]) if name in differences else {}
-    return _table(rows)
+    results, differences = metrics["conditions"][checkpoint], found[checkpoint]["differences"]
+    rows = {name: {"accuracy, %": percent(result), "n": result["n"]} for name, result in results.items()}
+    return _table({name: row | (significance(differences[name]) if name != MAIN else {}) for name, row in rows.items()})
 
 
 def needed_table(found: dict) -> pd.DataFrame:
@@ -77,9 +75,7 @@ def needed_table(found: dict) -> pd.DataFrame:
     rows = {}
     for checkpoint in (c for c in CHECKPOINTS if c in found):
         for name, kinds in found[checkpoint]["needed"].items():
-            without = kinds["of those solved, without the view"]
-            last = {"of those solved, without it": "–" if without is None else f"{100 * without:.0f}"}
-            rows[f"{CHECKPOINTS[checkpoint]}: {name}"] = {k: percent(kinds[k], "mean") for k in NEED} | last
+            rows[f"{CHECKPOINTS[checkpoint]}: {name}"] = {kind: percent(kinds[kind], "mean") for kind in NEED}
     return _table(rows)
 
 
