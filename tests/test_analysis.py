@@ -114,8 +114,9 @@ def test_drafts_and_verdicts_over_seeds():
 
 
 def test_rows_that_the_samples_say_nothing_of_are_missing():
-    trained = checkpoints()["trained"]
-    plain = {name: [replace(t, sample=replace(t.sample, meta={})) for t in each] for name, each in trained.items()}
+    plain = {
+        name: [replace(t, sample=replace(t.sample, meta={})) for t in ts] for name, ts in checkpoints()["trained"].items()
+    }
     found = analysis.component_gains_over_seeds(plain, {0: plain})
     assert not [name for name in found if "small" in name or "large" in name] and "RL" in found
     del plain[BICUBIC]

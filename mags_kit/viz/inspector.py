@@ -1,5 +1,6 @@
 """The inspector: a run's trajectories in a notebook, filtered, sorted, searched, and shown side by side."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,11 @@ from pathlib import Path
 import ipywidgets as widgets
 from PIL import Image
 
-from mags_kit.evaluation.analysis import region_metrics
 from mags_kit.evaluation.conditions import CHECKPOINTS
 from mags_kit.evaluation.evaluate import MAIN
-from mags_kit.method.metrics import change
+from mags_kit.method.metrics import change, grounding
 from mags_kit.method.rewards import answer
-from mags_kit.records import Trajectory, read_trajectories
+from mags_kit.records import Trajectory, area, read_trajectories
 from mags_kit.run import Run
 from mags_kit.viz import draw
 
@@ -36,8 +36,8 @@ ORDERS: dict[str, Callable[[Trajectory], float | str]] = {
     "as stored": lambda t: 0,
     "reward, highest first": lambda t: -t.rewards.get("total", 0.0),
     "reward, lowest first": lambda t: t.rewards.get("total", 0.0),
-    "smallest regions first": lambda t: region_metrics(t)["area"] or 2.0,
-    "target best covered first": lambda t: -region_metrics(t)["coverage"],
+    "smallest regions first": lambda t: sum(area(r.box) for r in t.regions if r.usable) or math.inf,
+    "target best covered first": lambda t: -grounding(t)["coverage"] if t.sample.boxes else 0.0,
     "longest replies first": lambda t: -sum(map(len, t.replies)),
 }
 
