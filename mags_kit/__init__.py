@@ -34,6 +34,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 _MODULE_OF = {
     **dict.fromkeys(("environment", "open_run", "reopen"), "run"),
     **dict.fromkeys(("read_json", "read_samples", "read_trajectories", "write_json"), "records"),
+    "open_image": "images",
     **dict.fromkeys(("prepare", "scene_samples"), "data.sets"),
     "make_scene": "data.scenes",
     "QUALITIES": "data.drawing",
