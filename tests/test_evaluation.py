@@ -8,7 +8,7 @@ from test_records import make_trajectory
 
 from mags_kit.method.metrics import change, grounding
 from mags_kit.records import Region
-from mags_kit.evaluation import analysis, conditions, evaluate as evaluation, tables
+from mags_kit.evaluation import conditions, evaluate as evaluation, tables
 from mags_kit.evaluation.conditions import MAIN, ONE
 from mags_kit.evaluation.statistics import mean_interval
 
@@ -21,34 +21,29 @@ def batch(answers, drafts=None, name="s"):
     return made
 
 
-def test_metrics_have_the_intervals_of_the_findings_where_images_repeat():
-    """40 questions, two an image: metrics.json, findings.json and the clustered interval by hand agree."""
+def test_metrics_have_clustered_intervals():
+    """80 questions, two an image: the intervals are those of the images."""
     results = {MAIN: batch(["3", "3", "1", "3"] * 20), ONE: batch(["1", "3", "1", "1"] * 20)}
     for name, made in results.items():
         results[name] = [replace(t, sample=replace(t.sample, image=f"{i // 2}.jpg")) for i, t in enumerate(made)]
-    found = evaluation.metrics_alone(results)
+    found = evaluation.metrics({"alone": results})
     level, gain = found["conditions"]["alone"][ONE], found["differences"][f"{MAIN}, less {ONE}"]
-    apart = analysis.differences(results)[ONE]
-    assert {key: apart[key] for key in gain} == gain and (gain["difference"], gain["clusters"]) == (0.5, 40)
+    assert (gain["difference"], gain["clusters"]) == (0.5, 40)
     hand = mean_interval(np.tile([0, 1, 0, 0], 20), np.arange(80) // 2)
     assert (level["low"], level["high"]) == (hand["low"], hand["high"]) and level["n"] == 80
 
 
 def test_draft_changes_by_hand():
-    found = evaluation.draft_changes(batch(["3", "1", "3", "1"], ["1", "3", "3", "2"]))
+    found = evaluation.summary(batch(["3", "1", "3", "1"], ["1", "3", "3", "2"]))["drafts"]
     assert found == {"repaired": 0.25, "broke": 0.25, "kept right": 0.25, "kept wrong": 0.25, "no draft": 0.0}
 
 
-def test_there_is_something_to_look_at_even_without_drafts():
-    made = batch(["3", "1", "1"], ["1", "3", "1"])
-    assert [change(t) for t in evaluation.examples(made)] == ["repaired", "broke", "kept wrong"]
+def test_examples_show_repairs_that_saw_the_target_first_and_something_without_drafts():
+    made = batch(["3", "1", "1", "3"], ["1", "3", "1", "1"])
+    made[0] = replace(made[0], regions=(Region((100, 100, 140, 140), "ok"),))
+    assert evaluation.examples(made) == [made[3], made[0], made[1], made[2]]
+    assert [change(t) for t in evaluation.examples(made)] == ["repaired", "repaired", "broke", "kept wrong"]
     assert evaluation.examples([replace(t, draft=None) for t in made]) == [replace(made[0], draft=None)]
-
-
-def test_repairs_that_saw_the_target_are_shown_first():
-    missed, saw = batch(["3", "3"], ["1", "1"])
-    missed = replace(missed, regions=(Region((100, 100, 140, 140), "ok"),))
-    assert evaluation.examples([missed, saw]) == [saw, missed]
 
 
 def test_grounding_by_hand():
@@ -63,13 +58,10 @@ def test_grounding_by_hand():
 
 
 def test_tables_show_what_the_metrics_hold():
-    before = {name: batch(["3", "1", "1", "1"]) for name in conditions.CONDITIONS}
-    after = {name: batch(["3", "3", "3", "1"]) for name in conditions.CONDITIONS}
-    found = evaluation.metrics(before, after)
+    letters = {"base": ["3", "1", "1", "1"], "trained": ["3", "3", "3", "1"]}
+    found = evaluation.metrics({c: {name: batch(a) for name in conditions.CONDITIONS} for c, a in letters.items()})
     table = tables.accuracy_table(found)
-    assert list(table.index) == list(conditions.CONDITIONS)
-    assert table.loc[evaluation.MAIN, "trained"].startswith("75.0 (")
-    gain = found["differences"][f"{evaluation.MAIN}: trained, less base"]
-    assert gain["difference"] == 0.5
+    assert list(table.index) == list(conditions.CONDITIONS) and table.loc[MAIN, "trained"].startswith("75.0 (")
+    assert found["differences"][f"{MAIN}: trained, less base"]["difference"] == 0.5
     assert tables.family_table(found).loc["count", "questions"] == 4
     assert tables.difference_table(found).iloc[-1, 0].startswith("+50.0 (")

@@ -187,9 +187,7 @@ def _drafts_right(trajectories: list[Trajectory]) -> np.ndarray:
 def draft_metrics(trajectories: list[Trajectory], easy: set[str]) -> dict[str, float]:
     """Shares of right drafts among the `easy` samples, of right drafts that stayed right, and of verdicts; those that
     are defined."""
-    drafts = _drafts_right(trajectories)
-    shares = {
-        EASY_DRAFTS: drafts[[t.sample.id in easy for t in trajectories]], "right drafts kept": right(trajectories)[drafts],
-    }  # fmt: skip
+    drafts, among = _drafts_right(trajectories), [t.sample.id in easy for t in trajectories]
+    shares = {EASY_DRAFTS: drafts[among], "right drafts kept": right(trajectories)[drafts]}
     found = {name: float(values.mean()) for name, values in shares.items() if len(values)}
     return found | {name: value for name, value in verdicts(trajectories).items() if not math.isnan(value)}

@@ -155,7 +155,7 @@ def votes_for(two: list[Trajectory], one: list[Trajectory], factor: int) -> int:
 
 
 def majority(ballots: list[Trajectory]) -> Trajectory:
-    """One trajectory of several of a sample, with all their replies: the most frequent answer, the earliest of a tie."""
+    """One trajectory of several of a sample, with all replies: the most frequent answer, the earliest of a tie."""
     given = [t.answer for t in ballots if t.outcome == Outcome.ANSWERED]
     counts = Counter(normalise(text) or text for text in given)
     answer = max(given, key=lambda text: counts[normalise(text) or text], default=None)

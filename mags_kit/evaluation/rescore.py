@@ -37,8 +37,8 @@ def report(run: Run) -> tuple[str, int]:
 
 
 def rescore(run: Run) -> list[str]:
-    """Score the stored trajectories of a run again: a sentence for each difference to what was stored. A file that can't
-    be read, or that is not about the run's questions, is a ValueError of one sentence."""
+    """Score the stored trajectories of a run again: a sentence for each difference to what was stored. A file that
+    can't be read, or that is not about the run's questions, is a ValueError of one sentence."""
     checkpoints, found = {}, []
     for checkpoint, name, path in _files(run):
         stored = _read(path, read_samples(run.samples("test")), name)
@@ -139,7 +139,7 @@ def comparison(a: Run, b: Run) -> str:
         said = "not significant" if row["tied"] else "A is better" if row["difference"] > 0 else "B is better"
         lines.append(
             f"{name}: {100 * row['A']:.1f}% and {100 * row['B']:.1f}%, A less B {points(row)} points, "
-            f"p = {row['p (Holm)']:.2g} after Holm: {said} (n = {row['n']}, {row['clusters']} images; {row['only A']} right "
-            f"in A only, {row['only B']} in B only; {row['left out']} asked in one of them only)"
+            f"p = {row['p (Holm)']:.2g} after Holm: {said} (n = {row['n']}, {row['clusters']} images; "
+            f"{row['only A']} right in A only, {row['only B']} in B only; {row['left out']} asked in one of them only)"
         )
     return "\n".join(lines)

@@ -72,8 +72,8 @@ def matched(ours: list[Trajectory], theirs: list[Trajectory]) -> tuple[list[Traj
 
 
 def paired_difference(ours: list[Trajectory], theirs: list[Trajectory]) -> dict[str, float]:
-    """Accuracy of `ours` less that of `theirs` on the samples that both have: interval, p, the share `discordant` of the
-    questions that exactly one of the two answers right, and `smallest`, the minimum detectable difference."""
+    """Accuracy of `ours` less that of `theirs` on the samples that both have: interval, p, the share `discordant` of
+    the questions that exactly one of the two answers right, and `smallest`, the minimum detectable difference."""
     mine, other = matched(ours, theirs)
     gain, clusters = right(mine).astype(float) - right(other), clusters_of(mine)
     found, discordant = mean_interval(gain, clusters), float((gain != 0).mean())
