@@ -17,7 +17,7 @@ DRAWN = {
     "training": lambda: charts.show_training(LOG, VALIDATION, [1, 2], BAD),
     "training, not validated": lambda: charts.show_training(LOG, [], [1, 2], BAD),
     "results": lambda: charts.show_results(METRICS, BAD),
-    "where": lambda: charts.show_where({"trained": {"where": {"family": {BAD: DIFFERENCE}}}}, "trained", BAD),
+    "where": lambda: charts.show_where({"trained": {"where": {"family": {BAD: CLASS}}}}, "trained", BAD),
     "worth": lambda: charts.show_worth(dict.fromkeys(("second round", "RL"), {"dense": CLASS}), BAD),
     "groups": lambda: charts.show_groups({BAD: [50.0, 60.0]}, "accuracy, %", BAD),
 }
@@ -38,5 +38,5 @@ def test_charts_show_the_numbers():
     assert [line.get_xdata()[0] for line in axis.lines] == [50, 50]
     sizes, base, trained = charts.show_regions({"base": [make_trajectory()], "trained": []}).axes
     assert len(base.lines[0].get_xdata()) == 1 and not len(trained.lines[0].get_xdata())
-    [axis] = charts.show_where({"base": {"where": {"family": {"a": DIFFERENCE}}}}, "base", "t").axes
+    [axis] = charts.show_where({"base": {"where": {"family": {"a": CLASS}}}}, "base", "t").axes
     assert axis.lines[0].get_xdata() == [10] and axis.lines[0].get_markerfacecolor() == "white"

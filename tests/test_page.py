@@ -35,10 +35,10 @@ def metrics(base: str, trained: str | None, family: str = "count") -> dict:
         return [Trajectory(s, (9, 9), "test", ("",), answer="3" if v == "r" else "2") for s, v in pairs]
 
     names = conditions.CONDITIONS
-    return evaluation.metrics(*(
-        letters and {name: answers(letters if "two" in name else "w" * len(letters)) for name in names}
-        for letters in (base, trained)
-    ))  # fmt: skip
+    return evaluation.metrics({
+        checkpoint: {name: answers(letters if "two" in name else "w" * len(letters)) for name in names}
+        for checkpoint, letters in (("base", base), ("trained", trained)) if letters
+    })  # fmt: skip
 
 
 @pytest.fixture
