@@ -42,15 +42,14 @@ def check_harmless(value: str) -> Read:
     return made
 
 
-def hostile(**changes):
+def hostile():
     """A trajectory with hostile text wherever a model or a file may put text, and a reversed region."""
     texts = dict.fromkeys(("id", "question", "family", "answer"), HOSTILE)
     replies = HOSTILE * 40 + tool_call_text([(HOSTILE,)]), f"<rethink>{HOSTILE}</rethink>"
-    made = make_trajectory(
+    return make_trajectory(
         sample=replace(make_trajectory().sample, image="0.jpg", **texts), replies=replies, draft=HOSTILE,
         answer=HOSTILE, verdict=HOSTILE, magnifier="bicubic", regions=(Region((-9, 400, 5, 3), "reversed"),), views=(),
     )  # fmt: skip
-    return replace(made, **changes)
 
 
 @pytest.fixture
@@ -80,8 +79,8 @@ def test_facts_show_verification_and_verdict_under_their_own_names():
     rows = draw.facts(t)
     assert rows["verification"] == "the view shows 3" and rows["verdict"] == "wrong" and rows["draft"] == "1"
     assert rows["result"] == "right (repaired)"
-    rows = draw.facts(replace(t, verdict=None, replies=t.replies[:1], sample=replace(t.sample, answer="")))
-    assert (rows["verification"], rows["verdict"], rows["truth"]) == ("–",) * 3 and "result" not in rows
+    rows = draw.facts(replace(t, verdict=None, replies=t.replies[:1]))
+    assert (rows["verification"], rows["verdict"]) == ("–", "–")
 
 
 def test_a_sheet_shows_regions_views_and_targets(folder):

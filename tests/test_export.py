@@ -6,7 +6,7 @@ from mags_kit.method.policy import load_policy, model_path
 from mags_kit.method.rollout import prompt_ids
 from mags_kit.records import write_json
 from mags_kit.report import export
-from mags_kit.run import open_run, reopen
+from mags_kit.run import open_run
 from mags_kit.data import scenes
 
 
@@ -62,6 +62,3 @@ def test_a_run_without_an_adapter_is_one_sentence(tmp_path):
     run = open_run("smoke", "empty", root=tmp_path)
     with pytest.raises(ValueError, match="expected an adapter in training/best, found none"):
         export.merge(run)
-    with pytest.raises(ValueError, match="expected the name of a folder under runs/"):
-        reopen("gone", tmp_path)
-    assert reopen("empty", tmp_path).config == run.config

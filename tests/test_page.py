@@ -54,19 +54,16 @@ def run(tmp_path):
     cell = nbformat.v4.new_code_cell("print(reply)", outputs=[nbformat.v4.new_output("stream", text=BAD)])
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "text/plain": f"VBox({BAD})"}
     shown = nbformat.v4.new_code_cell("widget", outputs=[nbformat.v4.new_output("display_data", widget)])
-    notebook = nbformat.v4.new_notebook(cells=[cell, shown])
-    state = {"state": {"m": {"model_name": BAD}}, "version_major": 2, "version_minor": 0}
-    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
     run.notebooks.mkdir()
-    nbformat.write(notebook, run.notebooks / f"{STEPS[0]}.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell, shown]), run.notebooks / f"{STEPS[0]}.ipynb")
     return run
 
 
 def test_the_first_sentence_says_what_was_found():
     cases = [
         ("r" * 20 + "w" * 20, "r" * 40, "With RL, two rounds with super-resolution answer 100.0% of 40 held-out "
-         "questions correctly, and the base 50.0%: a difference of +50.0 points (significant; 95% interval +33.8 to +66.2, "
-         "p = 1.9e-06)."),
+         "questions correctly, and the base 50.0%: a difference of +50.0 points (significant; 95% interval "
+         "+33.8 to +66.2, p = 1.9e-06)."),
         ("r" * 40, "r" * 20 + "w" * 20, "−50.0 points (significant; 95% interval −66.2 to −33.8, p = 1.9e-06)."),
         ("wwwr", "rrrr", "100.0% of 4 held-out questions correctly, and the base 25.0%: a difference of "
          "+75.0 points (not significant; 95% interval −4.6 to +100.0, p = 0.25)."),

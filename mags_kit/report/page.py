@@ -30,7 +30,8 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
         name=run.path.name, profile=manifest["profile"], finding=finding(metrics), about=run.scope, main=MAIN,
         accuracy=tables.accuracy_table(metrics), families=tables.family_table(metrics),
         differences=tables.difference_table(metrics), left_out=left_out(manifest), figures=figures(run.figures),
-        steps=steps, settings=read_json(run.path / "config.json"), versions=environment.pop("versions", {}) | environment,
+        steps=steps, settings=read_json(run.path / "config.json"),
+        versions=environment.pop("versions", {}) | environment,
     )  # fmt: skip
     write_text(run.report, page)
     return run.report

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
 
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS
 from mags_kit.records import Trajectory
@@ -92,7 +91,9 @@ def show_training(log: list[dict], validation: list[dict], boundaries: list[int]
         if curves.size:
             curves.plot(ax=axis, style=".-", color=[*INKS])
         axis.set(title=name, xlabel="optimisation step")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.locator_params(axis="x", integer=True)
+        if "share" in name:
+            axis.set_ylim(-0.03, 1.03)
         for boundary in boundaries[:-1]:
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
     return figure

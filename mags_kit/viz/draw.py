@@ -121,8 +121,8 @@ def trajectory(t: Trajectory, folder: str | Path, cache_dir=None, title: str = "
 def page(*blocks: str, question: str = "") -> str:
     """Blocks side by side, under a question; `mathjax_ignore` keeps formulas in it from being typeset."""
     asked = f'<p dir="auto"><b>{html.escape(question)}</b></p>' if question else ""
-    names = "mags tex2jax_ignore mathjax_ignore"
-    return f'{STYLE}<div class="{names}">{asked}<div class="side">{"".join(blocks)}</div></div>'
+    side = f'<div class="side">{"".join(blocks)}</div>'
+    return f'{STYLE}<div class="mags tex2jax_ignore mathjax_ignore">{asked}{side}</div>'
 
 
 def error(text: str) -> str:

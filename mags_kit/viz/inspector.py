@@ -67,8 +67,7 @@ class Inspector:
         self.back = widgets.Button(description="previous")
         self.on = widgets.Button(description="next", button_style="primary")
         self.number = widgets.IntSlider(1, min=1, max=2, layout=widgets.Layout(width="260px"))
-        several = widgets.Layout(width="250px", display="" if len(self.checkpoints) > 1 else "none")
-        self.both = widgets.Checkbox(True, description="checkpoints side by side", indent=False, layout=several)
+        self.both = widgets.Checkbox(True, description="checkpoints side by side", indent=False, layout=NARROW)
         self.label, self.panel = widgets.HTML(), widgets.HTML(layout=widgets.Layout(width="auto"))
         rows = [*self.filters.values(), self.order, self.word], [self.back, self.on, self.number, self.both, self.label]
         self.widget = widgets.VBox([*(widgets.Box(row, layout=ROW) for row in rows), self.panel])

@@ -113,8 +113,7 @@ class Playground:
         self.caution = NO_PHOTOS if sample.id == OWN and self.run.config.model == "embedded" else ""
         self.boxes.image_bytes, self.boxes.layout.display = out.getvalue(), ""
         self.question.value = sample.question
-        size = f"{image.width}×{image.height}"
-        self._show(f"an image of {size} pixels; draw regions on it, or let the policy look. {self.caution}")
+        self._show(f"an image of {image.width}×{image.height} pixels; draw regions, or look. {self.caution}")
 
     def ask(self, question: str) -> None:
         """Ask another question about the image; the regions stay."""

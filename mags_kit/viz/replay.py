@@ -53,6 +53,7 @@ def reward_chart(steps: Frames) -> Image.Image:
     figure, [[axis]] = charts.chart(7, 2.4)
     axis.plot([step for step, _ in steps], [_reward(t) for _, t in steps], "o-", color=charts.BLUE)
     axis.set(xlabel="optimisation step", ylabel="reward")
+    axis.locator_params(axis="x", integer=True)
     return Image.open(io.BytesIO(figure._repr_png_())).convert("RGB")
 
 
@@ -96,6 +97,6 @@ class Replay:
         steps, now = self.found[self.sample.value], self.step.value
         t = dict(steps)[now]
         rewards = "Reward. " + ", ".join(f"step {step}: {_reward(each):.2f}" for step, each in steps)
-        chart = f"<section><h4>reward</h4>{draw.img(reward_chart(steps), rewards)}</section>"
+        chart = f"<section>{draw.img(reward_chart(steps), rewards)}</section>"
         block = draw.trajectory(t, self.folder, self.cache_dir, f"step {now}")
         self.panel.value = draw.page(chart, block, question=t.sample.question)

@@ -6,8 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +44,7 @@ def free_port() -> int:
         return asked.getsockname()[1]
 
 
-def served(run, command: list[str], url: str, log: Path):
+def served(run, command: list[str], port: int, log: Path):
     """A server in a process of its own that shows a run, once it answers."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "JUPYTER_CONFIG_DIR": str(log.parent)}
     environment |= {"MAGS_RUN": run.path.name, "MAGS_RUNS": str(run.path.parent.absolute())}
@@ -56,9 +54,7 @@ def served(run, command: list[str], url: str, log: Path):
         for _ in range(600):
             assert server.poll() is None, log.read_text()
             try:
-                urllib.request.urlopen(url, timeout=2).close()
-                break
-            except urllib.error.HTTPError:
+                socket.create_connection(("127.0.0.1", port), 2).close()
                 break
             except OSError:
                 time.sleep(0.3)
@@ -74,7 +70,7 @@ def voila(seen_run, tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("voila"), free_port()
     command = ["-m", "voila", str(VIZ / "inspect.ipynb"), f"--Voila.config_file_paths={VIZ}", f"--port={port}"]
     url = f"http://127.0.0.1:{port}/"
-    for _ in served(seen_run, command, url + "voila/static/", folder / "log"):
+    for _ in served(seen_run, command, port, folder / "log"):
         yield url
 
 
@@ -89,5 +85,5 @@ def lab(seen_run, tmp_path_factory):
     command = ["-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1"]
     command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"]
     url = f"http://127.0.0.1:{port}/"
-    for _ in served(seen_run, command, url + "api", folder / "log"):
+    for _ in served(seen_run, command, port, folder / "log"):
         yield url + "lab/tree/inspect.ipynb?reset"
