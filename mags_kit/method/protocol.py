@@ -107,7 +107,7 @@ def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int 
     It never raises. A region with a side under `min_side` pixels is `tiny`, one beyond `max_regions` is `surplus`; see
     `records.RegionOutcome`. Other forms than [x0, y0, x1, y1] that real models write are read and named, too.
     """
-    items = [raw] if not isinstance(raw, list) or _as_box(raw)[0] else raw[:32]  # one bare box is a list, too
+    items = [raw] if not isinstance(raw, (list, tuple)) or _as_box(raw)[0] else raw[:32]  # a bare box is a list, too
     regions: list[Region] = []
     for item in items:
         region, usable = _region(item, frame, view, source, min_side), [r.box for r in regions if r.usable]
@@ -144,7 +144,7 @@ def _as_box(item) -> tuple[list | None, str]:
     form = RegionOutcome.OK
     if isinstance(item, dict) and "bbox_2d" in item:
         item, form = item["bbox_2d"], RegionOutcome.LABELLED
-    if not isinstance(item, list) or len(item) != 4:
+    if not isinstance(item, (list, tuple)) or len(item) != 4:
         return None, form
     if any(isinstance(v, str) for v in item):
         number = r"[+-]?\d{1,9}(\.\d{1,9})?"
