@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from mags_kit import pipeline, plan
@@ -50,12 +47,6 @@ def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
     text = plan.table(load_config("qwen3-vl-4b", GIVEN))
     for said in ("4.44 billion parameters", "  sampling", "batch_size: auto", "disk for models", "hours on one GPU"):
         assert said in text
-
-
-def test_the_command_prints_a_table():
-    command = [sys.executable, "-m", "mags_kit", "plan", "--profile"]
-    done = subprocess.run([*command, "cpu"], capture_output=True, text=True, check=True)
-    assert "embedded: 0.0027 billion parameters" in done.stdout and "under 1 h" in done.stdout
 
 
 def test_hours_grow_with_the_model_and_shrink_with_the_card():

@@ -7,30 +7,26 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from mags_kit.__main__ import main
 from mags_kit.config import load_config
 from mags_kit.method.protocol import ANSWER, DRAFT, VERDICT, WRONG, part, tool_call_text
 from mags_kit.records import Region, Sample, Trajectory, View, read_json, trajectory_from, write_json, write_jsonl
 from mags_kit.evaluation import rescore, tables
-from mags_kit.evaluation.conditions import ANOTHER, BLANKED, MAIN, ONE, ORACLE, RANDOM, VOTE, majority
+from mags_kit.evaluation.conditions import BLANKED, MAIN, ONE, ORACLE, RANDOM, VOTE, majority
 from mags_kit.evaluation.evaluate import metrics, scored
 from mags_kit.evaluation.analysis import findings
 from mags_kit.run import Run
 
-ROOT = Path(__file__).parents[1]
 TRUTHS = ["1", "2", "3", "4"] * 6
 
 
 def sample(i: int) -> Sample:
     boxes = ((10, 10, 30, 30),) if i % 2 else ()
-    return Sample(
-        f"test-{i:05d}", f"images/{i // 2}.png", "How many?", TRUTHS[i], "count", "own", boxes, {"cards": i % 3}
-    )
+    return Sample(f"test-{i:05d}", f"images/{i // 2}.png", "How many?", TRUTHS[i], "count", "own", boxes)
 
 
-def answered(i: int, right: bool, rounds: int) -> Trajectory:
+def answered(i: int, right: bool, rounds: int = 2) -> Trajectory:
     given = TRUTHS[i] if right else "9"
     if rounds == 1:
         return Trajectory(sample(i), (96, 64), "t", (part(ANSWER, given),), (5,), answer=given)
@@ -40,37 +36,32 @@ def answered(i: int, right: bool, rounds: int) -> Trajectory:
     return Trajectory(sample(i), (96, 64), "t", replies, (9, 5), **look, magnifier="bicubic", **read)
 
 
+<<<<<<< HEAD
 def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
     """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds when trained all but
     every fifth; as evaluation leaves it."""
     run = Run(folder, replace(load_config("smoke"), seed=seed, grid="full" if grid else "short", test=24))
+=======
+def make(folder: Path, seed: int = 0) -> Run:
+    """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds of the trained policy all
+    but every fifth; as evaluation leaves it."""
+    run = Run(folder, load_config("smoke", {"seed": seed, "grid": "full", "test": 24}))
+>>>>>>> eval2
     write_json(run.path / "config.json", asdict(run.config))
     write_json(run.manifest, {"profile": "smoke", "steps": {}})
-    for i in range(12):
-        run.data.joinpath("images").mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (96, 64), (20 * i, seed, 0)).save(run.data / f"images/{i}.png")
     write_jsonl(run.samples("test"), [sample(i) for i in range(24)])
     checkpoints = {}
-    for checkpoint in ("base", "trained"):
-        good = {ONE: 4, MAIN: 5 if checkpoint == "trained" else 4, BLANKED: 4, RANDOM: 3, ANOTHER: 3}
-        names = good if grid else (ONE, MAIN)
+    for checkpoint, solved in (("base", lambda i: i % 4 == 0), ("trained", lambda i: i % 5 > 0)):
         results = {
-            name: [
-                answered(i, (i % good[name] > 0) == (name == MAIN and checkpoint == "trained"), 1 + (name != ONE))
-                for i in range(24)
-            ]
-            for name in names
-        }
-        if grid:
-            results[ORACLE] = [t for t in results[MAIN] if t.sample.boxes]
-            results[VOTE] = [majority([t, t, t]) for t in results[ONE]]
-        for name, trajectories in results.items():
-            path = run.trajectories(checkpoint, name)
-            results[name] = [scored(t, run.config) for t in trajectories]
-            write_jsonl(path, results[name])
-        checkpoints[checkpoint] = results
-    write_json(run.metrics, metrics(checkpoints["base"], checkpoints["trained"]))
-    write_json(run.path / "findings.json", findings(checkpoints, run.config))
+            ONE: [answered(i, i % 4 == 0, rounds=1) for i in range(24)], MAIN: [answered(i, solved(i)) for i in range(24)],
+            **{name: [answered(i, i % 3 == 0) for i in range(24)] for name in (BLANKED, RANDOM)},
+        }  # fmt: skip
+        results |= {ORACLE: [t for t in results[MAIN] if t.sample.boxes], VOTE: [majority([t] * 3) for t in results[ONE]]}
+        checkpoints[checkpoint] = {name: [scored(t, run.config) for t in each] for name, each in results.items()}
+        for name, trajectories in checkpoints[checkpoint].items():
+            write_jsonl(run.trajectories(checkpoint, name), trajectories)
+    write_json(run.metrics, metrics(checkpoints))
+    write_json(run.findings, findings(checkpoints, run.config))
     return run
 
 
@@ -95,27 +86,25 @@ def command(tmp_path, monkeypatch, capsys):
     return do
 
 
-def test_a_whole_run_comes_out_as_stored(run, command):
+def test_a_whole_run_comes_out_as_stored_also_one_of_a_kit_with_other_settings(run, command):
+    config = read_json(run.path / "config.json")
+    del config["grid"]
+    elsewhere = {"gone_since": 3, "own": "/gone.jsonl", "mirror": "/gone", "model": "/gone", "magnifier": "/gone.pth"}
+    write_json(run.path / "config.json", config | elsewhere)
     text, status = command("rescore", "--name", "r")
-    assert text.endswith("14 files of trajectories scored again, without a difference\n") and status == 0
+    assert text.endswith("12 files of trajectories scored again, without a difference\n") and status == 0
 
 
-def test_a_run_of_a_kit_with_other_settings_is_read(tmp_path, command):
-    run = make(tmp_path / "runs" / "old", grid=False)
-    stored = read_json(run.path / "config.json")
-    del stored["grid"]
-    write_json(
-        run.path / "config.json", stored | {"gone_since": 3, "own": "/gone.jsonl", "mirror": "/gone", "model": "/gone"}
-    )
-    run.findings.unlink()
-    text, status = command("rescore", "--name", "old")
-    assert status == 0 and "4 files" in text
+def rewrite(path: Path, change) -> None:
+    rows = change([json.loads(line) for line in path.read_text().splitlines()])
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def rows(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def shuffled(name):
+    return lambda made: [row | {name: made[i - 1][name]} for i, row in enumerate(made)]
 
 
+<<<<<<< HEAD
 def rewrite(path: Path, changed: list[dict]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in changed))
 
@@ -186,18 +175,45 @@ BREAKS = {
     better_numbers: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as 0.8916",
     edit_a_reward: "reward 'answer' differs in 1 of 24 (first test-00000: ",
 }  # fmt: skip
+=======
+def questions_mixed(made):
+    """Each trajectory with another's question, scored as evaluation would."""
+    mixed = [trajectory_from(made[i - 1] | {"sample": row["sample"]}) for i, row in enumerate(made)]
+    return [asdict(scored(t, load_config("smoke"))) for t in mixed]
+>>>>>>> eval2
 
 
 def test_a_broken_run_is_found_by_both_commands(tmp_path, command):
     write_claims(tmp_path / "results" / "claims.yaml")
-    for broken, said in BREAKS.items():
-        name = broken.__name__
-        broken(make(tmp_path / "runs" / name))
-        text, status = command("rescore", "--name", name)
-        assert said in (text or str(status)) and status, name
-        text, status = command("check", "--name", name)
-        assert [line for line in text.splitlines() if line.startswith("broken  ") and said in line], name
-        assert status == 1, name
+    whole, order = make(tmp_path / "runs" / "whole"), "expected the 24 questions of test.jsonl in their order"
+    main, one = (whole.trajectories("trained", name).relative_to(whole.path) for name in (MAIN, ONE))
+    cases = [  # a file, what is done to its rows, and what is said
+        (main, shuffled("answer"), f"{main.name}: test-00000/answer is stored as"),
+        (main, lambda made: [made[0] | {"verdict": "right"}, *made[1:]], "verdict is stored as 'right', now 'wrong'"),
+        (main, lambda made: [made[0] | {"rewards": {}}, *made[1:]], "test-00000/rewards/answer is stored as 'absent'"),
+        (main, questions_mixed, "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as"),
+        (main, lambda made: made[::-1], f"{main.name}: {order}, found 24, others or in another order; restore it"),
+        (one, lambda made: made[:-1], f"{one.name}: {order}, found 23"),
+        ("data/test.jsonl", shuffled("answer"), f"base-one_round-full_view.jsonl: {order}"),
+        (one, None, f"{one.name} is missing, and metrics.json has numbers of it; restore it"),
+        (one, b'{"sample"', f"{one.name}: expected a whole file of trajectories ("),
+        ("metrics.json", b'{"conditions": {}}', "full view/accuracy is stored as 'absent', now 0.25"),
+    ]
+    missed = []
+    for number, (file, change, said) in enumerate(cases):
+        path = make(tmp_path / "runs" / f"r{number}").path / file
+        if change is None:
+            path.unlink()
+        elif isinstance(change, bytes):
+            path.write_bytes(change)
+        else:
+            rewrite(path, change)
+        text, status = command("rescore", "--name", f"r{number}")
+        lines, checked = command("check", "--name", f"r{number}")
+        broken = [line for line in lines.splitlines() if line.startswith("broken  ") and said in line]
+        if said not in (text or str(status)) or not status or not broken or checked != 1:
+            missed.append((said, text, status, lines, checked))
+    assert not missed
 
 
 def write_claims(path: Path, **changes) -> None:
@@ -214,8 +230,13 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
         ({"value": 77.0}, "falls short   trained: 79.2 measured, 77.0 ± 1 claimed, n = 24", 1),
         ({"value": 77.0, "least": True}, "holds         trained: 79.2 measured, at least 77.0 ± 1 claimed", 0),
         ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 2),
+<<<<<<< HEAD
         ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic", 2),
         ({"measures": "seeds/conditions/trained/x"}, "not measured  trained: the run has no seeds/conditions", 2),
+=======
+        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 2),
+        ({"measures": "seeds/all seeds/x"}, "not measured  trained: the run has no seeds/all seeds/x", 2),
+>>>>>>> eval2
         ({"measures": "findings/trained/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
     ]
     for changes, said, status in table:
@@ -226,34 +247,20 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
 
 def test_two_runs_are_compared_question_by_question(run, tmp_path, command):
     other = make(tmp_path / "runs" / "s", seed=1)
-    path = other.trajectories("trained", MAIN)
-    write_jsonl(path, [answered(i, i == 0, 2) for i in range(20)])
+    write_jsonl(other.trajectories("trained", MAIN), [answered(i, i == 0) for i in range(20)])
+    write_json(other.path / "config.json", read_json(other.path / "config.json") | {"x": 2})
     text, status = command("compare", "r", "s")
     lines = text.splitlines()
-    assert status == 0 and lines[1] == "settings that differ: seed: 0 and 1"
+    assert status == 0 and lines[1] == "settings that differ: seed: 0 and 1; x: 'absent' and 2"
     [line] = [line for line in lines if line.startswith(f"trained, {MAIN}")]
-    assert "80.0% and 5.0%, A less B +75.0 points" in line and "A is better (n = 20, 10 images; " in line
-    assert line.endswith("; 4 questions are in one of them only")
-    assert "    right in A only: test-00001, test-00002, test-00003, test-00004, test-00006 and 11 more" in lines
-    alike = [line for line in lines if ": not significant (n = 24, 12 images" in line]
-    assert len(alike) == 11  # two of the 13 are about 12 questions
+    assert "80.0% and 5.0%, A less B +75.0 (" in line and "A is better (n = 20, 10 images; " in line
+    assert line.endswith("; 16 right in A only, 1 in B only; 4 asked in one of them only)")
+    assert len([line for line in lines if ": not significant (n = 24, 12 images" in line]) == 9  # true regions: 12 each
     found = rescore.compare(run, other)[f"trained, {MAIN}"]
-    assert found["low"] < 0.75 < found["high"] and not found["tied"] and found["only B"] == ["test-00000"]
-
-
-def test_settings_that_one_run_does_not_have_are_told(run, tmp_path, command):
-    make(tmp_path / "runs" / "s")
-    for name, settings in (("r", {"seed": 0, "grid": "full"}), ("s", {"seed": 1, "x": 2})):
-        (tmp_path / "runs" / name / "config.json").write_text(json.dumps(settings))
-    text, _ = command("compare", "r", "s")
-    assert text.splitlines()[1] == "settings that differ: seed: 0 and 1; grid: 'full' and 'absent'; x: 'absent' and 2"
-
-
-def test_runs_without_a_common_question_are_one_sentence(run, tmp_path):
-    other = make(tmp_path / "runs" / "s")
+    assert found["low"] < 0.75 < found["high"] and not found["tied"]
     for path in other.path.joinpath("trajectories").iterdir():
-        rewrite(path, [row | {"sample": row["sample"] | {"question": "Else?"}} for row in rows(path)])
-    with pytest.raises(ValueError, match="expected common questions, found none"):
+        rewrite(path, lambda made: [row | {"sample": row["sample"] | {"question": "Else?"}} for row in made])
+    with pytest.raises(ValueError, match="expected common questions and conditions, found none"):
         rescore.compare(run, other)
 
 
@@ -263,11 +270,11 @@ def test_tables_of_findings(run):
     assert grid.loc[ONE, "significant"] == "yes" and grid.loc[MAIN, "significant"] == "" and "images" in grid.columns
     assert run.path.joinpath("tables/03_grid.csv").read_text().startswith(',"accuracy, %",n,')
     assert r"accuracy, \%" in run.path.joinpath("tables/03_grid.tex").read_text()
-    assert tables.needed_table(found).loc[f"trained: {MAIN}", "of those solved, without it"] == "21"  # 4 of 19
-    assert tables.where_table(found, "trained").loc[("family", "count"), "questions"] == 24
+    needed = tables.needed_table(found).loc[f"trained: {MAIN}"]
+    assert [value.split(" (")[0] for value in needed] == ["41.7", "37.5", "8.3", "12.5"]  # 10, 9, 2 and 3 of 24
+    assert tables.gains_table(found["trained"]["where"]).loc[("family", "count"), "questions"] == 24
     costs = {"trained": {MAIN: {"visual tokens a question": 50, "seconds a question": 0.002}}}
     assert tables.looking_table(found, "trained", costs).loc[MAIN, "seconds a question"] == 0.002
-    assert tables.what_each_isolates([ONE, RANDOM]).kind.tolist() == ["baseline", "control"]
 
 
 def test_none_of_it_loads_torch():

@@ -98,9 +98,10 @@ def _changes(file: str, old: dict, new: dict) -> list[str]:
 
 
 def _walk(old, new, where: str = "") -> Iterator[tuple]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in {**old, **new}:
-            yield from _walk(old.get(key, "absent"), new.get(key, "absent"), f"{where}/{key}".strip("/"))
+    if isinstance(old, dict) or isinstance(new, dict):
+        a, b = (value if isinstance(value, dict) else {} for value in (old, new))
+        for key in {**a, **b}:
+            yield from _walk(a.get(key, "absent"), b.get(key, "absent"), f"{where}/{key}".strip("/"))
     elif as_json(old) != as_json(new):  # as text: nan is nan, and an Outcome its value
         yield where, old, new
 
