@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -14,7 +15,7 @@ from PIL import Image
 from tiny_benchmarks import TEST_COCO, TEST_VG, jpeg, write_mirror
 from tiny_qwen import teach
 
-from mags_kit import __main__, experiments
+from mags_kit import __main__, experiments, single
 from mags_kit.config import PROFILES, load_config
 from mags_kit.data import sets
 from random_model import save_random
@@ -100,6 +101,10 @@ def test_a_model_has_the_settings_of_its_profile(own):
         chosen, _, settings = experiments.alone(model, own)
         config = load_config(chosen, settings)
         assert chosen == profile and (config.model, config.test, config.pool) == (model, 3, 0), model
+        looking = single.settings(model, {})
+        assert replace(config, data="scenes", own="", test=looking.test) == replace(  # in the same precision, too
+            looking, pool=0, curated=0, validation=0, stage_steps=(0,)
+        ), model
 
 
 def test_a_wrong_evaluation_is_one_sentence_and_makes_nothing(own, monkeypatch):
@@ -151,7 +156,6 @@ def test_the_hosted_notebook_runs_with_a_tiny_checkpoint(mirror, tmp_path, monke
     for part in ("mags_kit", "notebooks", "pyproject.toml"):
         clone.joinpath(part).symlink_to(ROOT / part)
     small = {"mirror": str(mirror), "round_tokens": 56, "view_pixels": 64 * 64}
-    small |= {"rollout_batch": 8, "micro_batch": 1, "batch_size": 6}  # a tiny model of its own has no row in `memory`
     training = small | {
         "model": str(model), "pool": 6, "solve_rollouts": 2, "curated": 6, "validation": 3, "test": 6,
         "stage_steps": [1, 1], "samples_per_step": 2, "num_generations": 4, "rollout_batch": 4, "micro_batch": 2,

@@ -36,17 +36,10 @@ def answered(i: int, right: bool, rounds: int = 2) -> Trajectory:
     return Trajectory(sample(i), (96, 64), "t", replies, (9, 5), **look, magnifier="bicubic", **read)
 
 
-<<<<<<< HEAD
-def make(folder: Path, seed: int = 0, grid: bool = True) -> Run:
-    """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds when trained all but
-    every fifth; as evaluation leaves it."""
-    run = Run(folder, replace(load_config("smoke"), seed=seed, grid="full" if grid else "short", test=24))
-=======
 def make(folder: Path, seed: int = 0) -> Run:
     """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds of the trained policy all
     but every fifth; as evaluation leaves it."""
     run = Run(folder, load_config("smoke", {"seed": seed, "grid": "full", "test": 24}))
->>>>>>> eval2
     write_json(run.path / "config.json", asdict(run.config))
     write_json(run.manifest, {"profile": "smoke", "steps": {}})
     write_jsonl(run.samples("test"), [sample(i) for i in range(24)])
@@ -104,83 +97,10 @@ def shuffled(name):
     return lambda made: [row | {name: made[i - 1][name]} for i, row in enumerate(made)]
 
 
-<<<<<<< HEAD
-def rewrite(path: Path, changed: list[dict]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in changed))
-
-
-def shuffle_answers(run):
-    path = run.trajectories("trained", MAIN)
-    made = rows(path)
-    rewrite(path, [row | {"answer": made[i - 1]["answer"]} for i, row in enumerate(made)])
-
-
-def edit_a_verdict(run):
-    path = run.trajectories("trained", MAIN)
-    made = rows(path)
-    rewrite(path, [made[0] | {"verdict": "right"}, *made[1:]])
-
-
-def shuffle_all_but_the_questions(run):
-    path = run.trajectories("trained", MAIN)
-    made = rows(path)
-    turned = [made[i - 1] | {"sample": row["sample"]} for i, row in enumerate(made)]
-    rewrite(path, [asdict(scored(trajectory_from(row), run.config)) for row in turned])
-
-
-def shuffle_lines(run):
-    path = run.trajectories("trained", MAIN)
-    rewrite(path, rows(path)[::-1])
-
-
-def shuffle_truths(run):
-    made = rows(run.samples("test"))
-    rewrite(run.samples("test"), [row | {"answer": made[i - 1]["answer"]} for i, row in enumerate(made)])
-
-
-def cut_in_a_line(run):
-    path = run.trajectories("base", ONE)
-    path.write_text(path.read_text()[:-200])
-
-
-def cut_after_a_line(run):
-    path = run.trajectories("base", ONE)
-    rewrite(path, rows(path)[:-1])
-
-
-def lose_a_file(run):
-    run.trajectories("trained", ONE).unlink()
-
-
-def better_numbers(run):
-    run.metrics.write_text(run.metrics.read_text().replace('"accuracy": 0.7916', '"accuracy": 0.8916'))
-
-
-def edit_a_reward(run):
-    path = run.trajectories("trained", MAIN)
-    made = rows(path)
-    made[0]["rewards"]["answer"] = 1.0 - made[0]["rewards"]["answer"]
-    rewrite(path, made)
-
-
-BREAKS = {
-    shuffle_answers: "answer differs in 24 of 24 (first test-00000: ",
-    edit_a_verdict: "verdict differs in 1 of 24 (first test-00000: stored 'right', now 'wrong')",
-    shuffle_all_but_the_questions: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored",
-    shuffle_lines: "expected the 24 questions of test.jsonl in their order, line 1 differs; restore it",
-    shuffle_truths: "base-one_round-full_view.jsonl: expected the 24 questions of test.jsonl in their order, line 1",
-    cut_in_a_line: "base-one_round-full_view.jsonl: expected a whole file of trajectories (",
-    cut_after_a_line: "expected the 24 questions of test.jsonl in their order, found 23; restore it",
-    lose_a_file: "trained-one_round-full_view.jsonl is missing, and metrics.json has numbers of it; restore it",
-    better_numbers: "metrics.json: conditions/trained/two rounds, super-resolution/accuracy is stored as 0.8916",
-    edit_a_reward: "reward 'answer' differs in 1 of 24 (first test-00000: ",
-}  # fmt: skip
-=======
 def questions_mixed(made):
     """Each trajectory with another's question, scored as evaluation would."""
     mixed = [trajectory_from(made[i - 1] | {"sample": row["sample"]}) for i, row in enumerate(made)]
     return [asdict(scored(t, load_config("smoke"))) for t in mixed]
->>>>>>> eval2
 
 
 def test_a_broken_run_is_found_by_both_commands(tmp_path, command):
@@ -230,13 +150,8 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
         ({"value": 77.0}, "falls short   trained: 79.2 measured, 77.0 ± 1 claimed, n = 24", 1),
         ({"value": 77.0, "least": True}, "holds         trained: 79.2 measured, at least 77.0 ± 1 claimed", 0),
         ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 2),
-<<<<<<< HEAD
-        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic", 2),
-        ({"measures": "seeds/conditions/trained/x"}, "not measured  trained: the run has no seeds/conditions", 2),
-=======
         ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 2),
         ({"measures": "seeds/all seeds/x"}, "not measured  trained: the run has no seeds/all seeds/x", 2),
->>>>>>> eval2
         ({"measures": "findings/trained/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
     ]
     for changes, said, status in table:
