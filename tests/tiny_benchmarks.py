@@ -38,8 +38,6 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[: len(body) // 2]
         if how == "text":
             body = b"<html>come back later</html>"
-        if how == "huge":
-            body += bytes(2**25)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
