@@ -18,7 +18,6 @@ from mags_kit.records import write_bytes
 TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes
 # Three more tries, after 0, 2 and 4 seconds, where the host does not answer or is busy.
 RETRY = urllib3.Retry(3, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=False)
-LIMIT, ARCHIVE = 30 * 2**20, 2**30  # bytes of a picture's download, and of a zip's
 
 
 def offline() -> bool:
@@ -63,34 +62,30 @@ def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str
         path = cache() / repo / pattern
         if not path.exists() and not offline():
             try:
-                with zipfile.ZipFile(io.BytesIO(download(archive, ARCHIVE))) as content:
+                with zipfile.ZipFile(io.BytesIO(download(archive))) as content:
                     write_bytes(path, content.read(pattern))
             except (zipfile.BadZipFile, KeyError, ConnectionError) as error:
                 raise ValueError(f"{pattern} can't be read from {archive}: {error}") from None
         return [path] if path.exists() else [], revision
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import errors, snapshot_download
 
+    place = {"repo_type": "dataset", "revision": revision, "local_files_only": offline()}
     try:
-        place = {"repo_type": "dataset", "revision": revision, "local_files_only": offline()}
         folder = snapshot_download(repo, **place, allow_patterns=pattern)
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         return [], revision
     return sorted(Path(folder).glob(pattern)), Path(folder).name  # a snapshot's folder is named by its commit
 
 
-def download(url: str, limit: int = LIMIT) -> bytes:
-    """The content behind a URL; ValueError where it is missing or too large, ConnectionError where no host answers."""
-    parts = urlsplit(url)
+def download(url: str) -> bytes:
+    """The content behind a URL; ValueError where it is missing, ConnectionError where no host answers."""
+    host = urlsplit(url).netloc
     try:
         with requests.Session() as session:
-            session.mount(f"{parts.scheme}://", HTTPAdapter(max_retries=RETRY))
-            answer = session.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
-            content = answer.raw.read(limit + 1)
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise ConnectionError(f"{parts.netloc} does not answer ({type(error).__name__})") from None
-    if answer.status_code >= 400:
-        raise ValueError(f"{parts.netloc}: status {answer.status_code}")
-    if len(content) > limit:
-        raise ValueError(f"{parts.netloc}: more than {limit // 2**20} MiB")
-    return content
+            session.mount(url, HTTPAdapter(max_retries=RETRY))
+            answer = session.get(url, timeout=TIMEOUT)
+    except requests.RequestException as error:
+        raise ConnectionError(f"{host} does not answer ({type(error).__name__})") from None
+    if not answer.ok:
+        raise ValueError(f"{host}: status {answer.status_code}")
+    return answer.content

@@ -22,11 +22,6 @@ class Size:
     update: float  # kB per token of those in one forward and backward pass, with gradient checkpointing
     update_plain: float  # the same without gradient checkpointing
 
-    def weights(self, four_bit: bool, width: int = 2) -> float:
-        """GB of the weights; those that are not quantised have `width` bytes each."""
-        quantised = self.quantised if four_bit else 0
-        return quantised * NF4 + (self.parameters - quantised) * width
-
 
 MODELS = {
     "Qwen/Qwen2.5-VL-3B-Instruct": Size(3.755, 2.775, 1.871, 28, 142, 357, 4884),
@@ -65,6 +60,7 @@ def tokens(config: Config, size: Size) -> int:
 def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
     """GB by part, for full replies and all views; `auto` counts as the least. A CPU holds numbers of 4 bytes, not 2."""
     size, width = size_of(config.model), 2 if on_gpu else 4
+    quantised = size.quantised if config.four_bit else 0
     for name in SIZES:
         config = replace(config, **{name: _choices(config, name, 1)[-1]})
     sampled, trained = config.step_batches if sum(config.stage_steps) else (0, 0)
@@ -72,7 +68,7 @@ def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
     adapter = 4 * (2 if config.beta else 1) + 2 + 4 + OPTIMIZERS[config.optimizer]  # bytes; the KL penalty keeps a copy
     update = size.update if config.gradient_checkpointing else size.update_plain
     return {
-        "weights": size.weights(config.four_bit, width),
+        "weights": quantised * NF4 + (size.parameters - quantised) * width,
         "adapter, its gradients and optimizer": config.lora_rank * size.adapter * adapter / 1000 if trained else 0,
         "images": sampled * pixels * 24 / GB,  # 3 colours, 2 frames, 4 bytes
         "sampling": max(sampled, config.batch_size) * tokens(config, size) * size.sampling * width / 2 / 1e6,

@@ -62,18 +62,13 @@ def check_look(config: Config) -> None:
     check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), batch_size=1))
 
 
-def rollouts(config: Config) -> tuple[int, int]:
-    """Rollouts in training, and outside: candidates, validation, the test set under each condition."""
-    steps = sum(config.stage_steps)
+def hours(config: Config) -> tuple[float, float]:
+    """Hours of a run on a fast and on a slow GPU, for sizes that are numbers."""
+    size, steps = size_of(config.model), sum(config.stage_steps)
+    trained = steps * config.samples_per_step * config.num_generations  # rollouts
     validations = steps // config.validate_every + len(config.stage_steps) + 1 if steps else 0
     tests = (1 + len(grid(config))) // 2 * (2 if steps else 1)  # most conditions take one round
     answered = config.pool * config.solve_rollouts + validations * config.validation + tests * config.test
-    return steps * config.samples_per_step * config.num_generations, answered
-
-
-def hours(config: Config) -> tuple[float, float]:
-    """Hours of a run on a fast and on a slow GPU, for sizes that are numbers."""
-    size, (trained, answered) = size_of(config.model), rollouts(config)
     decoded = 2 * config.round_tokens * (trained / config.step_batches[0] + answered / config.batch_size)
     passes = 2 * answered + (6 if config.gradient_checkpointing else 5) * trained  # of the model, or as long as these
     flop = passes * tokens(config, size) * 2e9 * size.parameters

@@ -108,16 +108,14 @@ def sources(config) -> dict[str, dict[str, Source]]:
 
 def check(config) -> None:
     """Raise ValueError with one sentence, within seconds, if something that a run needs can't be had."""
-    models = [] if config.model == "embedded" or Path(config.model).is_dir() else [config.model]
     groups = sources(config).values() if config.data == "benchmarks" else ()
     wanted = {str(source): source for group in groups for source in group.values()}
-    if config.mirror or hub.offline():
-        missing = [name for name, source in wanted.items() if not files(source, config)[0]]
-        if missing:
-            where = f"the mirror {config.mirror}" if config.mirror else "the cache (OFFLINE=1)"
-            raise ValueError(f"not in {where}: {', '.join(missing)}")
-        wanted = {}
-    hub.require(models, sorted({source.repo for source in wanted.values() if not source.archive}))
+    local = config.mirror or hub.offline()
+    if missing := [name for name, source in wanted.items() if local and not files(source, config)[0]]:
+        where = f"the mirror {config.mirror}" if config.mirror else "the cache (OFFLINE=1)"
+        raise ValueError(f"not in {where}: {', '.join(missing)}")
+    models = [] if config.model == "embedded" or Path(config.model).is_dir() else [config.model]
+    hub.require(models, sorted({source.repo for source in wanted.values() if not local and not source.archive}))
 
 
 def build(config, folder: Path, sizes: dict[str, int], avoid: list[Path] = ()) -> tuple[dict[str, list[Sample]], dict]:
@@ -199,8 +197,11 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
                     picture = replace(picture, content=pictures[ids[where]]["image"]["bytes"])
                 if picture.name in names or (picture.name in used and part != "test"):
                     continue
-                name = f"{dataset.lower()}-{part}-{number:06d}-{turn}"
-                sample = _sample(name, dataset, question, answer, boxes, size, {"source": row})
+                facts = {"question": question, "answer": answer, "boxes": boxes, "family": dataset, "dataset": dataset}
+                facts |= {"id": f"{dataset.lower()}-{part}-{number:06d}-{turn}", "image": picture.name}
+                sample = own.sample_of(facts, number, row)
+                if reason := own.unaskable(sample.question):
+                    raise ValueError(reason)
             except ValueError as error:
                 skipped.append({"row": row, "image": where if isinstance(where, str) else "", "reason": str(error)})
                 continue
@@ -208,28 +209,15 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
             yield sample, picture, size
 
 
-def _sample(name: str, dataset: str, question, answer, boxes, size, meta: dict) -> Sample:
-    """A sample without its image; ValueError says what is wrong with the row."""
-    accepted, boxes = own.answers(answer), own.boxes(boxes)
-    if own.absent(question) or not accepted:
-        raise ValueError("no question or no answer")
-    question = own.text(question, "question")
-    if reason := own.unaskable(question):
-        raise ValueError(reason)
-    if boxes and size and not all(isinstance(side, (int, float)) and side > 0 for side in size):
-        raise ValueError(f"boxes without the size of their image, {size}")
-    return Sample(name, "", question, accepted[0], dataset, dataset, boxes, meta, accepted[1:])
-
-
 def _place(sample: Sample, frame, path: Path, size: tuple[int, int], image: Path) -> Sample:
     """Copy a picture of `size` into the run as `image`, and scale the boxes from their `frame` to it.
 
-    Where the frame has another shape (EXIF turns the picture, or it is another copy), boxes can't be trusted and go.
+    Boxes go where the frame is unknown, or of another shape: EXIF turns the picture, or it is another copy.
     """
     write_bytes(image, path.read_bytes())
-    boxes = ()
-    if sample.boxes:
-        scale = np.divide(size, frame or size)
+    frame, boxes = frame or size, ()
+    if sample.boxes and all(frame):
+        scale = np.divide(size, frame)
         if 0.9 < scale[0] / scale[1] < 1.1:
             boxes = own.whole_pixels(np.array(sample.boxes, float) * np.tile(scale, 2), size)
     return replace(sample, image=f"images/{image.name}", boxes=boxes)

@@ -43,7 +43,10 @@ def photograph(rng, image: Image.Image, quality: str) -> bytes:
     """A sharp image as a camera delivers it: blurred, noisy, as JPEG. See `QUALITIES`."""
     blur, noise, jpeg = QUALITIES[quality]
     pixels = _blurred(rng, np.asarray(image), rng.uniform(*blur)).astype(np.int16)
-    pixels += _noise(rng, int(rng.integers(noise[0], noise[1] + 1)))
+    grain = _grain(int(rng.integers(noise[0], noise[1] + 1)))
+    i, j = rng.integers(0, 256, 2)
+    flips = [1 - 2 * int(rng.integers(2)) for _ in "yx"]
+    pixels += grain[i : i + SIZE, j : j + SIZE][:: flips[0], :: flips[1]]
     out = io.BytesIO()
     pixels = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     pixels.save(out, "JPEG", quality=int(rng.integers(jpeg[0], jpeg[1] + 1)))
@@ -67,12 +70,6 @@ def _grain(level: int) -> np.ndarray:
     """Sensor noise with a standard deviation of `level` grey levels, of which scenes take windows."""
     sheet = np.random.default_rng(level).standard_normal((SIZE + 256, SIZE + 256, 3), dtype=np.float32)
     return (sheet * level).astype(np.int16)
-
-
-def _noise(rng, level: int) -> np.ndarray:
-    i, j = rng.integers(0, 256, 2)
-    window = _grain(level)[i : i + SIZE, j : j + SIZE]
-    return window[:: 1 - 2 * int(rng.integers(2)), :: 1 - 2 * int(rng.integers(2))]
 
 
 def grounds(rng) -> np.ndarray:
@@ -106,24 +103,24 @@ def outline(shape: str, centre, r: float) -> np.ndarray:
     left, up, right, down = (r * extent for extent in EXTENT[shape])
     corners = {
         "disc": CIRCLE * r,
-        "square": np.array([(-left, -up), (right, -up), (right, down), (-left, down)]),
-        "triangle": np.array([(0, -up), (right, down), (-left, down)]),
+        "square": ((-left, -up), (right, -up), (right, down), (-left, down)),
+        "triangle": ((0, -up), (right, down), (-left, down)),
     }
-    return np.asarray(centre) + corners[shape]
+    return np.add(centre, corners[shape])
 
 
 def mark(kind: str, centre, zoom: float) -> list[list[np.ndarray]]:
     """Outlines of a dot of radius 2.8 px, or of each stroke of a symbol in a box of 13 px, times `zoom`."""
     s, centre = 6.5 * zoom, np.asarray(centre)
+    if kind == "dot":
+        return [[centre + CIRCLE * 2.8 * zoom]]
+    if kind == "ring":
+        return [[centre + CIRCLE * s, centre + CIRCLE * (s - 3 * zoom)]]
     strokes = {
         "plus": (((-s, 0), (s, 0)), ((0, -s), (0, s))),
         "slash": (((-s, s), (s, -s)),),
         "vee": (((-s, -s), (0, s)), ((0, s), (s, -s))),
     }
-    if kind == "dot":
-        return [[centre + CIRCLE * 2.8 * zoom]]
-    if kind == "ring":
-        return [[centre + CIRCLE * s, centre + CIRCLE * (s - 3 * zoom)]]
     return [[stroke(centre + a, centre + b, 3 * zoom)] for a, b in strokes[kind]]
 
 

@@ -31,7 +31,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
     for number, row in enumerate(tqdm(rows, desc=path.name, unit="row", mininterval=1), 1):
         source = f"{path.name}, row {number}"
         try:
-            sample = _sample(row, number, source)
+            sample = sample_of(row, number, source)
             if sample.image not in opened:
                 opened[sample.image] = _open(path.parent, sample.image)
             image, size, reason = opened[sample.image]
@@ -54,6 +54,22 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
     return samples, skipped
 
 
+def sample_of(row: dict, number: int, source: str) -> Sample:
+    """The sample of a row, with the image's path and the boxes as written; ValueError says what is wrong."""
+    accepted = row.get("answer") if isinstance(row.get("answer"), list) else [row.get("answer")]
+    accepted = tuple(dict.fromkeys(text(answer, "answer") for answer in accepted if not absent(answer)))
+    missing = [name for name in ("image", "question") if absent(row.get(name))] + ["answer"] * (not accepted)
+    if missing:
+        raise ValueError(f"no {' and no '.join(missing)}; {EXPECTED}")
+    if not isinstance(row["image"], str) or re.match(r"\w+://|data:", row["image"]):
+        raise ValueError(f"image is {row['image']!r:.60}; expected the path of a file on this machine")
+    texts = {"id": number, "family": "open", "dataset": "own"}
+    texts |= {name: row[name] for name in ("image", "question", *texts) if not absent(row.get(name))}
+    texts = {name: text(value, name) for name, value in texts.items()}
+    rest = {"boxes": boxes(row.get("boxes")), "meta": {"source": source}}
+    return Sample(**texts, answer=accepted[0], answers=accepted[1:], **rest)
+
+
 def absent(value) -> bool:
     """Whether a value is missing: null, NaN (pandas writes it for a gap), or blank text."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())
@@ -68,12 +84,6 @@ def text(value, name: str) -> str:
     if not isinstance(value, (str, int, float)):
         raise ValueError(f"{name} is {value!r:.60}; expected text, a number, true or false")
     return str(value)
-
-
-def answers(value) -> tuple[str, ...]:
-    """The accepted answers, of one value or of a list."""
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(dict.fromkeys(text(v, "answer") for v in values if not absent(v)))
 
 
 def unaskable(question: str) -> str:
@@ -111,21 +121,6 @@ def _check_box(box: tuple[float, ...], size: tuple[int, int]) -> None:
         raise ValueError(f"box {list(box)} ends before it begins; expected [x0, y0, x1, y1], not x, y, width, height")
     if sum(map(area, whole_pixels((box,), size))) < area(box) / 2:
         raise ValueError(f"box {list(box)} lies outside its image of {size[0]}x{size[1]} pixels; expected it inside")
-
-
-def _sample(row: dict, number: int, source: str) -> Sample:
-    """The sample of a row, with the image's path as written; ValueError says what is wrong."""
-    accepted = answers(row.get("answer"))
-    missing = [name for name in ("image", "question") if absent(row.get(name))] + ["answer"] * (not accepted)
-    if missing:
-        raise ValueError(f"no {' and no '.join(missing)}; {EXPECTED}")
-    if not isinstance(row["image"], str) or re.match(r"\w+://|data:", row["image"]):
-        raise ValueError(f"image is {row['image']!r:.60}; expected the path of a file on this machine")
-    texts = {"id": number, "family": "open", "dataset": "own"}
-    texts |= {name: row[name] for name in ("image", "question", *texts) if not absent(row.get(name))}
-    texts = {name: text(value, name) for name, value in texts.items()}
-    rest = {"boxes": boxes(row.get("boxes")), "meta": {"source": source}}
-    return Sample(**texts, answer=accepted[0], answers=accepted[1:], **rest)
 
 
 def _open(folder: Path, image: str) -> tuple[Path, tuple[int, int], str]:

@@ -1,9 +1,8 @@
 """Procedural scenes and their questions: marks on coloured cards, among clutter.
 
 A scene is a source image of 768x768 pixels. Cards, each of another colour, carry marks: large ones can be read in a
-first view of 192x192, small ones are specks of one to three pixels there. Camera quality (sharp, soft, poor), size of
-what is asked for and density are known and balanced, to see where a part of the method pays. Three question families
-mirror the benchmarks: `relation` (true/false, as VSR), `count` (as TallyQA) and `attribute` (open, as GQA).
+first view of 192x192, small ones are specks of one to three pixels there. Three question families mirror the
+benchmarks: `relation` (true/false, as VSR), `count` (as TallyQA) and `attribute` (open, as GQA).
 """
 
 import io
@@ -38,8 +37,6 @@ CLASSES = {"train": (2, 3, 4), "validation": (1,), "test": (0,)}
 
 @dataclass(frozen=True)
 class Card:
-    """A card, the question about it, and its marks."""
-
     colour: str
     shape: str
     size: str  # of its marks, one of SIZES
@@ -92,13 +89,10 @@ def make_scene(
     quality: str | None = None, density: str | None = None, count: int = 0,
 ) -> Scene:  # fmt: skip
     """The scene of a seed. `family`, `answer` and `size` fix those of the first card, `quality`, `density` and `count`
-    (of cards) the scene's; the rest is random.
-
-    In the train split any card may be asked for; in the others only the first, whose combination is held out.
-    """
+    (of cards) the scene's. In the train split any card may be asked for; else only the first, which is held out."""
     rng = np.random.default_rng([sorted(CLASSES).index(split), seed])
-    drawn = {"quality": list(QUALITIES)[rng.integers(3)], "density": list(DENSITIES)[rng.integers(2)]}
-    quality, density = quality or drawn["quality"], density or drawn["density"]
+    drawn = list(QUALITIES)[rng.integers(3)], list(DENSITIES)[rng.integers(2)]  # drawn even where they are given
+    quality, density = quality or drawn[0], density or drawn[1]
     cards, others = (int(rng.integers(low, high + 1)) for low, high in DENSITIES[density])
     sizes = [LARGE if rng.uniform() < 1 / 3 else SMALL for _ in range(count or cards)]
     sizes[0] = size or sizes[0]
@@ -108,9 +102,9 @@ def make_scene(
     places = _places(rng, [1.26 * r if i < len(sizes) else r for i, r in enumerate(radii)])
     names = [(c, s) for c in COLOURS for s in SHAPES]
     names = [names[i] for i in rng.permutation(len(names))]
-    made = [_card(rng, names, (sizes[0], places[0], radii[0]), CLASSES[split], family, answer)]
-    allowed = CLASSES[split] if split == "train" else range(5)  # other cards of a held-out scene are not asked for
-    made += [_card(rng, names, drawn, allowed) for drawn in list(zip(sizes, places, radii, strict=False))[1:]]
+    first, *rest = zip(sizes, places, radii, strict=False)
+    made = [_card(rng, names, first, CLASSES[split], family, answer)]
+    made += [_card(rng, names, each, CLASSES[split] if split == "train" else range(5)) for each in rest]
     around = zip(places[len(made) :], radii[len(made) :], strict=True)
     things = [drawing.clutter(rng, place, radius) for place, radius in around if place]
     for card in made:

@@ -1,8 +1,7 @@
 """Training of the embedded tiny VLM from scratch, on procedural scenes.
 
-It plays the part of Qwen2.5-VL-Instruct in the paper. Five phases, see `lessons.PHASES`: the vision tower learns with
-throw-away heads what each image token shows, and is frozen; the language model learns to point, then to read close-ups,
-then to answer in one round and in two.
+In five phases, see `lessons.PHASES`: the vision tower learns with throw-away heads what each image token shows, and is
+frozen; the language model learns to point, then to read close-ups, then to answer in one round and in two.
 """
 
 import io
@@ -83,8 +82,7 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
     """The loss of the assistant's tokens, and the share of the deciding ones that are the most likely, by kind.
 
     A token that decides (an answer, a verdict) is one among ten that follow from it. It weighs `weight` times more, or
-    it is not learned: a true-or-false question is decided by comparing two words. Kinds that are `light` weigh no more
-    than other tokens, and neither does a guess at what cannot be read.
+    it is not learned. Kinds that are `light`, and guesses at what cannot be read, weigh no more than other tokens.
     """
     import torch
 
@@ -95,19 +93,17 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
     def among(*words: str):
         return torch.isin(labels, torch.tensor([ids(word) for word in words], device=labels.device))
 
-    def after(word: str):
-        return among(word).roll(1, 1)
-
+    after = {name: among(name).roll(1, 1) for name in (":", *(f"<{tag}>" for tag in TAGS))}
     guessed = among(f" {UNREAD.split()[-1]}").roll(3, 1)  # “… too small</think><draft>3”
     begun, ended = ((place * ends).cummax(-1).values for ends in (among(" shows"), among(f"</{THINK}>", ":")))
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     top = number & ~number.roll(1, 1)  # a box's second number
     kinds = {
-        "read": after(":"),  # the answer, as round 2 reads it off
-        "how": after(f"<{THINK}>"),  # the rationale's first word, which says how it will look
-        "verdict": after(f"<{VERDICT}>"),
-        "draft": after(f"<{DRAFT}>") & ~guessed,
-        "answer": after(f"<{ANSWER}>") & ~guessed,
+        "read": after[":"],  # the answer, as round 2 reads it off
+        "how": after[f"<{THINK}>"],  # the rationale's first word, which says how it will look
+        "verdict": after[f"<{VERDICT}>"],
+        "draft": after[f"<{DRAFT}>"] & ~guessed,
+        "answer": after[f"<{ANSWER}>"] & ~guessed,
         "shown": (begun > ended) & (place > begun),  # the words for what is seen
         "end": among(*(f"</{tag}>" for tag in TAGS)),
         "left edge": top.roll(-1, 1),  # the other two numbers of a box follow from these

@@ -166,60 +166,41 @@ def loss_and_scores(model, heads, batch):
 
     seen = model.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
     sizes = [SCENES * CELLS, len(batch["marks"]) - SCENES * CELLS]
-    features, close = seen.pooler_output.split(sizes)
+    views, close = seen.pooler_output.split(sizes)
+    target = batch["targets"].flatten(0, 1)
+    colour, shape, place, clear, cell, box = heads["view"](views).split(HEADS["view"], -1)
+    held, every = target[:, 0] > 0, target[:, 0] >= 0
+    asked = {  # weight, guesses, truth, of which tokens; and whether all others weigh as much as these few
+        "colour": (1, colour, target[:, 0], held, True),
+        "shape": (2, shape, target[:, 1], held, False),
+        "cell": (1, cell, torch.arange(CELLS, device=cell.device).repeat(SCENES), every, False),
+        "can be read": (1, clear, target[:, 5], held, False),
+        "box": (2, box.unflatten(-1, (4, PLACES)), target[:, 6:], held, False),
+    }
+    loss = 2 * mse_loss(place[held], target[held, 2:5])
+    for name, tokens, marks in zip(("at first", "close"), (views, close), batch["marks"].split(sizes), strict=True):
+        white, black, symbol, way, colour, shape = heads["mark"](tokens).split(HEADS["mark"], -1)
+        dots, signed, pair = marks[:, :2].any(-1), marks[:, 2] > 0, marks[:, 3:5].any(-1)
+        asked |= {
+            f"symbols {name}": (1, symbol, marks[:, 2], signed, True),
+            f"white dots {name}": (1, white, marks[:, 0].clamp(max=3), dots, True),
+            f"black dots {name}": (1, black, marks[:, 1].clamp(max=3), dots, True),
+            f"their card's colour {name}": (1, colour, marks[:, 5], dots | signed, False),
+            f"their card's shape {name}": (1, shape, marks[:, 6], dots | signed, False),
+        }
+        loss = loss + sum(2 * mse_loss(way[which], marks[which, 3:5]) for which in (pair, ~pair))
     lengths = (batch["image_grid_thw"][SCENES:].prod(-1) // 4).tolist()
     pooled = 4 * torch.stack([tokens.mean(0) for tokens in close.split(lengths)])  # of deviation about 1 again
-    target, whole = batch["targets"].flatten(0, 1), batch["whole"]
-    colour, shape, place, clear, cell, box = heads["view"](features).split(HEADS["view"], -1)
-    held = target[:, 0] > 0
-    own = torch.arange(CELLS, device=cell.device).repeat(SCENES)
-    box, truth = box[held].unflatten(-1, (4, PLACES)).flatten(0, 1), target[held, 6:].long().flatten()
-    loss = (
-        _balanced(colour, target[:, 0], held)
-        + 2 * cross_entropy(shape[held], target[held, 1].long())
-        + 2 * mse_loss(place[held], target[held, 2:5])
-        + cross_entropy(cell, own)
-        + cross_entropy(clear[held], target[held, 5].long())
-        + 2 * cross_entropy(box, truth)
-    )
-    scores = {"colour": (colour.argmax(-1) == target[:, 0])[held], "shape": (shape.argmax(-1) == target[:, 1])[held]}
-    scores |= {"box": box.argmax(-1) == truth, "can be read": (clear.argmax(-1) == target[:, 5])[held]}
-    for name, tokens, marks in zip(("at first", "close"), (features, close), batch["marks"].split(sizes), strict=True):
-        costs, right = _marks_read(heads["mark"](tokens).split(HEADS["mark"], -1), marks)
-        loss, scores = loss + costs, scores | {f"{what} {name}": hits for what, hits in right.items()}
-    for guess, number in zip(heads["whole"](pooled).split(HEADS["whole"], -1), whole.T, strict=True):
-        loss = loss + 0.3 * cross_entropy(guess, number)
+    for i, guesses in enumerate(heads["whole"](pooled).split(HEADS["whole"], -1)):
+        truth = batch["whole"][:, i]
+        asked[("white dots", "black dots", "symbols")[i] + " in all"] = (0.3, guesses, truth, truth >= 0, False)
+    for weight, guesses, truth, which, others in asked.values():
+        for some in (which, ~which) if others else (which,):
+            loss = loss + weight * cross_entropy(guesses[some].flatten(0, -2), truth[some].long().flatten())
     uneven = sum(
         tokens.mean(0).square().mean() + (tokens.std(0) - 1).square().mean()
         for layer in (seen.pooler_output, *seen.deepstack_features)
         for tokens in layer.split(sizes)
     )
-    return loss + 0.2 * uneven, {name: round(hits.float().mean().item(), 3) for name, hits in scores.items()}
-
-
-def _balanced(guesses, truth, held):
-    """Cross entropy in which the few tokens that hold something weigh as much as all that hold nothing."""
-    from torch.nn.functional import cross_entropy
-
-    return sum(cross_entropy(guesses[part], truth[part].long()) for part in (held, ~held))
-
-
-def _marks_read(guesses, marks):
-    """The loss of the marks that are predicted from tokens, and which are right: dots, symbols, directions."""
-    from torch.nn.functional import cross_entropy, mse_loss
-
-    white, black, symbol, way, colour, shape = guesses
-    whites, blacks, ways = marks[:, 0].clamp(max=3), marks[:, 1].clamp(max=3), marks[:, 3:5]
-    marked, signed, pair = marks[:, :2].sum(-1) > 0, marks[:, 2] > 0, ways.any(-1)
-    held = marked | signed
-    loss = (
-        _balanced(symbol, marks[:, 2], signed)
-        + _balanced(white, whites, marked)
-        + _balanced(black, blacks, marked)
-        + 2 * mse_loss(way[pair], ways[pair])
-        + 2 * mse_loss(way[~pair], ways[~pair])
-        + cross_entropy(colour[held], marks[held, 5].long())
-        + cross_entropy(shape[held], marks[held, 6].long())
-    )
-    right = {"dots": (white.argmax(-1) == whites)[marked], "symbols": (symbol.argmax(-1) == marks[:, 2])[signed]}
-    return loss, right | {"relation": (way * ways).sum(-1)[pair] > 0}
+    right = {name: (guesses.argmax(-1) == truth)[which] for name, (_, guesses, truth, which, _) in asked.items()}
+    return loss + 0.2 * uneven, {name: round(hits.float().mean().item(), 3) for name, hits in right.items()}
