@@ -89,7 +89,4 @@ def test_a_run_has_numbers_and_its_folder_keeps_auto(tmp_path, monkeypatch):
     assert read_json(inside.path / "config.json")["batch_size"] == "auto" and memory.sizes(inside.config) == chosen
     monkeypatch.setattr(memory, "_here", lambda config: (80, True))  # the folder moves to another card
     moved = reopen("r", root=tmp_path)
-    assert moved.config.rollout_batch == 64 == read_json(run.manifest)["auto"]["rollout_batch"]
-    settings = run.path / "config.json"
-    write_json(settings, read_json(settings) | {"model": "/elsewhere/mine"})  # whose size is not known here
-    assert memory.sizes(reopen("r", root=tmp_path).config) == memory.sizes(moved.config)
+    assert moved.config.rollout_batch == 64
