@@ -153,12 +153,6 @@ def test_a_copy_of_a_test_photo_under_another_name_stays_out(web, make, mirror):
         make()
 
 
-def test_a_data_set_without_any_picture_is_an_error(web, make):
-    web.how = dict.fromkeys(TEST_COCO, "gone")
-    with pytest.raises(ValueError, match="test: no row of VSR can be used; the first, yfan1997.*status 404"):
-        make()
-
-
 def test_a_wrong_file_is_one_sentence(web, make, mirror):
     cases = ('{"image": "1.jpg", "caption": "x"}\n', "a table with a column 'label'"), ("not json\n", "a table ")
     for content, expected in cases:
@@ -256,15 +250,6 @@ def test_own_data_beside_the_benchmarks_keep_their_photos_out_of_the_pool(web, m
     assert [s["reason"] for s in facts["skipped"] if "403" in s["image"]] == [
         "the photo is in an earlier set (test, then validation, then pool)"
     ]
-
-
-def test_revisions_are_settable():
-    config = replace(PROFILES["paper"], revisions={"yfan1997/GRIT_data": "abc"})
-    asked = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub, "files", lambda *arguments: asked.append(arguments[:3]))
-        benchmarks.files(benchmarks.sources(config)["test"]["VSR"], config)
-    assert asked == [("yfan1997/GRIT_data", "vsr_val.jsonl", "abc")]
 
 
 def test_without_the_hub_one_sentence_names_what_is_needed(monkeypatch):

@@ -15,6 +15,9 @@ from mags_kit.tiny_base.lessons import PHASES, Lessons
 from mags_kit.tiny_base.model import build_model, build_processor
 
 
+CARD = {"training": "", "device": "", "loose": 0.6, "grid": 40, "n": 9, "sampled": "", "accuracy": ""}
+
+
 @pytest.fixture(scope="module")
 def processor():
     return build_processor()
@@ -32,16 +35,10 @@ def test_the_shipped_model_is_small_has_a_card_and_loads_whole(processor):
     folder = Path(model_path("embedded"))
     assert sum(p.stat().st_size for p in folder.glob("*.safetensors")) < 15e6
     assert not list(folder.glob("*.bin")) and (folder / "README.md").exists()
+    assert "{" not in Path(pretraining.__file__).with_name("card.md").read_text().format(**CARD)
     _, found = Qwen3VLForConditionalGeneration.from_pretrained(folder, output_loading_info=True)
     assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert 2e6 < sum(p.numel() for p in build_model(processor).parameters()) < 5e6
-
-
-def test_the_card_says_what_was_done():
-    card = Path(pretraining.__file__).with_name("card.md").read_text()
-    given = {"training": "2 steps of `see`", "device": "CPU", "loose": 0.6, "grid": 40, "n": 9}
-    text = card.format(**given, sampled="Point 1", accuracy="one round 2")
-    assert "60% of the two-round demonstrations" in text and "Accuracy on 9 validation questions" in text
 
 
 def test_lessons_scenes_are_disjoint_from_those_that_are_measured(processor, monkeypatch, tmp_path):
@@ -70,11 +67,6 @@ def test_every_lesson_is_its_step_and_in_the_vocabulary(processor):
     view = "<rethink>the view shows too small: 3, the draft was 3</rethink><verdict>right</verdict>"
     text = protocol.tool_call_text([(0, 40, 960, 1000)]) + view
     assert processor.tokenizer.decode(processor.tokenizer.encode(text)) == text
-
-
-def test_grid_boxes_hold_their_object():
-    assert vision.grid_box((100, 100, 150, 150)) == (120, 120, 200, 200)  # thousandths of 768 pixels, in steps of 40
-    assert vision.loose_box((100, 400, 150, 450)) == (0, 320, 360, 680)
 
 
 def test_demonstrated_regions_are_often_poor(processor):

@@ -13,6 +13,7 @@ from mags_kit.data import scenes
 from mags_kit.images import decode, difference_hash, open_image
 
 WHITE, RED, SIZE = (255, 255, 255), (200, 30, 20), (24, 16)
+BLACK = Image.new("RGB", SIZE)
 
 
 def content(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -81,7 +82,9 @@ def test_deep_greys_go_from_black_to_white():
 
 def test_white_is_white_in_every_kind():
     white = Image.new("RGB", SIZE, "white")
-    cases = {
+    frames, kinds = {"save_all": True, "append_images": [BLACK]}, ("GIF", "PNG", "TIFF", "WEBP", "AVIF")
+    cases = {f"{kind}, a black frame after": content(white, kind, **frames) for kind in kinds}
+    cases |= {
         "1 bit": content(Image.new("1", SIZE, 1)),
         "grey": content(Image.new("L", SIZE, 255), "JPEG"),
         "palette": content(white.quantize()),
@@ -135,13 +138,6 @@ def test_what_is_no_file_is_a_sentence(tmp_path):
             open_image(f"{tmp_path}/{name}")
 
 
-def test_of_several_frames_the_first_is_seen():
-    frames = [Image.new("RGB", SIZE, colour) for colour in (RED, "white", "black")]
-    kinds = ("GIF", "PNG", "TIFF", "WEBP", "AVIF")
-    written = {kind: content(frames[0], kind, save_all=True, append_images=frames[1:]) for kind in kinds}
-    assert not [kind for kind in kinds if np.abs(np.asarray(decode(written[kind]), int) - RED).max() > 8]
-
-
 def profile(primaries, gamma: float) -> bytes:
     """A minimal ICC profile of a display: primaries as XYZ (D50), one gamma for all."""
     tags = {"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"wide\0" + bytes(78)}
@@ -193,13 +189,8 @@ def test_images_are_turned_as_exif_says():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_broken_exif_costs_no_image():
-    def exif(kind: int, count: int, value: bytes, entries: int = 1) -> bytes:
-        entry = struct.pack("<HHHI", entries, 0x0112, kind, count) + value.ljust(4, b"\0")
-        return b"Exif\0\0II*\0\x08\0\0\0" + entry + bytes(4)
-
-    tags = [exif(2, 2, b"6"), exif(3, 1, b"\x63"), exif(3, 1, b"\0"), exif(3, 1, b"\6", 9)]
-    for tag in (*tags, b"Exif\0\0nonsense", b"Exif\0\0"):
-        assert decode(content(Image.new("RGB", SIZE), "JPEG", exif=tag)).size in (SIZE, SIZE[::-1])
+    for tag in (b"Exif\0\0nonsense", b"Exif\0\0", b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\0006\0"):
+        assert decode(content(Image.new("RGB", SIZE), "JPEG", exif=tag)).size == SIZE
 
 
 def test_copies_of_a_photo_have_nearly_the_same_difference_hash():

@@ -119,13 +119,11 @@ def write_mirror(folder):
         return {"id": str(number), "imageId": image, "question": "What color?", "answer": "red"} | extra
 
     for part, numbers in {"train": [*range(400, 430), *TEST_VG], "val": [*range(430, 445), 900]}.items():
-        name = f"lmms-lab/GQA/{part}_balanced_instructions/{part}-00000-of-00001.parquet"
-        table(name, [gqa(str(n), n) for n in numbers])
-    rows = [gqa(f"n{n}", n) for n in range(5)]
-    table("lmms-lab/GQA/testdev_balanced_instructions/testdev-00000-of-00001.parquet", rows)
+        table(f"lmms-lab/GQA/{part}_balanced_instructions/{part}.parquet", [gqa(str(n), n) for n in numbers])
+    table("lmms-lab/GQA/testdev_balanced_instructions/testdev.parquet", [gqa(f"n{n}", n) for n in range(5)])
     picture = Features({"id": Value("string"), "image": Picture()})
     rows = [{"id": f"n{n}", "image": {"bytes": jpeg(500 + n), "path": None}} for n in range(5)]
-    table("lmms-lab/GQA/testdev_balanced_images/testdev-00000-of-00001.parquet", rows, picture)
+    table("lmms-lab/GQA/testdev_balanced_images/testdev.parquet", rows, picture)
     qa = [{"question": "How many?", "answer": "2", "is_simple": True, "data_source": "amt"}] * 2
     rows = [{"image": {"bytes": jpeg(600 + n), "path": None}, "qa": qa} for n in range(4)]
     qa_type = [{"question": Value("string"), "answer": Value("string")}]
