@@ -1,4 +1,4 @@
-"""What a run needs beside what this machine has: memory, disk for its model, hours. Nothing is started or downloaded."""
+"""What a run needs beside what this machine has: memory, disk for its model, hours. Nothing is downloaded."""
 
 import os
 import shutil

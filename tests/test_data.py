@@ -134,7 +134,7 @@ def test_a_file_of_another_kind_is_one_sentence(own, tmp_path):
         "Windows-1252": (b"{}\n" + LINE.encode("cp1252"), "line 2: expected one JSON object a line, in UTF-8"),
         "a JSON array": (b"[" + line + b"]", "line 1: expected one JSON object a line"),
         "a CSV": (b"image,question,answer\ngood.jpg,What?,2\n", "line 1: expected one JSON object a line"),
-        "a row that is a number": (b"{}\n7\n", "line 2: expected one JSON object a line, in UTF-8; got '7' (not a int)"),
+        "a row that is a number": (b"{}\n7\n", "a line, in UTF-8; got '7' (not a int)"),
         "a line cut short": (line[:-9], "line 1: expected one JSON object a line"),
         "Parquet": (b"PAR1\x15\x04\xf9", "line 1: expected one JSON object a line"),
         "empty": (b"", "none of its 0 rows can be used"),

@@ -82,8 +82,8 @@ def test_deep_greys_go_from_black_to_white():
 
 def test_white_is_white_in_every_kind():
     white = Image.new("RGB", SIZE, "white")
-    kinds = ("GIF", "PNG", "TIFF", "WEBP", "AVIF")
-    cases = {f"{kind}, a black frame after": content(white, kind, save_all=True, append_images=[BLACK]) for kind in kinds}
+    frames, kinds = {"save_all": True, "append_images": [BLACK]}, ("GIF", "PNG", "TIFF", "WEBP", "AVIF")
+    cases = {f"{kind}, a black frame after": content(white, kind, **frames) for kind in kinds}
     cases |= {
         "1 bit": content(Image.new("1", SIZE, 1)),
         "grey": content(Image.new("L", SIZE, 255), "JPEG"),

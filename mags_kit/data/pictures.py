@@ -70,7 +70,7 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple], 
 
 
 def _find(picture: Picture, shelf: dict[str, Path]) -> tuple[Path, tuple[int, int], np.ndarray]:
-    """(path, (width, height), difference hash) of a whole picture: from the cache or the mirror, else new in the cache."""
+    """(path, (width, height), difference hash) of a whole picture, in the cache or the mirror."""
     kept, reasons = hub.cache() / "images" / picture.name, []
     for path in (kept, shelf.get(picture.name, kept)):
         try:
