@@ -1,4 +1,4 @@
-"""What a run has done: the steps, their outputs, and whether these were made from what there is now.
+"""The steps of a run, their outputs, and whether these still fit their inputs and the code.
 
 What a step is made from (its input files and the code of the kit) is noted in `made/` before its outputs are begun, so
 that outputs beside a note fit it whenever a run was killed. Settings need no note: a run folder has one set of them.

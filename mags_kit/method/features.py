@@ -1,4 +1,4 @@
-"""What is made of an image, computed once: what was used last is kept, as the features of the vision tower.
+"""A cache of what was computed from an image, above all of the features of the vision tower.
 
 The tower is frozen, and without this it is shown the same image up to four times in each trajectory of a group: in both
 rounds of sampling, and for the log-probabilities of the policy and of its reference.

@@ -1,4 +1,4 @@
-"""Messages between the kit and a policy: prompts, the tool's format, and boxes in the model's own coordinate frame.
+"""The prompts, the declaration and format of the tool, and boxes between the model's coordinate frame and pixels.
 
 All other modules have regions in pixels of the original image. `parsing` reads the replies.
 """
@@ -31,7 +31,7 @@ def magnify(regions: list) -> list[dict] | str:
 
 TOOL = magnify.__name__
 
-PROMPTS = {
+PROMPTS = {  # by style; "one": one round on the full view, the baseline; "two": two rounds with the tool
     # The embedded tiny VLM's vocabulary holds little more than these words
     "compact": {"two": "{question} Look twice.", "one": "{question} Answer now."},
     "full": {

@@ -68,7 +68,7 @@ def reward(name: str, t: Trajectory) -> float:
 
 
 def scores(t: Trajectory, weights: dict[str, float]) -> dict[str, float]:
-    """The rewards of a trajectory that `weights` names, and their weighted `total`."""
+    """The rewards of a trajectory that `weights` names, and their weighted `total` (for tables; TRL sums its own)."""
     values = {name: reward(name, t) for name in weights}
     return values | {"total": sum(weights[name] * value for name, value in values.items())}
 

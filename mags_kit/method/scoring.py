@@ -1,4 +1,4 @@
-"""Whether an answer says what the truth says, by the rules of the benchmarks.
+"""Whether an answer is correct, by the rules of the benchmarks. (What a correct answer earns in training: `rewards`.)
 
 VSR asks for yes or no (true or false), TallyQA for one number, GQA for the same words in VQA's normal form. What models
 add around an answer is read: "Answer: …", "It is …", a sentence, an option's letter. A text that says two things

@@ -1,4 +1,4 @@
-"""The episode as TRL's environment, the rewards as TRL calls them, and a guard against views lost on the way."""
+"""The episode as TRL's environment, the rewards as TRL calls them, and a check that no view is lost between them."""
 
 from collections.abc import Callable
 
