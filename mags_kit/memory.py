@@ -52,6 +52,16 @@ def size_of(model: str) -> Size | None:
     return next((size for name, size in names.items() if name in model.lower()), None)
 
 
+def require_size(config: Config) -> Size:
+    """The same; a ValueError where there is none."""
+    if not (size := size_of(config.model)):
+        raise ValueError(
+            f"model {config.model!r}: its size is not known, so there is no plan; expected a name of "
+            f"`mags_kit.memory.MODELS` in its hub id or path; to run it, set {', '.join(SIZES)} to numbers"
+        )
+    return size
+
+
 def tokens(config: Config, size: Size) -> int:
     """Of one trajectory, at most."""
     return config.first_view_pixels // size.side**2 + TEXT + config.completion_budget(size.side)
@@ -87,11 +97,7 @@ def resolve(config: Config, memory_gb: float | None = None, processes: int | Non
     least; what is sampled at once can be shared by the `processes`. A step holds the same trajectories in any case."""
     if AUTO not in sizes(config).values():
         return config
-    if not size_of(config.model):
-        raise ValueError(
-            f"model {config.model!r}: its size is not known; expected a name of `mags_kit.memory.MODELS` in its hub id "
-            f"or path; else set {', '.join(SIZES)} to numbers instead of {AUTO!r}"
-        )
+    require_size(config)
     memory_gb, on_gpu = (memory_gb, True) if memory_gb else _here(config)
     processes = processes or int(os.environ.get("WORLD_SIZE", 1))
     for name in SIZES:

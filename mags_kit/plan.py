@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mags_kit.config import AUTO, Config
 from mags_kit.evaluation.conditions import grid
-from mags_kit.memory import GB, MODELS, need_gb, parts, resolve, size_of, sizes, tokens
+from mags_kit.memory import GB, MODELS, need_gb, parts, require_size, resolve, size_of, sizes, tokens
 from mags_kit.method.policy import published
 
 LARGE = 0.5  # billions of parameters from which on a model is checked
@@ -77,8 +77,8 @@ def hours(config: Config) -> tuple[float, float]:
 
 def table(config: Config) -> str:
     """The plan as text: what a run will need beside what there is."""
+    parameters = f"{require_size(config).parameters:.3g} billion parameters"
     here, given, config = machine(), config, resolve(config)
-    parameters = f"{size_of(config.model).parameters:.3g} billion parameters"
     rows = [(f"{config.model}: {parameters}", "needed", f"here ({here['GPU']})")]
     for name, gb in needs(config, here).items():
         rows += [(name, f"{gb:.1f} GB", f"{here[name]:.1f} GB")]

@@ -75,7 +75,7 @@ def test_another_model_takes_the_row_whose_name_it_has():
     assert memory.size_of("/embedded/my-qwen3.5-4B") == rows["Qwen/Qwen3.5-4B"]
     model = "Qwen/Qwen2.5-VL-72B-Instruct"
     assert memory.size_of(model) is None
-    with pytest.raises(ValueError, match="rollout_batch, micro_batch, batch_size to numbers instead of 'auto'"):
+    with pytest.raises(ValueError, match="rollout_batch, micro_batch, batch_size to numbers"):
         memory.resolve(load_config("paper", {**GIVEN, "model": model}))
 
 

@@ -47,6 +47,9 @@ def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
     text = plan.table(load_config("qwen3-vl-4b", GIVEN))
     for said in ("4.44 billion parameters", "  sampling", "batch_size: auto", "disk for models", "hours on one GPU"):
         assert said in text
+    numbers = {"rollout_batch": 8, "micro_batch": 2, "batch_size": 4}
+    with pytest.raises(ValueError, match="its size is not known, so there is no plan"):
+        plan.table(load_config("qwen3-vl-4b", {**GIVEN, **numbers, "model": "some/Model"}))
 
 
 def test_hours_grow_with_the_model_and_shrink_with_the_card():
