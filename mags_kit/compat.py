@@ -74,7 +74,7 @@ def keep_nf4_as_stored(model, dtype) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-            module.compute_dtype = dtype  # a checkpoint stored in 4 bits brings that of another GPU
+            module.compute_dtype = dtype
 
 
 def keep_vision_frozen(model) -> None:

@@ -22,20 +22,17 @@ OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # every reward, and its weight
 AUTO = "auto"  # as many as the GPU's memory holds, see `memory`; a step holds the same trajectories whatever they are
 SIZES = ("rollout_batch", "micro_batch", "batch_size")  # the settings that take `auto`
-# Settings that go to TRL's GRPOConfig under the same names
+# What the setting `grpo` may hold: these go to TRL's GRPOConfig as they are; docs/large-models.md says when to use which
 GRPO_SETTINGS = (
-    "loss_type", "scale_rewards", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy",
-    "entropy_target", "mask_truncated_completions", "num_iterations",
+    "loss_type", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy", "entropy_target",
+    "mask_truncated_completions", "num_iterations", "vllm_gpu_memory_utilization", "vllm_enable_sleep_mode",
 )  # fmt: skip
-VLLM_SETTINGS = ("vllm_gpu_memory_utilization", "vllm_enable_sleep_mode")
 CHOICES = {
     "curriculum": CURRICULA, "selection": ("even", "hardest", "varied"), "optimizer": tuple(OPTIMIZERS),
     "vsr": ("random", "zeroshot"), "grid": ("short", "full"), "prompt_style": ("compact", "full"),
     "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
     "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
-    "loss_type": ("dapo", "grpo", "dr_grpo"),  # the others differ off-policy, or change with micro_batch
     "scale_rewards": ("group", "batch", "none"),
-    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),  # the second is GDPO, 2601.05242
 }  # fmt: skip
 
 
@@ -85,17 +82,8 @@ class Config:
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.05  # weight of the KL penalty against what the stage began with
-    # GRPO, by TRL's names and with its defaults; each comment says when to change it
-    loss_type: str = "dapo"  # `grpo` where long replies outweigh short ones; `dr_grpo`: a fixed divisor, views counted
-    scale_rewards: str = "group"  # `none` or `batch` (sampled at once) where only the format varies within groups
-    multi_objective_aggregation: str = "sum_then_normalize"  # `normalize_then_sum` where one reward drowns others
-    entropy_coef: float = 0.0  # 0.001 to 0.01 where `entropy` falls early and the replies of a group come to look alike
-    use_adaptive_entropy: bool = False  # where no one coefficient holds: it grows while entropy is under the target
-    entropy_target: float = 0.2  # nats, for that: about the `entropy` of the first steps
-    mask_truncated_completions: bool = False  # where many replies are cut off and shall teach nothing, not bad form
-    num_iterations: int = 1  # 2 where sampling takes most of the time: updates (of `stage_steps`) from the same replies
-    vllm_gpu_memory_utilization: float = 0.3  # lower where training runs out of memory, higher where vLLM preempts
-    vllm_enable_sleep_mode: bool = False  # where vLLM and an update do not fit side by side; waking takes seconds
+    scale_rewards: str = "group"  # divides advantages by their deviation in a group, a `batch`, or by `none`
+    grpo: dict = field(default_factory=dict)  # further settings of TRL's trainer, see GRPO_SETTINGS above
     rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
     validate_every: int = 10  # steps between two evaluations on the validation set
     keep_rollouts: int = 10  # store the rollouts of every tenth training sample for the replay; 1: all, 0: none
@@ -137,9 +125,9 @@ class Config:
         check_network(self.magnifier)
         for name, allowed in CHOICES.items():
             expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
-        unknown = sorted({*self.rewards} - {*WEIGHTS})
-        if unknown:
-            raise ValueError(f"reward {unknown[0]!r} is unknown; expected one of {', '.join(WEIGHTS)}")
+        for what, given, known in (("reward", self.rewards, WEIGHTS), ("grpo setting", self.grpo, GRPO_SETTINGS)):
+            if unknown := sorted({*given} - {*known}):
+                raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
         for name, weight in self.rewards.items():
             if type(weight) not in (int, float) or not math.isfinite(weight):
                 raise ValueError(f"rewards: {name}={weight!r}; expected a number as its weight")
@@ -163,7 +151,7 @@ def _check_sizes(config: Config) -> None:
     some = f"some of {', '.join(BENCHMARKS)}"
     expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
     trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
-    least = {"test": 1, "num_generations": 2, "samples_per_step": 1, "num_iterations": 1, "keep_rollouts": 0}
+    least = {"test": 1, "num_generations": 2, "samples_per_step": 1, "keep_rollouts": 0}
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
     least |= {"batch_size": 1} if config.batch_size != AUTO else {}
     for name, bound in least.items():
@@ -188,27 +176,13 @@ def _check_grpo(config: Config) -> None:
         )
     if micro < 1 or sampled % micro:
         raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
-    if config.multi_objective_aggregation == "normalize_then_sum" and config.scale_rewards != "group":
-        raise ValueError(  # TRL ignores it
-            f"scale_rewards={config.scale_rewards!r} has no effect with multi_objective_aggregation: "
-            "normalize_then_sum; expected scale_rewards: group"
-        )
-    if config.num_iterations > 1 and config.rollout_batch not in (0, whole):
-        raise ValueError(  # TRL repeats each part within the step, before any update
-            f"num_iterations={config.num_iterations} needs a step's {whole} trajectories sampled at once, and "
-            f"rollout_batch={config.rollout_batch} may sample them in parts; expected rollout_batch: 0"
-        )
 
 
 def _check_vllm(config: Config) -> None:
-    share = config.vllm_gpu_memory_utilization
-    expect(0 < share <= 1, config, "vllm_gpu_memory_utilization", "a share over 0, up to 1")
     if config.vllm and config.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
         raise ValueError("vllm: true needs four_bit: false; merged into NF4, the adapter would be rounded away")
     if config.vllm and not importlib.util.find_spec("vllm"):
         raise ValueError("vllm: true, but vllm is not installed; install it, or set vllm: false")
-    if config.vllm_enable_sleep_mode and not config.vllm:
-        raise ValueError("vllm_enable_sleep_mode: true needs vllm: true; without vLLM nothing can sleep")
 
 
 def model_path(name: str) -> str:

@@ -10,7 +10,7 @@ from test_records import make_trajectory
 from mags_kit.config import load_config
 from mags_kit.data import drawing, scenes
 from mags_kit.evaluation import analysis, tables
-from mags_kit.evaluation.conditions import BICUBIC, BLANKED, DIRECT, MAIN, ONE, PLAIN, RANDOM
+from mags_kit.evaluation.conditions import BICUBIC, MAIN, ONE, PLAIN
 from mags_kit.method.metrics import verdicts
 
 CONFIG = load_config("smoke", {"grid": "full"})
@@ -39,19 +39,6 @@ def checkpoints():
     }
     return {"base": before, "trained": after}
 
-
-def test_which_questions_needed_the_view_by_hand():
-    """Of ten questions by whether they were right at once, with a blank view and with the real one: two only with the
-    view, four either way, one lost, three never."""
-    right = {ONE: "3331113111", BLANKED: "3113111111", MAIN: "3333331111", RANDOM: "3333333333"}
-    results = {name: batch(list(answers)) for name, answers in right.items()}
-    [(name, kinds)] = analysis.view_needed(results).items()
-    assert name == MAIN and [kinds[kind]["mean"] for kind in analysis.NEED] == pytest.approx([0.2, 0.4, 0.1, 0.3])
-    none = analysis.view_needed({**results, MAIN: batch(["1"] * 10)})[MAIN]["only with the view"]
-    assert (none["mean"], none["low"], none["high"]) == pytest.approx((0, 0, 0.278), abs=1e-3)  # Wilson's, of 0 of 10
-    results[DIRECT] = batch(["1"] * 10)  # where it was evaluated, this is what "at once" means
-    assert analysis.view_needed(results)[MAIN]["only with the view"]["mean"] == pytest.approx(0.4)
-    assert analysis.view_needed({ONE: results[ONE], MAIN: results[MAIN]}) == {}
 
 
 def test_each_part_is_measured_where_it_should_matter():

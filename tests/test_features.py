@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mags_kit.method.features import Features, remember
-from mags_kit.method.policy import load_policy
+from mags_kit.method.features import remember
 
 
 def patches(policy, *colours):
@@ -80,10 +79,3 @@ def test_what_is_said_of_all_images_at_once_is_left_to_the_tower(policy, tower):
     lengths = grids.prod(-1).cumsum(0).int()
     tower.forward(pixels, grid_thw=grids, cu_seqlens=torch.nn.functional.pad(lengths, (1, 0)), return_dict=True)
     assert tower.asked == [2]
-
-
-def test_a_tower_that_is_dealt_out_keeps_nothing(smoke_run, policy, monkeypatch):
-    """Under FSDP a process that misses an image would wait for the others, which have it, for ever."""
-    assert isinstance(policy.model.model.visual.forward, Features)
-    monkeypatch.setattr("mags_kit.method.policy.SHARDED", True)
-    assert not isinstance(load_policy(smoke_run.config).model.model.visual.forward, Features)

@@ -160,20 +160,6 @@ def test_an_adapter_that_fits_nowhere_is_refused(run, tmp_path):
         load_policy(run.config, tmp_path)
 
 
-def test_a_base_stored_in_4_bits_works_and_is_not_merged_into(run, tiny, tmp_path):
-    tiny.model.save_pretrained(tmp_path / "nf4")
-    tiny.processor.save_pretrained(tmp_path / "nf4")
-    stored = open_run("paper", "stored", {**SIZES, "model": str(tmp_path / "nf4"), "four_bit": False}, root=tmp_path)
-    trained = load_policy(stored.config, trainable=True)
-    kinds = {type(m).__name__ for n, m in trained.model.named_modules() if n.endswith("gate_proj.base_layer")}
-    assert kinds == {"Linear4bit"}
-    trained.model.save_pretrained(stored.best)
-    with pytest.raises(ValueError, match="is stored in 4 bits, into which an adapter would be rounded away"):
-        export.merge(stored)
-    object.__setattr__(stored.config, "vllm", True)  # as if vllm were installed
-    with pytest.raises(ValueError, match="vllm: true, but model .* is stored in 4 bits"):
-        load_policy(stored.config)
-
 
 def test_a_merged_model_has_the_precision_and_limits_of_its_base(run, tmp_path):
     """On the CPU it is merged in float32; only Qwen2.5-VL's settings name the precision of the whole model."""

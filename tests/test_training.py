@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from test_records import of_another_mode
 
+from mags_kit.config import GRPO_SETTINGS
 from mags_kit.method import curriculum, rewards, training
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.monitoring import TrainingStopped
@@ -111,12 +112,11 @@ def test_the_log_and_the_stored_rollouts_hold_the_rewards_that_trl_was_given(sam
 
 
 def test_every_setting_of_grpo_reaches_trl(smoke_run, policy, stages, tmp_path):
-    turned = {
-        "loss_type": "grpo", "scale_rewards": "none", "entropy_coef": 0.01, "use_adaptive_entropy": True,
-        "entropy_target": 0.3, "mask_truncated_completions": True, "num_iterations": 2,
-    }  # fmt: skip
-    args = training.arguments(run_in(tmp_path, smoke_run, "grpo", **turned), policy, stages[-1])
-    assert {name: getattr(args, name) for name in turned} == turned
+    grpo = {"loss_type": "grpo", "entropy_coef": 0.01, "mask_truncated_completions": True, "num_iterations": 2}
+    run = run_in(tmp_path, smoke_run, "grpo", scale_rewards="none", grpo=grpo)
+    args = training.arguments(run, policy, stages[-1])
+    assert {name: getattr(args, name) for name in grpo} == grpo and args.scale_rewards == "none"
+    assert {*GRPO_SETTINGS} <= {field.name for field in dataclasses.fields(args)}
 
 
 @pytest.mark.slow

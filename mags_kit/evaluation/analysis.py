@@ -1,4 +1,4 @@
-"""Analysis of stored answers: what needed the view, where a second round helps, what each part of the method gains."""
+"""Analysis of stored answers: where a second round helps, what each part of the method gains."""
 
 import math
 from collections.abc import Callable
@@ -8,17 +8,16 @@ import pandas as pd
 
 from mags_kit.config import Config
 from mags_kit.data import drawing, scenes
-from mags_kit.evaluation.conditions import ALL, BICUBIC, BLANKED, CONDITIONS, DIRECT, MAIN, ONE, PLAIN, X4PLUS
+from mags_kit.evaluation.conditions import BICUBIC, BLANKED, CONDITIONS, MAIN, ONE, PLAIN, X4PLUS
 from mags_kit.evaluation.evaluate import Results
 from mags_kit.evaluation.statistics import (
-    accuracy, clusters_of, matched, mean_interval, over_seeds, paired_difference, two_way, with_holm,
+    accuracy, clusters_of, over_seeds, paired_difference, two_way, with_holm,
 )  # fmt: skip
 from mags_kit.method import rewards
 from mags_kit.method.metrics import grounding, right, verdicts
 from mags_kit.method.protocol import CALL
 from mags_kit.records import Trajectory, area
 
-NEED = ONLY, EITHER, LOST, NEVER = "only with the view", "either way", "lost by looking", "never"
 LABELS = {PLAIN: "plain crop", BICUBIC: "bicubic", MAIN: "super-resolution", X4PLUS: "x4plus"}
 SIDES = {8: "up to 8 px", 16: "8 to 16 px", 32: "16 to 32 px", math.inf: "over 32 px"}  # side of a target
 TARGET = "target in the first view"
@@ -36,29 +35,11 @@ def findings(checkpoints: dict[str, Results], config: Config) -> dict:
         where = {of: gains(names, rounds, "two rounds", "one round") for of, names in classes.items()}
         less = {name: paired_difference(results[MAIN], each) for name, each in results.items() if name != MAIN}
         found[checkpoint] = {
-            "needed": view_needed(results),
             "differences": with_holm(less),
             "where": {grouping: rows for grouping, rows in where.items() if rows},
             "looking": {name: looking(trajectories, config) for name, trajectories in results.items()},
         }
     return found | {"worth": component_gains(checkpoints, config)}
-
-
-def view_needed(results: Results) -> dict[str, dict]:
-    """For each condition that shows the region asked for: shares of the questions by whether they needed the view.
-
-    Wrong at once, wrong with a blank view, right with the real one: only with the view. Right with the real one
-    otherwise: either way. Right at once and wrong with the view: lost. {} where no blank view was evaluated.
-    """
-    found = {}
-    for name, trajectories in results.items() if BLANKED in results else ():
-        if name == BLANKED or ALL[name].rounds == 1 or ALL[name].shows != "asked":
-            continue
-        real, at_once = matched(trajectories, results.get(DIRECT, results[ONE]))
-        direct, blank, solved = (right(each) for each in (at_once, matched(real, results[BLANKED])[1], real))
-        kinds = np.select([solved & ~direct & ~blank, solved, direct], [ONLY, EITHER, LOST], NEVER)
-        found[name] = {kind: mean_interval(kinds == kind, clusters_of(real), 0) for kind in NEED}
-    return found
 
 
 def by_class(trajectories: list[Trajectory], config: Config) -> dict[str, dict[str, set[str]]]:

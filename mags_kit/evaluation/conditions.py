@@ -3,8 +3,7 @@
 import math
 import re
 import zlib
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,18 +11,16 @@ from mags_kit import steps
 from mags_kit.config import BLANK, Config
 from mags_kit.method import protocol
 from mags_kit.method.episode import Agent, Episode
-from mags_kit.method.scoring import normalise
-from mags_kit.records import Box, Outcome, Sample, Trajectory
+from mags_kit.records import Box, Sample, Trajectory
 from mags_kit.run import Run
 
 ONE, MAIN = "one round, full view", "two rounds, super-resolution"  # what the claim compares
 PLAIN, BICUBIC = "two rounds, plain crop", "two rounds, bicubic"
 COMPACT, X4PLUS = "two rounds, compact", "two rounds, x4plus"
-DIRECT, BOXES, VOTE = "direct answer", "one round, boxes and no view", "majority of direct answers"
+DIRECT, BOXES = "direct answer", "one round, boxes and no view"
 BLANKED, RANDOM, AGAIN = "two rounds, blank view", "two rounds, random region", "two rounds, whole image again"
 ANOTHER, ORACLE = "two rounds, another question's region", "two rounds, true region"
 CHECKPOINTS = {"base": "base", "trained": "trained", "alone": "this model"}  # as tables and charts name them
-MOST_VOTES = 32
 WRITTEN_BOX = r"[\[(]" + ",".join([r"\s*(-?\d+(?:\.\d+)?)\s*"] * 4) + r"[\])]"  # four numbers in brackets
 
 FORM = "as short as possible (yes or no, a number, a letter, or a word or two), in <answer> </answer>."
@@ -49,7 +46,6 @@ class Condition:
     network: str = ""  # of the magnifier; empty: the run's own
     prompt: str = ""  # a key of PROMPTS; empty: the protocol's own prompt
     shows: str = "asked"  # which region a view shows: asked, random, whole, another, true
-    votes: bool = False
 
 
 # In the order of the result table. Under `full`, ONE asks for reasoning first: it is the chain of thought.
@@ -67,7 +63,6 @@ ALL = {
     AGAIN: Condition("control", "more pixels: the second view repeats the whole image", shows="whole"),
     ANOTHER: Condition("control", "the question: the region chosen for another question", shows="another"),
     ORACLE: Condition("control", "pointing: the region that holds the answer, where the data give it", shows="true"),
-    VOTE: Condition("baseline", "the tokens of a second round, spent on votes in one round", 1, "none", votes=True),
 }
 CONDITIONS = {name: ALL[name] for name in (ONE, PLAIN, BICUBIC, MAIN)}  # of the setting grid="short"
 
@@ -90,7 +85,7 @@ def left_out(config: Config) -> dict[str, str]:
 
 def step(run: Run, checkpoint: str, name: str) -> steps.Step:
     """The step of a run that makes a condition's answers, some of them from those of other conditions."""
-    others = (ONE, DIRECT, MAIN) if ALL[name].votes else (MAIN,) if ALL[name].shows == "another" else ()
+    others = (MAIN,) if ALL[name].shows == "another" else ()
     rests_on = [step(run, checkpoint, other) for other in others if other in grid(run.config)]
     return steps.answers(run, checkpoint, name, tuple(rests_on))
 
@@ -144,21 +139,3 @@ def regions_of_the_next(trajectories: list[Trajectory]) -> dict[str, list[tuple[
     of = [[tuple(np.array(r.box) / (t.size * 2)) for r in t.regions if r.usable] for t in trajectories]
     turned = [next((b for b in of[i + 1 :] + of[: i + 1] if b), []) for i in range(len(of))]
     return {t.sample.id: boxes for t, boxes in zip(trajectories, turned, strict=True)}
-
-
-def votes_for(two: list[Trajectory], one: list[Trajectory], factor: int) -> int:
-    """How many answers in one round cost at least the tokens of two rounds, MOST_VOTES at most, without the first view,
-    which all votes and both rounds share. A visual token covers `factor`² pixels."""
-    views = sum(math.prod(view.size) for t in two for view in t.views) / factor**2
-    cost, single = (sum(sum(t.lengths) for t in each) for each in (two, one))
-    return int(np.clip(math.ceil((cost + views) / max(single, 1)), 2, MOST_VOTES))
-
-
-def majority(ballots: list[Trajectory]) -> Trajectory:
-    """One trajectory of several of a sample, with all replies: the most frequent answer, the earliest of a tie."""
-    given = [t.answer for t in ballots if t.outcome == Outcome.ANSWERED]
-    counts = Counter(normalise(text) or text for text in given)
-    answer = max(given, key=lambda text: counts[normalise(text) or text], default=None)
-    replies, lengths = (tuple(v for t in ballots for v in getattr(t, name)) for name in ("replies", "lengths"))
-    outcome = Outcome.ANSWERED if given else Outcome.NO_ANSWER
-    return replace(ballots[0], replies=replies, lengths=lengths, answer=answer, outcome=outcome, draft=None)

@@ -12,14 +12,14 @@ import pandas as pd
 from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation.conditions import (
-    ALL, DIRECT, MAIN, ONE, ConditionedEpisode, grid, majority, regions_of_the_next, step, votes_for,
+    ALL, MAIN, ONE, ConditionedEpisode, grid, regions_of_the_next, step,
 )  # fmt: skip
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED, change, grounding
 from mags_kit.method.policy import Policy, load_policy
-from mags_kit.method.rollout import first_replies, repeat, rollout
+from mags_kit.method.rollout import first_replies, rollout
 from mags_kit.records import Sample, Trajectory, read_json, read_samples, read_trajectories, write_json, write_jsonl
 from mags_kit.run import Run
 
@@ -38,7 +38,7 @@ def evaluate(
 ) -> Results:  # fmt: skip
     """The trajectories of a policy by condition: of those named, by default of the run's whole grid.
 
-    Greedy, but for votes. What is stored is not made again, and round 1 of two is made once for all conditions.
+    Greedy. What is stored is not made again, and round 1 of two is made once for all conditions.
     """
     firsts = cache(lambda: first_replies(Agent.of(run, policy), samples, f"{checkpoint}, round 1"))
     results = {}
@@ -62,8 +62,6 @@ def answers(run, policy, samples, checkpoint: str, name: str, results: Results, 
     are of the conditions before, `firsts()` the replies of round 1 that conditions of two rounds share."""
     condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
     label = f"{checkpoint}, {name}"
-    if condition.votes:
-        return votes(agent, samples, results, label)
     others = regions_of_the_next(results[MAIN]) if condition.shows == "another" else {}
     episode = partial(ConditionedEpisode, condition=condition, others=others)
     if condition.rounds == 1:
@@ -72,20 +70,6 @@ def answers(run, policy, samples, checkpoint: str, name: str, results: Results, 
     asked, begun = [samples[i] for i in kept], [firsts()[i] for i in kept]
     boxes = [list(sample.boxes) for sample in asked] if condition.shows == "true" else None
     return rollout(agent, asked, firsts=begun, regions=boxes, condition=label, look=episode) if asked else []
-
-
-def votes(agent: Agent, samples: list[Sample], results: Results, label: str) -> list[Trajectory]:
-    """The majority of sampled answers in one round, as many as cost at least the tokens of two rounds."""
-    import torch
-
-    direct = DIRECT if DIRECT in results else ONE
-    count = votes_for(results[MAIN], results[direct], agent.policy.factor)
-    episode = partial(ConditionedEpisode, condition=ALL[direct], others={})
-    options = {"temperature": agent.config.temperature, "condition": label, "look": episode}
-    with torch.random.fork_rng():  # what comes after draws the same numbers, with votes and without
-        torch.manual_seed(agent.config.seed)
-        ballots = rollout(agent, repeat(samples, count), rounds=1, **options)
-    return [majority(ballots[i : i + count]) for i in range(0, len(ballots), count)]
 
 
 def scored(trajectory: Trajectory, config: Config) -> Trajectory:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mags_kit.config import Config, load_config
 from mags_kit.evaluation.analysis import findings
-from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, ORACLE, VOTE, majority
+from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, ORACLE
 from mags_kit.evaluation.evaluate import metrics, scored
 from mags_kit.evaluation.statistics import paired_difference, with_holm
 from mags_kit.evaluation.tables import points
@@ -42,7 +42,7 @@ def rescore(run: Run) -> list[str]:
     checkpoints, found = {}, []
     for checkpoint, name, path in _files(run):
         stored = _read(path, read_samples(run.samples("test")), name)
-        again = [reread(t, run.config, name) for t in stored]
+        again = [reread(t, run.config) for t in stored]
         values = ({t.sample.id: {key: getattr(t, key) for key in READ} for t in each} for each in (stored, again))
         found += _changes(path.name, *values)
         if again:
@@ -78,11 +78,8 @@ def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
     return stored
 
 
-def reread(t: Trajectory, config: Config, name: str) -> Trajectory:
+def reread(t: Trajectory, config: Config) -> Trajectory:
     """A trajectory with draft, verdict, answer, outcome and rewards as its replies give them by today's rules."""
-    if name == VOTE:
-        each = [replace(t, replies=(r,), lengths=(n,)) for r, n in zip(t.replies, t.lengths, strict=True)]
-        return scored(majority([reread(ballot, config, "") for ballot in each]), config)
     first, last = parse_reply(t.replies[0]), parse_reply(t.replies[-1])
     outcome = t.outcome
     if outcome in (Outcome.ANSWERED, Outcome.NO_ANSWER):  # the others say that round 2 never came

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from mags_kit.evaluation.analysis import NEED
 from mags_kit.evaluation.conditions import CHECKPOINTS, MAIN
 from mags_kit.records import write_text
 from mags_kit.run import Run
@@ -68,15 +67,6 @@ def grid_table(metrics: dict, found: dict, checkpoint: str) -> pd.DataFrame:
     results, differences = metrics["conditions"][checkpoint], found[checkpoint]["differences"]
     rows = {name: {"accuracy, %": percent(result), "n": result["n"]} for name, result in results.items()}
     return _table({name: row | (significance(differences[name]) if name != MAIN else {}) for name, row in rows.items()})
-
-
-def needed_table(found: dict) -> pd.DataFrame:
-    """Shares of the questions by whether they needed the view, in percent, by checkpoint and condition."""
-    rows = {}
-    for checkpoint in (c for c in CHECKPOINTS if c in found):
-        for name, kinds in found[checkpoint]["needed"].items():
-            rows[f"{CHECKPOINTS[checkpoint]}: {name}"] = {kind: percent(kinds[kind], "mean") for kind in NEED}
-    return _table(rows)
 
 
 def gains_table(found: dict) -> pd.DataFrame:

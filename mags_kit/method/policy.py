@@ -1,6 +1,5 @@
 """The policy: a Qwen-VL model with its processor, in NF4 if asked, with a LoRA adapter, sampled in batches."""
 
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from mags_kit.method.features import remember
 from mags_kit.method.parsing import text_of
 from mags_kit.records import write_json
 from mags_kit.run import mend_modes
-
-SHARDED = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # FSDP shares the weights out among processes
 
 
 @dataclass
@@ -118,10 +115,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
 
     Raises ValueError where the model cannot be found or is not supported.
     """
-    found, stored = published(config)
-    if stored and config.vllm:
-        raise ValueError(f"vllm: true, but model {config.model!r} is stored in 4 bits; name the model in full weights")
-    family = family_of(found.model_type)
+    family = family_of(published(config).model_type)
     with _one_sentence(config.model):
         processor = compat.transformers().AutoProcessor.from_pretrained(**_source(config))
     tokenizer = processor.tokenizer
@@ -137,30 +131,23 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     limits = images.size["shortest_edge"], images.size["longest_edge"]
     # It would enlarge small crops, so that the condition "plain crop" would be another magnifier
     images.size = {"shortest_edge": (images.patch_size * images.merge_size) ** 2, "longest_edge": limits[1]}
-    model = _load_model(config, config.four_bit and not stored, tokenizer)
-    if not SHARDED:  # processes miss other images, and would wait for each other's parts of the tower
-        remember(model.model.visual)
+    model = _load_model(config, tokenizer)
+    remember(model.model.visual)
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
     return Policy(model.eval(), processor, family, config.prompt_style, limits)
 
 
-def published(config: Config) -> tuple[Any, bool]:
-    """The `config.json` of a model, and whether its weights are stored as bitsandbytes NF4.
-
-    Raises a ValueError of one sentence where the model cannot be found or is not supported.
-    """
+def published(config: Config):
+    """The `config.json` of a model; a ValueError of one sentence where it cannot be found or is not supported."""
     if not Path(model_path(config.model)).is_dir():
         hub.require([config.model])  # fails within seconds, transformers after many tries
     with _one_sentence(config.model):
         found = compat.transformers().AutoConfig.from_pretrained(**_source(config))
     family_of(found.model_type)
-    stored = getattr(found, "quantization_config", None) or {}
-    stored = stored if isinstance(stored, dict) else stored.to_dict()
-    if stored and not stored.get("load_in_4bit"):
-        kind = f"stored quantised ({stored.get('quant_method', '?')})"
-        raise ValueError(f"model {config.model!r} is {kind}; expected full weights or bitsandbytes NF4")
-    return found, bool(stored)
+    if getattr(found, "quantization_config", None):  # merged into quantised weights, an adapter would be rounded away
+        raise ValueError(f"model {config.model!r} is stored quantised; name the model in full weights")
+    return found
 
 
 def _source(config: Config) -> dict:
@@ -197,16 +184,15 @@ def precision() -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
-def _load_model(config: Config, four_bit: bool, tokenizer):
+def _load_model(config: Config, tokenizer):
     import torch
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, GenerationConfig
 
     dtype, options = getattr(torch, precision()), {}
-    if four_bit:
+    if config.four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
             llm_int8_skip_modules=["model.visual", "lm_head"],
-            bnb_4bit_quant_storage=dtype if SHARDED else torch.uint8,  # FSDP shares out floats only
         )  # fmt: skip
     device = processes.here().local_process_index if torch.cuda.is_available() else "cpu"
     place = {"device_map": {"": device}, **_source(config)}
@@ -239,13 +225,11 @@ def with_adapter(model, config: Config, family: Family, adapter, trainable: bool
 
 def save_adapter(policy, folder: Path, note: dict | None = None) -> None:
     """Write the adapter, whole or not at all, with a `note` on why it was chosen; every process has to call this."""
-    named = [(name, p.detach()) for name, p in policy.model.named_parameters() if "lora_" in name]
-    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in named}  # from FSDP's shares
     if processes.here().is_main_process:
         new = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(new, ignore_errors=True)
         # not TRL's copy of its start, "ref"
-        policy.model.save_pretrained(new, state_dict=whole, selected_adapters=["default"])
+        policy.model.save_pretrained(new, selected_adapters=["default"])
         mend_modes(new)
         if note:
             write_json(new / "chosen.json", note)

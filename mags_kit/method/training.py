@@ -5,7 +5,7 @@ optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, a
 
 1. A rollout is an episode of two rounds (`trl_environment`); only tokens that the policy wrote carry loss.
 2. The reward is a weighted sum of rule-based parts (`rewards`); the advantage is that of the sum.
-3. The loss is averaged over all tokens of a step (`loss_type: dapo`), and a batch is used for one update.
+3. The loss is averaged over all tokens of a step (TRL's `loss_type: dapo`), and a batch is used for one update.
 4. The KL penalty is against the adapter with which the stage began, not against the base.
 5. Samples come in stages, easy ones first (`curriculum`); each stage begins with a fresh optimiser.
 6. The adapter that is kept did best on a validation set (`monitoring`); it need not be the last.
@@ -17,7 +17,7 @@ import math
 from pathlib import Path
 
 from mags_kit import compat
-from mags_kit.config import GRPO_SETTINGS, VLLM_SETTINGS, Config
+from mags_kit.config import Config
 from mags_kit.method import monitoring, parsing, processes
 from mags_kit.method.curriculum import Stage, WeightedDraws
 from mags_kit.method.episode import Agent
@@ -112,7 +112,7 @@ def arguments(run: Run, policy: Policy, stage: Stage):
     from trl import GRPOConfig
 
     config = run.config
-    return GRPOConfig(
+    options = dict(
         output_dir=str(run.stage(stage.name)),
         max_steps=stage.steps,
         learning_rate=config.learning_rate,
@@ -124,7 +124,7 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         temperature=config.temperature,
         top_k=0,
         beta=config.beta,
-        **{name: getattr(config, name) for name in (*GRPO_SETTINGS, *(VLLM_SETTINGS if config.vllm else ()))},
+        scale_rewards=config.scale_rewards,
         optim=config.optimizer,
         reward_weights=[float(w) for w in config.rewards.values()],
         gradient_checkpointing=config.gradient_checkpointing,
@@ -141,6 +141,7 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         report_to=config.tracker or ("tensorboard" if importlib.util.find_spec("tensorboard") else "none"),
         disable_tqdm=True,  # `monitoring.Validation` shows one bar with the reward
     )
+    return GRPOConfig(**options | config.grpo)
 
 
 def batches(config: Config, count: int) -> dict[str, int]:

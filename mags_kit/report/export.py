@@ -18,10 +18,7 @@ def merge(run: Run) -> Path:
     best, folder = run.best, run.path / "merged"
     if not best.joinpath("adapter_config.json").exists():
         raise ValueError(f"{run.path}: expected an adapter in training/best, found none; finish `make reproduce` first")
-    base, stored_in_four_bits = published(run.config)
-    if stored_in_four_bits:
-        what = "is stored in 4 bits, into which an adapter would be rounded away"
-        raise ValueError(f"model {run.config.model!r} {what}; expected a run on the model in full weights")
+    base = published(run.config)
     policy = load_policy(replace(run.config, four_bit=False), best)
     # Qwen3-VL's and Qwen3.5's config.json names the precision among the text's settings alone
     merged = policy.model.merge_and_unload().to(base.dtype or base.get_text_config().dtype)
