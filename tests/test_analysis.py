@@ -10,7 +10,7 @@ from test_records import make_trajectory
 from mags_kit.config import load_config
 from mags_kit.data import drawing, scenes
 from mags_kit.evaluation import analysis, tables
-from mags_kit.evaluation.conditions import BICUBIC, MAIN, ONE, PLAIN
+from mags_kit.evaluation.conditions import BICUBIC, BLANKED, MAIN, ONE, PLAIN
 from mags_kit.method.metrics import verdicts
 
 CONFIG = load_config("smoke", {"grid": "full"})
