@@ -7,7 +7,7 @@ What notebooks need can be imported from here, and is loaded when it is first us
 The rooms, each importing only those before it:
 
     config, records, images, hub    settings; samples and trajectories; images; all network access
-    run, lock, steps, memory        the run folder, its lock, what is done in it; sizes that fit a GPU
+    run, lock, steps, memory        the run folder, its lock, what is done in it; memory that a model needs
     method/       the paper's method, in reading order: protocol, parsing, magnifier, policy, episode, rollout,
                   scoring, rewards, metrics, curriculum, trl_environment, training
     data/         the questions of a run: procedural scenes, benchmarks, your own

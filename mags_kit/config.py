@@ -20,8 +20,6 @@ SPARSE = "{}, sparse"  # name of a curriculum on the hardest samples, so many th
 # transformers' name -> bytes of state per trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # every reward, and its weight
-AUTO = "auto"  # as many as the GPU's memory holds, see `memory`; a step holds the same trajectories whatever they are
-SIZES = ("rollout_batch", "micro_batch", "batch_size")  # the settings that take `auto`
 # What the setting `grpo` may hold: these go to TRL's GRPOConfig as they are; docs/large-models.md says when to use which
 GRPO_SETTINGS = (
     "loss_type", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy", "entropy_target",
@@ -74,8 +72,8 @@ class Config:
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
     num_generations: int = 8  # trajectories in a group (G)
-    rollout_batch: int | str = 0  # trajectories of a step sampled at once, whole groups; 0: all; or `auto`
-    micro_batch: int | str = 0  # trajectories in one forward and backward pass; 0: all sampled at once; or `auto`
+    rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
+    micro_batch: int = 0  # trajectories in one forward and backward pass; 0: all sampled at once
     optimizer: str = "adamw_torch_fused"  # see OPTIMIZERS above
     learning_rate: float = 5e-4
     temperature: float = 1.0
@@ -95,16 +93,13 @@ class Config:
     base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # conditions to measure: four, or `full` (see evaluation.conditions)
-    batch_size: int | str = 48  # trajectories sampled at once outside training; or `auto`
+    batch_size: int = 48  # trajectories sampled at once outside training
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
     seed: int = 0
 
     @property
     def step_batches(self) -> tuple[int, int]:
-        """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step.
-
-        Of a config without `auto`, as a run has it.
-        """
+        """(trajectories sampled at once, trajectories in one forward and backward pass) of an optimisation step."""
         sampled = self.rollout_batch or self.samples_per_step * self.num_generations
         return sampled, self.micro_batch or sampled
 
@@ -151,9 +146,8 @@ def _check_sizes(config: Config) -> None:
     some = f"some of {', '.join(BENCHMARKS)}"
     expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
     trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
-    least = {"test": 1, "num_generations": 2, "samples_per_step": 1, "keep_rollouts": 0}
+    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "keep_rollouts": 0}
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
-    least |= {"batch_size": 1} if config.batch_size != AUTO else {}
     for name, bound in least.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
     expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
@@ -167,8 +161,7 @@ def _check_sizes(config: Config) -> None:
 def _check_grpo(config: Config) -> None:
     """An optimisation step samples whole groups at once, and trains on whole micro-batches of these."""
     whole, group = config.samples_per_step * config.num_generations, config.num_generations
-    sampled = whole if config.rollout_batch in (0, AUTO) else config.rollout_batch
-    micro = sampled if config.micro_batch in (0, AUTO) else config.micro_batch
+    sampled, micro = config.step_batches
     if sampled < 1 or whole % sampled or sampled % group:
         raise ValueError(
             f"rollout_batch={sampled}; expected a multiple of num_generations={group} that divides the {whole} "
@@ -205,25 +198,38 @@ def check_network(network: str) -> None:
 
 
 _PAPER = Config(
-    model="Qwen/Qwen2.5-VL-3B-Instruct", prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2,
-    view_pixels=384 * 384, magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8,
-    test=1288, stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01,
-    gradient_checkpointing=True, batch_size=AUTO, rollout_batch=AUTO, micro_batch=AUTO, optimizer="paged_adamw_8bit",
+    prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2, view_pixels=384 * 384,
+    magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8, test=1288,
+    stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, gradient_checkpointing=True,
+    optimizer="paged_adamw_8bit",
 )  # fmt: skip
 _SMOKE = Config(
     pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
     num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,),
     orders=("learnable", "shuffled, sparse"), base_steps=(2, 2, 2, 2, 2),
 )  # fmt: skip
+
+
+def _large(model: str, rollout_batch: int, micro_batch: int, batch_size: int, four_bit: bool = True) -> Config:
+    """The paper's settings for a model; the largest numbers that fit a GPU of 24 GB, by the count of `memory`."""
+    sizes = {"rollout_batch": rollout_batch, "micro_batch": micro_batch, "batch_size": batch_size}
+    return replace(_PAPER, model=model, four_bit=four_bit, **sizes)
+
+
 PROFILES = {
     "smoke": _SMOKE,
     "cpu": Config(),
     "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4)),
-    "paper": _PAPER,
-    "paper-7b": replace(_PAPER, model="Qwen/Qwen2.5-VL-7B-Instruct"),
-    **{f"qwen3-vl-{size}b": replace(_PAPER, model=f"Qwen/Qwen3-VL-{size}B-Instruct") for size in (2, 4, 8)},
+    "paper": _large("Qwen/Qwen2.5-VL-3B-Instruct", 32, 8, 32),
+    "paper-7b": _large("Qwen/Qwen2.5-VL-7B-Instruct", 16, 4, 16),
+    "qwen3-vl-2b": _large("Qwen/Qwen3-VL-2B-Instruct", 32, 16, 32),
+    "qwen3-vl-4b": _large("Qwen/Qwen3-VL-4B-Instruct", 16, 8, 24),
+    "qwen3-vl-8b": _large("Qwen/Qwen3-VL-8B-Instruct", 16, 4, 16),
     # up to 4B in full weights, see method.families
-    **{f"qwen3.5-{n}b": replace(_PAPER, model=f"Qwen/Qwen3.5-{n}B", four_bit=n == "9") for n in ("0.8", "2", "4", "9")},
+    "qwen3.5-0.8b": _large("Qwen/Qwen3.5-0.8B", 32, 16, 48, four_bit=False),
+    "qwen3.5-2b": _large("Qwen/Qwen3.5-2B", 32, 8, 32, four_bit=False),
+    "qwen3.5-4b": _large("Qwen/Qwen3.5-4B", 8, 4, 8, four_bit=False),
+    "qwen3.5-9b": _large("Qwen/Qwen3.5-9B", 8, 2, 8),
 }
 
 
@@ -261,17 +267,12 @@ def parse_settings(text: str) -> dict:
 
 def _typed(name, value, default):
     """The value in the type of the default, or an error that names both."""
-    kind = f"int or {AUTO!r}" if name in SIZES else type(default).__name__
-    wrong = ValueError(f"{name}={value!r} is {type(value).__name__}; expected {kind}, as {default!r}")
-    if name in SIZES and value != AUTO and type(value) is not int:
-        raise wrong
-    if name in SIZES:
-        return value
     if isinstance(default, tuple):
         return tuple(_typed(name, v, default[0]) for v in (value if isinstance(value, (list, tuple)) else [value]))
     if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
         with suppress(ValueError):
             return float(value)  # YAML reads 1e-4 as text
     if type(value) is not type(default):
-        raise wrong
+        expected = f"expected {type(default).__name__}, as {default!r}"
+        raise ValueError(f"{name}={value!r} is {type(value).__name__}; {expected}")
     return {**default, **value} if isinstance(default, dict) else value

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mags_kit import memory, plan
+from mags_kit import plan
 from mags_kit.config import PROFILES, Config, load_config, profile_of
 from mags_kit.images import open_image, png
 from mags_kit.method.episode import Agent
@@ -29,7 +29,7 @@ def load_agent(name: str = "cpu", adapter: str | Path = "") -> Agent:
 def agent_with(config: Config, adapter: str | Path = "") -> Agent:
     """The agent of settings that belong to no run; ValueError where the memory does not allow it."""
     plan.check_look(config)
-    run = Run(run_folder("looks"), memory.resolve(config))
+    run = Run(run_folder("looks"), config)
     return Agent.of(run, load_policy(config, adapter or config.adapter))
 
 

@@ -1,13 +1,12 @@
-"""Memory that a model needs, and the batch sizes that fit a card: what `auto` stands for in the settings.
+"""Memory that a run of a model needs, by part.
 
 The sizes were counted once, layer by layer from the published shapes at the settings of each model's profile
 (`mags_kit/method/memory.py` of commit 9b28e92), and that count was tested against training steps on the CPU.
 """
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from mags_kit.config import AUTO, OPTIMIZERS, SIZES, Config
+from mags_kit.config import OPTIMIZERS, Config
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,6 @@ TEXT = 450  # tokens of the prompt beside the image: the tool's description, the
 # GB of CUDA's context and libraries; what the allocator holds, as a multiple of what is counted. On an H100 the 3B
 # profile took 14.0 GB where the tensors count 10.1 (results/gpu/).
 CONTEXT, HELD = 0.7, 4 / 3
-CARD = 24  # GB to reckon with where there is no GPU
-AT_ONCE = (128, 96, 64, 48, 32, 24, 16, 8, 4, 2, 1)  # trajectories; beyond, a GPU gains little
 
 
 def size_of(model: str) -> Size | None:
@@ -52,27 +49,15 @@ def size_of(model: str) -> Size | None:
     return next((size for name, size in names.items() if name in model.lower()), None)
 
 
-def require_size(config: Config) -> Size:
-    """The same; a ValueError where there is none."""
-    if not (size := size_of(config.model)):
-        raise ValueError(
-            f"model {config.model!r}: its size is not known, so there is no plan; expected a name of "
-            f"`mags_kit.memory.MODELS` in its hub id or path; to run it, set {', '.join(SIZES)} to numbers"
-        )
-    return size
-
-
 def tokens(config: Config, size: Size) -> int:
     """Of one trajectory, at most."""
     return config.first_view_pixels // size.side**2 + TEXT + config.completion_budget(size.side)
 
 
 def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
-    """GB by part, for full replies and all views; `auto` counts as the least. A CPU holds numbers of 4 bytes, not 2."""
+    """GB by part, for full replies and all views. A CPU holds numbers of 4 bytes, not 2."""
     size, width = size_of(config.model), 2 if on_gpu else 4
     quantised = size.quantised if config.four_bit else 0
-    for name in SIZES:
-        config = replace(config, **{name: _choices(config, name, 1)[-1]})
     sampled, trained = config.step_batches if sum(config.stage_steps) else (0, 0)
     pixels = config.first_view_pixels + config.max_regions * config.view_pixels
     adapter = 4 * (2 if config.beta else 1) + 2 + 4 + OPTIMIZERS[config.optimizer]  # bytes; the KL penalty keeps a copy
@@ -90,45 +75,3 @@ def need_gb(config: Config, on_gpu: bool = True) -> float:
     """GB of memory at the peak: `parts` with the larger of sampling and update, and what the allocator holds beside."""
     gb = parts(config, on_gpu)
     return CONTEXT + HELD * (sum(gb.values()) - min(gb["sampling"], gb["update"]))
-
-
-def resolve(config: Config, memory_gb: float | None = None, processes: int | None = None) -> Config:
-    """The config with the largest numbers for `auto` that fit a GPU of `memory_gb` (by default the one here), else the
-    least; what is sampled at once can be shared by the `processes`. A step holds the same trajectories in any case."""
-    if AUTO not in sizes(config).values():
-        return config
-    require_size(config)
-    memory_gb, on_gpu = (memory_gb, True) if memory_gb else _here(config)
-    processes = processes or int(os.environ.get("WORLD_SIZE", 1))
-    for name in SIZES:
-        tried = [replace(config, **{name: size}) for size in _choices(config, name, processes)]
-        config = next((each for each in tried if need_gb(each, on_gpu) <= memory_gb), tried[-1])
-    return config
-
-
-def sizes(config: Config) -> dict[str, int | str]:
-    """The settings that may be `auto`."""
-    return {name: getattr(config, name) for name in SIZES}
-
-
-def _here(config: Config) -> tuple[float, bool]:
-    """GB to reckon with, and whether a GPU's; without one `CARD` for training, half of the host's for answers."""
-    import psutil
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_properties().total_memory / GB, True
-    return (CARD, True) if sum(config.stage_steps) else (min(CARD, psutil.virtual_memory().total / GB / 2), False)
-
-
-def _choices(config: Config, name: str, processes: int) -> list[int]:
-    """Its own number; for `auto`, largest first: whole groups that divide a step, and divisors of these."""
-    if getattr(config, name) != AUTO:
-        return [getattr(config, name)]
-    if name == "rollout_batch":
-        groups, micro = config.samples_per_step, config.micro_batch
-        sizes = [config.num_generations * n for n in range(groups, 0, -1) if groups % n == 0]
-        shared = [size for size in sizes if size % processes == 0] or sizes
-        return [size for size in shared if micro in (0, AUTO) or size % micro == 0]
-    sampled = config.step_batches[0] if name == "micro_batch" else 0
-    return sorted({n for n in (*AT_ONCE, sampled) if n and sampled % n == 0}, reverse=True)

@@ -5,14 +5,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from mags_kit.config import AUTO, Config
+from mags_kit.config import Config
 from mags_kit.evaluation.conditions import grid
-from mags_kit.memory import GB, MODELS, need_gb, parts, require_size, resolve, size_of, sizes, tokens
+from mags_kit.memory import GB, MODELS, need_gb, parts, size_of, tokens
 from mags_kit.method.policy import published
 
 LARGE = 0.5  # billions of parameters from which on a model is checked
 ADVICE = {
-    "GPU memory": "lower round_tokens, max_regions or view_pixels, or take a smaller model or PROFILE=cpu",
+    "GPU memory": "lower rollout_batch, micro_batch and batch_size, then round_tokens, max_regions or view_pixels, "
+    "or take a smaller model or PROFILE=cpu",
     "memory": "lower batch_size, set four_bit: true, or take a smaller model",
     "disk for models": "make room, or set HF_HOME to a folder on a larger disk",
 }
@@ -36,7 +37,7 @@ def machine() -> dict:
 
 
 def needs(config: Config, here: dict) -> dict[str, float]:
-    """GB by what they are needed of. Training a large model needs a GPU, answers do not. `auto` counts as the least."""
+    """GB by what they are needed of. Training a large model needs a GPU, answers do not."""
     size = size_of(config.model)
     on_gpu = here["GPU memory"] > 0 or (size.parameters >= LARGE and sum(config.stage_steps) > 0)
     local = config.model == "embedded" or Path(config.model).is_dir()
@@ -48,7 +49,6 @@ def check(config: Config) -> None:
     """Raise a ValueError of one sentence for a model that cannot be had, or a large one that will not fit here."""
     if config.model not in MODELS:
         published(config)
-    resolve(config)  # raises an error where the batch sizes are to be chosen for a model of unknown size
     if (size := size_of(config.model)) and size.parameters >= LARGE:
         here = machine()
         for name, gb in needs(config, here).items():
@@ -63,7 +63,7 @@ def check_look(config: Config) -> None:
 
 
 def hours(config: Config) -> tuple[float, float]:
-    """Hours of a run on a fast and on a slow GPU, for sizes that are numbers."""
+    """Hours of a run on a fast and on a slow GPU."""
     size, steps = size_of(config.model), sum(config.stage_steps)
     trained = steps * config.samples_per_step * config.num_generations  # rollouts
     validations = steps // config.validate_every + len(config.stage_steps) + 1 if steps else 0
@@ -77,14 +77,20 @@ def hours(config: Config) -> tuple[float, float]:
 
 def table(config: Config) -> str:
     """The plan as text: what a run will need beside what there is."""
-    parameters = f"{require_size(config).parameters:.3g} billion parameters"
-    here, given, config = machine(), config, resolve(config)
+    if not (size := size_of(config.model)):
+        raise ValueError(
+            f"model {config.model!r}: its size is not known, so there is no plan; expected a name of "
+            "`mags_kit.memory.MODELS` in its hub id or path"
+        )
+    here = machine()
+    parameters = f"{size.parameters:.3g} billion parameters"
     rows = [(f"{config.model}: {parameters}", "needed", f"here ({here['GPU']})")]
     for name, gb in needs(config, here).items():
         rows += [(name, f"{gb:.1f} GB", f"{here[name]:.1f} GB")]
         counted = parts(config, name == "GPU memory") if "memory" in name else {}
         rows += [(f"  {part}", f"{gb:.2f} GB", "") for part, gb in counted.items()]
-    rows += [(f"{name}: auto", str(getattr(config, name)), "") for name, size in sizes(given).items() if size == AUTO]
+    batches = ", ".join(map(str, (*config.step_batches, config.batch_size)))
+    rows += [("rollout_batch, micro_batch, batch_size", batches, "")]
     low, high = hours(config)
     rows += [("hours on one GPU, a rule of thumb", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
     return "\n".join(f"{name:<56}{need:>19}   {there}".rstrip() for name, need, there in rows)

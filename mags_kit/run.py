@@ -10,7 +10,6 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mags_kit import memory
 from mags_kit.config import CURRICULA, PROFILES, SPARSE, Config, load_config
 from mags_kit.records import read_json, write_json
 
@@ -23,7 +22,7 @@ NO_PHOTOS = "The embedded tiny model knows no photos, only drawn scenes: what it
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the settings that made it, with numbers for `auto`: the one place for paths.
+    """A run folder and the settings that made it: the one place for paths.
 
     A branch is a run inside another, its `parent`: it shares the parent's data, its folder of views, and trains anew.
     """
@@ -155,10 +154,9 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         if differ:
             raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
     else:
-        auto = {} if memory.resolve(config) == config else {"auto": memory.sizes(memory.resolve(config))}
-        write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}, **auto})
+        write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
         write_json(path / "config.json", wanted)
-    return Run(path, memory.resolve(config))
+    return Run(path, config)
 
 
 def _made_with(path: Path) -> tuple[str, dict]:

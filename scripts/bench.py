@@ -26,22 +26,24 @@ from mags_kit.run import PROJECT, Run, environment, open_run, run_folder
 from random_model import SHAPES, save_random
 
 SETTINGS = {"data": "scenes", "pool": 48, "curated": 8, "validation": 1, "test": 1, "validate_every": 10**6}
-FEW = {"samples_per_step": 2, "batch_size": 1}  # with random weights, whose replies are long
 SHORT = 32  # tokens of round 1 that are sampled with random weights; the rest of the reply is given
 
 
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="cpu", help="whose model and settings are measured")
-    parser.add_argument("--set", default="", help="settings as YAML, e.g. '{samples_per_step: 4}'")
+    parser.add_argument("--set", default="", help="settings as YAML, e.g. '{rollout_batch: 16}'")
     parser.add_argument("--random", action="store_true", help="random weights in the shape of the profile's model")
     parser.add_argument("--tiny", action="store_true", help="random weights in a tiny shape: a test of this script")
     given = parser.parse_args(arguments)
     is_random = given.random or given.tiny
-    settings = SETTINGS | (FEW if is_random else {}) | parse_settings(given.set)
-    model = load_config(given.profile, settings).model
+    settings = SETTINGS | parse_settings(given.set)
+    config = load_config(given.profile, settings)
+    model = config.model
     with tempfile.TemporaryDirectory() as folder:
         if is_random:
+            groups = config.step_batches[0] // config.num_generations  # more would take longer, not more memory
+            settings = {"samples_per_step": groups, "batch_size": 1} | settings
             kind, shape = "qwen2_5_vl", None
             if not given.tiny:
                 auto = compat.transformers().AutoConfig

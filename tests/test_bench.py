@@ -6,7 +6,7 @@ import pytest
 from mags_kit.records import read_json
 
 SETTINGS = {
-    "round_tokens": 64, "view_pixels": 112**2, "first_view_pixels": 112**2, "num_generations": 4, "rollout_batch": 4,
+    "round_tokens": 64, "view_pixels": 112**2, "first_view_pixels": 112**2, "num_generations": 4, "rollout_batch": 8,
     "micro_batch": 2, "magnifier": "realesr-animevideov3",
 }  # fmt: skip
 

@@ -85,8 +85,7 @@ def test_a_benchmark_alone_asks_for_its_test_rows_only(mirror, tmp_path, monkeyp
     (mirror / "yfan1997/GRIT_data/tallyqa_val.jsonl").unlink()
     profile, name, settings = experiments.alone(str(mirror), benchmarks=("vsr", "gqa"), questions=5)  # any folder
     assert name == "evaluate-mirror-vsr-gqa"
-    sizes = dict.fromkeys(("rollout_batch", "micro_batch", "batch_size"), 8)
-    run = open_run(profile, name, {**settings, **sizes, "mirror": str(mirror)}, tmp_path / "runs")
+    run = open_run(profile, name, {**settings, "mirror": str(mirror)}, tmp_path / "runs")
     assert list(sets.prepare(run)) == ["test"]
     samples = read_samples(run.samples("test"))
     assert [s.family for s in samples] == ["VSR", "GQA", "VSR", "GQA", "VSR"]

@@ -2,11 +2,10 @@ import pytest
 
 from mags_kit import pipeline, plan
 from mags_kit.config import load_config
-from mags_kit.memory import resolve
 
 GIVEN = {"data": "scenes"}
 HERE = {"GPU": "A card", "GPU memory": 25.4, "memory": 64, "disk for models": 1000}
-ALONE = GIVEN | {"pool": 0, "curated": 0, "validation": 0, "stage_steps": [0]}
+ALONE = GIVEN | {"pool": 0, "curated": 0, "validation": 0, "stage_steps": [0], "batch_size": 1}
 
 
 def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, tmp_path, tmp_path_factory):
@@ -17,8 +16,8 @@ def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, 
     monkeypatch.setattr("mags_kit.data.benchmarks.check", lambda config: None)  # as if the hub answered
     wrong = []
     for lacks, settings, said in (
-        ({"GPU": "no GPU", "GPU memory": 0}, GIVEN, "GB of GPU memory, found 0.0 GB (no GPU); lower round_tokens"),
-        ({"GPU memory": 8}, GIVEN, "GB of GPU memory, found 8.0 GB (A card); lower round_tokens"),
+        ({"GPU": "no GPU", "GPU memory": 0}, GIVEN, "GB of GPU memory, found 0.0 GB (no GPU); lower rollout_batch"),
+        ({"GPU memory": 8}, GIVEN, "GB of GPU memory, found 8.0 GB (A card); lower rollout_batch"),
         ({"disk for models": 1}, GIVEN, "7.5 GB of disk for models, found 1.0 GB (A card); make room, or set HF_HOME"),
         ({"GPU": "no GPU", "GPU memory": 0, "memory": 4}, ALONE, "GB of memory, found 4.0 GB (no GPU); lower"),
         ({}, GIVEN | {"model": "Qwen/no-such-model"}, "the hub's cache lacks Qwen/no-such-model"),
@@ -43,16 +42,14 @@ def test_a_machine_with_room_and_the_embedded_model_pass(monkeypatch):
 
 def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("mags_kit.memory._here", lambda config: (24, True))
     text = plan.table(load_config("qwen3-vl-4b", GIVEN))
-    for said in ("4.44 billion parameters", "  sampling", "batch_size: auto", "disk for models", "hours on one GPU"):
+    for said in ("4.44 billion parameters", "  sampling", "16, 8, 24", "disk for models", "hours on one GPU"):
         assert said in text
-    numbers = {"rollout_batch": 8, "micro_batch": 2, "batch_size": 4}
     with pytest.raises(ValueError, match="its size is not known, so there is no plan"):
-        plan.table(load_config("qwen3-vl-4b", {**GIVEN, **numbers, "model": "some/Model"}))
+        plan.table(load_config("qwen3-vl-4b", {**GIVEN, "model": "some/Model"}))
 
 
-def test_hours_grow_with_the_model_and_shrink_with_the_card():
-    small, large = (plan.hours(resolve(load_config(p, GIVEN), 24)) for p in ("paper", "paper-7b"))
+def test_hours_grow_with_the_model_and_shrink_with_the_batches():
+    small, large = (plan.hours(load_config(p, GIVEN)) for p in ("paper", "paper-7b"))
     assert 1 < small[0] < large[0] and small[0] < small[1] < large[1]
-    assert plan.hours(resolve(load_config("paper", GIVEN), 80)) < small
+    assert plan.hours(load_config("paper", GIVEN | {"rollout_batch": 64, "batch_size": 128})) < small
