@@ -19,7 +19,9 @@ CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable")
 SPARSE = "{}, sparse"  # name of a curriculum on the hardest samples, so many that each is visited only twice
 # transformers' name -> bytes of state per trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
-WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # every reward, and its weight
+WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of rewards, by default
+COSTS = ("look_cost", "token_cost")  # further rewards, of weight 0: for each look, for each image token of the views
+PROMPTS = ("two", "free", "reason", "direct", "options", "boxes", "view", "again", "due")  # see method.protocol
 # What the setting `grpo` may hold: these go to TRL's GRPOConfig as they are; docs/large-models.md says when to use which
 GRPO_SETTINGS = (
     "loss_type", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy", "entropy_target",
@@ -30,7 +32,7 @@ CHOICES = {
     "vsr": ("random", "zeroshot"), "grid": ("short", "full"), "prompt_style": ("compact", "full"),
     "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
     "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
-    "scale_rewards": ("group", "batch", "none"),
+    "scale_rewards": ("group", "batch", "none"), "gate": ("answer", "always", "none"),
 }  # fmt: skip
 
 
@@ -43,6 +45,7 @@ class Config:
     adapter: str = ""  # folder of a PEFT adapter to start from; empty: a new one
     thinking: bool = False  # let a Qwen3.5 reason in its own way before each reply; wants a larger `round_tokens`
     prompt_style: str = "compact"  # `compact` for the embedded model's small vocabulary, `full` otherwise
+    prompts: dict = field(default_factory=dict)  # texts in place of the style's own, see PROMPTS above
     four_bit: bool = True  # NF4 with double quantisation, by bitsandbytes; the vision tower keeps its precision
     lora_rank: int = 16
     lora_alpha: int = 32
@@ -52,6 +55,8 @@ class Config:
     magnifier: str = "realesr-animevideov3"  # see NETWORKS above; or `bicubic`, `none`, a .pth file
     margin: float = 0.1  # added around a region on each side, as a share of its side
     max_regions: int = 2  # regions that a reply may ask for
+    max_looks: int = 1  # tool calls in an episode, 1 to 4; the paper has one
+    must_look: bool = True  # else an answer in round 1 ends the episode, and is no fault
     round_tokens: int = 40  # the policy's own tokens per round, at most
     # data
     data: str = "scenes"  # `scenes` (procedural) or `benchmarks` (VSR, TallyQA, GQA)
@@ -82,7 +87,8 @@ class Config:
     beta: float = 0.05  # weight of the KL penalty against what the stage began with
     scale_rewards: str = "group"  # divides advantages by their deviation in a group, a `batch`, or by `none`
     grpo: dict = field(default_factory=dict)  # further settings of TRL's trainer, see GRPO_SETTINGS above
-    rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
+    rewards: dict = field(default_factory=WEIGHTS.copy)  # weights; 0: log only. `my_rewards.py:name` is one of your own
+    gate: str = "answer"  # `regions` pays where the `answer` is right, `always`, or never (`none`)
     validate_every: int = 10  # steps between two evaluations on the validation set
     keep_rollouts: int = 10  # store the rollouts of every tenth training sample for the replay; 1: all, 0: none
     # what the reference results and the ablations vary
@@ -109,20 +115,25 @@ class Config:
         return "tiny model" if self.model == "embedded" else Path(self.model).name
 
     def completion_budget(self, factor: int) -> int:
-        """Tokens that two rounds and the views between them can take; TRL drops a view that does not fit, silently.
+        """Tokens that all rounds and the views between them can take; TRL drops a view that does not fit, silently.
 
         `factor` is the side in pixels that one image token covers.
         """
-        views = self.max_regions * (self.view_pixels // factor**2 + 2)
-        return 2 * self.round_tokens + views + 64  # 64: the tool message's frame
+        views = self.max_regions * (self.view_pixels // factor**2 + 2 + 40 * (self.prompt_style == "full"))  # 40: words
+        return (self.max_looks + 1) * self.round_tokens + self.max_looks * (views + 64)  # 64: the tool message's frame
 
     def __post_init__(self):
         check_network(self.magnifier)
         for name, allowed in CHOICES.items():
             expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
-        for what, given, known in (("reward", self.rewards, WEIGHTS), ("grpo setting", self.grpo, GRPO_SETTINGS)):
-            if unknown := sorted({*given} - {*known}):
+        rewards, known = [name for name in self.rewards if ".py:" not in name], (*WEIGHTS, *COSTS, "my_rewards.py:name")
+        given = ("reward", rewards, known), ("grpo setting", self.grpo, GRPO_SETTINGS), ("prompt", self.prompts, PROMPTS)
+        for what, names, known in given:
+            if unknown := sorted({*names} - {*known}):
                 raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
+        for file in (name.rpartition(":")[0] for name in self.rewards if ".py:" in name):
+            if not Path(file).is_file():
+                raise ValueError(f"rewards: {file}: no such file; expected one that defines a function of a trajectory")
         for name, weight in self.rewards.items():
             if type(weight) not in (int, float) or not math.isfinite(weight):
                 raise ValueError(f"rewards: {name}={weight!r}; expected a number as its weight")
@@ -150,6 +161,7 @@ def _check_sizes(config: Config) -> None:
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
     for name, bound in least.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
+    expect(1 <= config.max_looks <= 4, config, "max_looks", "1 to 4")
     expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
     for name, value in vars(config).items():
         if isinstance(value, float):

@@ -9,6 +9,7 @@ from mags_kit import lock, plan, steps
 from mags_kit.config import load_config
 from mags_kit.data import benchmarks
 from mags_kit.evaluation import conditions
+from mags_kit.method import rewards
 from mags_kit.run import CHECKOUT, Run, open_run, run_folder
 from mags_kit.steps import Step
 
@@ -55,6 +56,8 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
             raise ValueError(f"ADAPTER={config.adapter}: expected a folder with adapter_config.json, as PEFT saves it")
         benchmarks.check(config)
         plan.check(config)
+        for reward in config.rewards:
+            rewards.function(reward)
     lock.hold(folder, what)
     return open_run(profile, name, settings)
 

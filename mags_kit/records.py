@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 import uuid
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -108,6 +109,12 @@ class View:
     size: tuple[int, int]
 
 
+def enlargement(view: View, size: tuple[int, int], first_view: tuple[int, int]) -> float:
+    """How many times as large, in length, a view shows what the first view of an image of `size` shows."""
+    width, height = first_view if all(first_view) else size
+    return math.sqrt(math.prod(view.size) / area(view.box) * math.prod(size) / (width * height))
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """The record of one rollout, enough to redraw and rescore it without a model."""
@@ -115,10 +122,13 @@ class Trajectory:
     sample: Sample
     size: tuple[int, int]  # (width, height) of the original image
     condition: str  # e.g. "trained, two rounds, realesr-animevideov3"
-    replies: tuple[str, ...]  # the policy's text of each round, without end marks
+    replies: tuple[str, ...]  # the policy's text of each round, without end marks; the last one answers
     lengths: tuple[int, ...] = ()  # tokens of each reply
     regions: tuple[Region, ...] = ()
     views: tuple[View, ...] = ()  # one for each usable region
+    looks: tuple[int, ...] = ()  # how many of the regions each tool call asked for
+    first_view: tuple[int, int] = (0, 0)  # (width, height) of the whole image as it was shown; unknown in old records
+    view_tokens: int = 0  # image tokens of the views
     magnifier: str = "none"
     draft: str | None = None
     verdict: str | None = None  # of round 2 on the draft: `right` or `wrong`
@@ -137,7 +147,7 @@ def sample_from(row: dict) -> Sample:
 
 
 def trajectory_from(row: dict) -> Trajectory:
-    changes = {name: tuple(row[name]) for name in ("size", "replies", "lengths")}
+    changes = {n: tuple(row[n]) for n in ("size", "replies", "lengths", "looks", "first_view") if n in row}
     changes["sample"] = sample_from(row["sample"])
     changes["regions"] = tuple(Region(tuple(r["box"]), r["outcome"]) for r in row["regions"])
     changes["views"] = tuple(View(tuple(v["box"]), tuple(v["size"])) for v in row["views"])

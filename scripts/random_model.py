@@ -24,7 +24,9 @@ LINES = [
 OLD = (14, 56 * 56, 12845056, IMAGE)
 NEW = (16, 256 * 256, 4096 * 4096, {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
 TEMPLATE = (  # in place of Qwen2.5-VL's, which knows no tools either
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
+    "You are a helpful assistant.<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
     "{{ '<|vision_start|><|image_pad|><|vision_end|>' if content['type'] == 'image' else content['text'] }}"
     "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )

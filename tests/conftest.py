@@ -42,7 +42,7 @@ def scripted(policy):
 
         class Scripted(type(policy)):
             def generate(self, prompts, images, max_tokens, temperature=0.0):
-                replies = [[*encode(text), end] for text in next(turns)]
+                replies = [encode(text) + [end] * (not text.endswith("</tool_call>")) for text in next(turns)]
                 assert len(replies) == len(prompts) == len(images)
                 return replies
 

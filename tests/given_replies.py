@@ -40,7 +40,8 @@ def give(project: Path, put=setattr) -> None:
         else:
             texts = [SECOND[zlib.crc32(repr(ids).encode()) % len(SECOND)] for ids in prompts]
         tokenizer = trainer.processing_class.tokenizer
-        return [[*tokenizer.encode(text), tokenizer.eos_token_id] for text in texts], None
+        ends = [[] if text.endswith(protocol.CALL[1]) else [tokenizer.eos_token_id] for text in texts]
+        return [tokenizer.encode(text) + end for text, end in zip(texts, ends, strict=True)], None
 
     def spy(trainer, rows):
         seen.append([row["slot"] for row in rows])

@@ -55,9 +55,9 @@ def full(smoke_run, tmp_path):
 
 def test_the_grid_leaves_out_what_there_are_no_words_for_and_says_so():
     compact, style_full = load_config("cpu", {"grid": "full"}), replace(PROFILES["paper"], grid="full")
-    assert list(conditions.grid(PROFILES["cpu"])) == list(conditions.CONDITIONS)
+    assert list(conditions.grid(PROFILES["paper"])) == list(conditions.CONDITIONS)
     wordless, same = "prompt style 'compact' has no words for it", "it is “two rounds, super-resolution” in this run"
-    assert conditions.left_out(PROFILES["cpu"]) == {}
+    assert conditions.left_out(PROFILES["cpu"]) == {DIRECT: wordless}
     assert conditions.left_out(compact) == {DIRECT: wordless, BOXES: wordless, "two rounds, compact": same}
     assert conditions.left_out(style_full) == {"two rounds, x4plus": same}
     assert {*conditions.grid(compact), *conditions.left_out(compact)} == set(conditions.ALL)
@@ -101,14 +101,22 @@ def test_controls_show_what_they_say(answering, full):
 
 def test_boxes_in_words_become_regions_in_source_pixels(policy, full):
     run, samples = full
-    agent = Agent.of(run, replace(policy, style="full"))
-    boxes, direct = (ConditionedEpisode(agent, samples[0], 1, conditions.ALL[name], {}) for name in (BOXES, DIRECT))
+    agent = Agent.of(run, replace(policy, prompts=protocol.PROMPTS["full"]))
+    listed = replace(samples[0], question="Which? (A) plus (B) ring")
+    boxes, direct, options = (
+        ConditionedEpisode(agent, sample, 1, conditions.ALL[name], {})
+        for name, sample in ((BOXES, samples[0]), (DIRECT, samples[0]), (DIRECT, listed))
+    )
     text = boxes.prompt()[1]["text"]
     assert samples[0].question in text and "in thousandths of the image" in text and "{" not in text
     reply = "<think>the disc [250, 0, 500.0, 500] and (0, 0, 9, 9, 9)</think><answer>plus</answer>"
     found = boxes.trajectory([reply], [9])
     assert found.regions == (Region((192, 0, 384, 384), "ok"),) and (found.answer, found.views) == ("plus", ())
-    assert "without any reasoning" in direct.prompt()[1]["text"]
+    told = f"{samples[0].question}\nAnswer the question using a single word or phrase."
+    assert (direct.prompt()[1]["text"], direct.tokens, boxes.tokens) == (told, 32, run.config.round_tokens)
+    assert options.prompt()[1]["text"].endswith("\nAnswer with the option's letter from the given choices directly.")
+    made = [direct.trajectory([reply], [1]) for reply in ("Plus.", "<answer>plus</answer>", " ")]
+    assert [(t.answer, t.outcome) for t in made] == [("Plus.", "answered"), ("plus", "answered"), (None, "no_answer")]
 
 
 def test_a_random_region_is_the_same_for_the_same_key_and_fills_the_image():

@@ -50,7 +50,8 @@ def test_batching_and_padding_do_not_change_a_greedy_reply(policy, smoke_run):
     names = sorted((smoke_run.data / "images").glob("*.jpg"))[:3]
     views = [policy.first_view(open_image(name), 192 * 192) for name in names]
     texts = ["How many dots are on the red disc?", "True?", "What symbol is on the teal triangle?"]
-    messages = [protocol.prompt(t, v, 2, "compact", "thousand", 2) for t, v in zip(texts, views, strict=True)]
+    contents = [protocol.prompt("{question} Look twice.", t, v) for t, v in zip(texts, views, strict=True)]
+    messages = [[{"role": "user", "content": content}] for content in contents]
     prompts = [prompt_ids(policy, message["content"]) for [message] in messages]
     together = policy.generate(prompts, [[v] for v in views], 20)
     assert together == [policy.generate([p], [[v]], 20)[0] for p, v in zip(prompts, views, strict=True)]

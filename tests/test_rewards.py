@@ -25,7 +25,11 @@ PARTS = [  # replies, how many of the six parts they have
 
 
 def test_format_is_graded():
-    assert [(replies, round(6 * rewards.form(make_trajectory(replies=replies)), 6)) for replies, _ in PARTS] == PARTS
+    ends = {1: "no_call", 2: "answered"}
+    made = [make_trajectory(replies=replies, outcome=ends[len(replies)]) for replies, _ in PARTS]
+    assert [(t.replies, round(6 * rewards.form(t), 6)) for t in made] == PARTS
+    at_once = {"<think>t</think><answer>3</answer>": 1, "<answer>3</answer>": 0.5, "<answer>3</answer><think>t</think>": 0.5}
+    assert {reply: rewards.form(make_trajectory(replies=(reply,))) for reply in at_once} == at_once  # where it is allowed
 
 
 def test_regions_by_hand():

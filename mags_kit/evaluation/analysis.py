@@ -14,7 +14,7 @@ from mags_kit.evaluation.statistics import (
     accuracy, clusters_of, over_seeds, paired_difference, two_way, with_holm,
 )  # fmt: skip
 from mags_kit.method import rewards
-from mags_kit.method.metrics import grounding, right, verdicts
+from mags_kit.method.metrics import copied, exact_match, grounding, right, verdicts, went_on
 from mags_kit.method.protocol import CALL
 from mags_kit.records import Trajectory, area
 
@@ -94,11 +94,14 @@ def component_gains(checkpoints: dict[str, Results], config: Config) -> dict[str
 
 
 def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
-    """Rates of tool calls and truncated replies, written tokens, verdicts, and `grounding` where boxes are known."""
+    """Rates of tool calls and truncated replies, written tokens, exact matches, words copied, verdicts, and `grounding` where boxes are known."""
     found = {
         "tool-call rate": np.mean([CALL[0] in t.replies[0] for t in trajectories]),
         "truncation rate": np.mean([max(t.lengths, default=0) >= config.round_tokens for t in trajectories]),
         "written tokens": np.mean([sum(t.lengths) for t in trajectories]),
+        "exact match": np.mean([exact_match(t) for t in trajectories]),
+        "words copied": np.mean([copied(t) for t in trajectories]),
+        "went on after its call": np.mean([went_on(t) for t in trajectories]),
         **verdicts(trajectories),
         **pd.DataFrame([grounding(t) for t in trajectories if t.sample.boxes and t.regions]).mean(),
     }

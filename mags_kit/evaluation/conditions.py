@@ -3,7 +3,7 @@
 import math
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from mags_kit import steps
 from mags_kit.config import BLANK, Config
 from mags_kit.method import protocol
 from mags_kit.method.episode import Agent, Episode
-from mags_kit.records import Box, Sample, Trajectory
+from mags_kit.method.scoring import options
+from mags_kit.records import Box, Outcome, Sample, Trajectory
 from mags_kit.run import Run
 
 ONE, MAIN = "one round, full view", "two rounds, super-resolution"  # what the claim compares
@@ -23,17 +24,7 @@ ANOTHER, ORACLE = "two rounds, another question's region", "two rounds, true reg
 CHECKPOINTS = {"base": "base", "trained": "trained", "alone": "this model"}  # as tables and charts name them
 WRITTEN_BOX = r"[\[(]" + ",".join([r"\s*(-?\d+(?:\.\d+)?)\s*"] * 4) + r"[\])]"  # four numbers in brackets
 
-FORM = "as short as possible (yes or no, a number, a letter, or a word or two), in <answer> </answer>."
-PROMPTS = {
-    "compact": {},  # the embedded model was trained on the protocol's own prompts only
-    "full": {
-        "direct": "{question}\nGive the final answer at once, without any reasoning, " + FORM,
-        "boxes": (
-            "{question}\nReason about the image in <think> </think>, and write down there each region that your "
-            "reasoning rests on, as a [x0, y0, x1, y1] box{frame}; then give the final answer, " + FORM
-        ),
-    },
-}
+DIRECT_TOKENS = 32  # of a direct answer; the benchmarks' own harnesses allow 16 or more
 
 
 @dataclass(frozen=True)
@@ -44,17 +35,17 @@ class Condition:
     isolates: str
     rounds: int = 2
     network: str = ""  # of the magnifier; empty: the run's own
-    prompt: str = ""  # a key of PROMPTS; empty: the protocol's own prompt
+    prompt: str = ""  # a name in `protocol.PROMPTS`; empty: that of the number of rounds
     shows: str = "asked"  # which region a view shows: asked, random, whole, another, true
 
 
-# In the order of the result table. Under `full`, ONE asks for reasoning first: it is the chain of thought.
+# In the order of the result table.
 ALL = {
-    ONE: Condition("baseline", "one look at the whole image; under `full` with a chain of thought", 1, "none"),
+    ONE: Condition("baseline", "one look at the whole image, reasoning before the answer", 1, "none"),
+    DIRECT: Condition("baseline", "the answer alone, as the benchmarks ask for it", 1, "none", "direct"),
     PLAIN: Condition("ablation", "a second look at the region, not enlarged", network="none"),
     BICUBIC: Condition("ablation", "the region enlarged, without added detail", network="bicubic"),
     MAIN: Condition("method", "the region enlarged by the run's own magnifier"),
-    DIRECT: Condition("baseline", "the answer alone, without any reasoning", 1, "none", "direct"),
     BOXES: Condition("baseline", "boxes written down, no view of them (as in GRIT)", 1, "none", "boxes"),
     COMPACT: Condition("ablation", "a small super-resolution network", network="realesr-animevideov3"),
     X4PLUS: Condition("ablation", "a large super-resolution network", network="realesrgan-x4plus"),
@@ -64,19 +55,20 @@ ALL = {
     ANOTHER: Condition("control", "the question: the region chosen for another question", shows="another"),
     ORACLE: Condition("control", "pointing: the region that holds the answer, where the data give it", shows="true"),
 }
-CONDITIONS = {name: ALL[name] for name in (ONE, PLAIN, BICUBIC, MAIN)}  # of the setting grid="short"
+CONDITIONS = {name: ALL[name] for name in (ONE, DIRECT, PLAIN, BICUBIC, MAIN)}  # of the setting grid="short"
 
 
 def grid(config: Config) -> dict[str, Condition]:
     """The conditions of a run, by name."""
-    return CONDITIONS if config.grid == "short" else {n: c for n, c in ALL.items() if n not in left_out(config)}
+    named = CONDITIONS if config.grid == "short" else ALL
+    return {name: condition for name, condition in named.items() if name not in left_out(config)}
 
 
 def left_out(config: Config) -> dict[str, str]:
-    """The conditions that a run's full grid leaves out, each with its reason; {} for the short grid."""
-    reasons = {}
-    for name, condition in ALL.items() if config.grid != "short" else ():
-        if condition.prompt and condition.prompt not in PROMPTS[config.prompt_style]:
+    """The conditions that a run's grid leaves out, each with its reason."""
+    reasons, words = {}, protocol.PROMPTS[config.prompt_style] | config.prompts
+    for name, condition in (CONDITIONS if config.grid == "short" else ALL).items():
+        if condition.prompt and condition.prompt not in words:
             reasons[name] = f"prompt style {config.prompt_style!r} has no words for it"
         elif condition.network == config.magnifier and name not in CONDITIONS:
             reasons[name] = f"it is “{MAIN}” in this run"
@@ -97,13 +89,14 @@ class ConditionedEpisode(Episode):
         super().__init__(agent, sample, rounds)
         self.condition, self.others = condition, others
 
-    def prompt(self) -> list[dict]:
-        if not self.condition.prompt:
-            return super().prompt()
-        policy = self.agent.policy
-        text = PROMPTS[policy.style][self.condition.prompt]
-        text = text.format(question=self.sample.question, frame=protocol.FRAMES[policy.frame])
-        return [{"type": "image", "image": self.first_view}, {"type": "text", "text": text}]
+    @property
+    def asks(self) -> str:
+        wanted = self.condition.prompt
+        return "options" if wanted == "direct" and options(self.sample.question) else wanted or super().asks
+
+    @property
+    def tokens(self) -> int:
+        return DIRECT_TOKENS if self.condition.prompt == "direct" else super().tokens
 
     def cut(self, index: int, box: Box) -> Box:
         """The box that is shown in place of the `index`-th one that was asked for."""
@@ -118,12 +111,20 @@ class ConditionedEpisode(Episode):
         return box  # as asked; for `true`, round 1 was rewritten to ask for it
 
     def trajectory(self, replies: list[str], lengths: list[int], condition: str = "") -> Trajectory:
-        """As of every episode; the boxes that a prompt asks for in words are read from the words."""
+        """As of every episode; the boxes that a prompt asks for in words are read from the words, and a direct answer
+        is the whole reply."""
         if self.condition.prompt == "boxes":
             boxes = [[*map(float, found)] for found in re.findall(WRITTEN_BOX, replies[0])]
             frame, sizes = self.agent.policy.frame, (self.first_view.size, self.size)
             self.regions = protocol.read_regions(boxes, frame, *sizes, len(boxes))
-        return super().trajectory(replies, lengths, condition)
+        made = super().trajectory(replies, lengths, condition)
+        return answered_directly(made) if self.condition.prompt == "direct" else made
+
+
+def answered_directly(t: Trajectory) -> Trajectory:
+    """A trajectory whose answer is its whole reply, unless it has one between tags."""
+    answer = t.answer or t.replies[0].strip() or None
+    return replace(t, answer=answer, outcome=Outcome.ANSWERED if answer else Outcome.NO_ANSWER)
 
 
 def anywhere(box: Box, size: tuple[int, int], key: str) -> Box:

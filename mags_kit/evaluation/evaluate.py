@@ -73,7 +73,7 @@ def answers(run, policy, samples, checkpoint: str, name: str, results: Results, 
 
 
 def scored(trajectory: Trajectory, config: Config) -> Trajectory:
-    return replace(trajectory, rewards=rewards.scores(trajectory, config.rewards))
+    return replace(trajectory, rewards=rewards.scores(trajectory, config.rewards, config.gate))
 
 
 def note_costs(run: Run, checkpoint: str, name: str, made: list[Trajectory], seconds: float, factor: int) -> None:

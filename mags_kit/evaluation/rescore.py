@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mags_kit.config import Config, load_config
 from mags_kit.evaluation.analysis import findings
-from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, ORACLE
+from mags_kit.evaluation.conditions import ALL, CHECKPOINTS, DIRECT, ORACLE, answered_directly
 from mags_kit.evaluation.evaluate import metrics, scored
 from mags_kit.evaluation.statistics import paired_difference, with_holm
 from mags_kit.evaluation.tables import points
@@ -18,7 +18,7 @@ from mags_kit.run import Run, made_before
 
 SHOWN = 5  # differences of a file that are named; the rest is counted
 READ = ("draft", "verdict", "answer", "outcome", "rewards")  # what a trajectory's replies give
-SETTINGS = ("rewards", "round_tokens", "first_view_pixels")  # all that are read here
+SETTINGS = ("rewards", "gate", "round_tokens", "first_view_pixels")  # all that are read here
 
 
 def stored_run(name: str, root: str | Path = "") -> Run:
@@ -42,7 +42,7 @@ def rescore(run: Run) -> list[str]:
     checkpoints, found = {}, []
     for checkpoint, name, path in _files(run):
         stored = _read(path, read_samples(run.samples("test")), name)
-        again = [reread(t, run.config) for t in stored]
+        again = [reread(t, run.config, name) for t in stored]
         values = ({t.sample.id: {key: getattr(t, key) for key in READ} for t in each} for each in (stored, again))
         found += _changes(path.name, *values)
         if again:
@@ -78,14 +78,15 @@ def _read(path: Path, samples: list[Sample], name: str) -> list[Trajectory]:
     return stored
 
 
-def reread(t: Trajectory, config: Config) -> Trajectory:
+def reread(t: Trajectory, config: Config, name: str) -> Trajectory:
     """A trajectory with draft, verdict, answer, outcome and rewards as its replies give them by today's rules."""
     first, last = parse_reply(t.replies[0]), parse_reply(t.replies[-1])
     outcome = t.outcome
     if outcome in (Outcome.ANSWERED, Outcome.NO_ANSWER):  # the others say that round 2 never came
         outcome = Outcome.NO_ANSWER if last.answer is None else Outcome.ANSWERED
-    verdict = last.verdict if len(t.replies) == 2 else None
-    return scored(replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome), config)
+    verdict = last.verdict if len(t.replies) > 1 else None
+    again = replace(t, draft=first.draft, verdict=verdict, answer=last.answer, outcome=outcome)
+    return scored(answered_directly(again) if name == DIRECT else again, config)
 
 
 def _changes(file: str, old: dict, new: dict) -> list[str]:

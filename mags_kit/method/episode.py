@@ -1,6 +1,8 @@
-"""One episode: a policy looks at one image in up to two rounds, with the magnifier as its tool."""
+"""One episode: a policy looks at one image, answers or calls the magnifier, and looks again."""
 
+import math
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from mags_kit.config import Config
@@ -9,7 +11,7 @@ from mags_kit.method import protocol
 from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.parsing import parse_reply
 from mags_kit.method.policy import Policy
-from mags_kit.records import Box, Outcome, Region, RegionOutcome, Sample, Trajectory, blame
+from mags_kit.records import Box, Outcome, Region, RegionOutcome, Sample, Trajectory, blame, enlargement
 from mags_kit.run import Run
 
 
@@ -31,7 +33,10 @@ class Agent:
 
 
 class Episode:
-    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record."""
+    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record.
+
+    `rounds`: 1 for an answer without the tool, 2 with it (and with more looks, where the settings allow them).
+    """
 
     def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
         self.agent, self.sample, self.rounds = agent, sample, rounds
@@ -39,36 +44,61 @@ class Episode:
             self.image = open_image(agent.folder / sample.image)
             self.size = self.image.size  # (width, height) in pixels
             self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
-        self.regions, self.views = [], []
-        self.called, self.shown = False, None  # whether the tool was called, and its answer
+        self.regions, self.views, self.looks = [], [], []  # of all looks; how many regions each asked for
+        self.shown = []  # the tool's answers
         self.error = None  # raised inside the tool
+
+    @property
+    def asks(self) -> str:
+        """The name of its prompt in `protocol.PROMPTS`."""
+        return "reason" if self.rounds == 1 else "two" if self.agent.config.must_look else "free"
+
+    @property
+    def tokens(self) -> int:
+        """The policy's own tokens in a round, at most."""
+        return self.agent.config.round_tokens
 
     def prompt(self) -> list[dict]:
         """The content of the first user message."""
         policy, most = self.agent.policy, self.agent.config.max_regions
-        question, view = self.sample.question, self.first_view
-        return protocol.prompt(question, view, self.rounds, policy.style, policy.frame, most)[0]["content"]
+        text, view = policy.prompts[self.asks], self.first_view
+        return protocol.prompt(text, self.sample.question, view, policy.frame, most, policy.family.xml)
 
     def magnify(self, regions: list) -> list[dict] | str:
-        """The views of the regions that can be magnified, as a tool message's content; once in an episode."""
-        if self.called:
-            return protocol.NO_VIEW
+        """The views of the regions that can be magnified, as a tool message's content; as often as `max_looks` says."""
         agent, sizes = self.agent, (self.first_view.size, self.size)
-        return self.show(protocol.read_regions(regions, agent.policy.frame, *sizes, agent.config.max_regions))
+        if len(self.looks) >= agent.config.max_looks:
+            return protocol.NO_VIEW
+        most, seen = agent.config.max_regions, tuple(self.regions)
+        return self.show(protocol.read_regions(regions, agent.policy.frame, *sizes, most, seen))
 
     def show(self, regions: list[Region]) -> list[dict] | str:
-        """The views of these regions in the form of `magnify`, whoever chose them."""
-        self.called, self.regions = True, regions
-        boxes = [region.box for region in regions if region.usable]
+        """The views of these regions in the form of `magnify`, whoever chose them: each image, and words about it."""
+        self.looks.append(len(regions))
+        self.regions += regions
+        boxes, before = [region.box for region in regions if region.usable], len(self.views)
         try:
             with blame(self.sample, "magnifying"):
-                magnified = [self.agent.magnifier.view(self.image, self.cut(i, box)) for i, box in enumerate(boxes)]
+                cuts = [self.cut(before + i, box) for i, box in enumerate(boxes)]
+                magnified = [self.agent.magnifier.view(self.image, box) for box in cuts]
         except Exception as error:
             self.error = error  # TRL's tool loop turns it into text for the policy; `trajectory` raises it again
             raise
-        self.views = [view for _, view in magnified]
-        self.shown = [{"type": "image", "image": image} for image, _ in magnified] or protocol.NO_VIEW
-        return self.shown
+        self.views += [view for _, view in magnified]
+        content, policy, first = [], self.agent.policy, self.first_view.size
+        for number, (box, (image, view)) in enumerate(zip(boxes, magnified, strict=True), before + 1):
+            written = list(protocol.to_model(box, policy.frame, first, self.size, policy.box_step))
+            times = f"{enlargement(view, self.size, first):.1f}"
+            content += [{"type": "image", "image": image}, *self._says("view", number=number, box=written, times=times)]
+        if content:
+            content += self._says("again" if len(self.looks) < self.agent.config.max_looks else "due")
+        self.shown.append(content or protocol.NO_VIEW)
+        return self.shown[-1]
+
+    def _says(self, name: str, **values) -> list[dict]:
+        """A text of the tool, as a part of its message; none where the style has no words for it."""
+        text = self.agent.policy.prompts.get(name)
+        return [{"type": "text", "text": text.format(**values) + "\n"}] if text else []
 
     def cut(self, index: int, box: Box) -> Box:
         """The box that is magnified for the policy's `index`-th box: the same one; control conditions change this."""
@@ -78,17 +108,22 @@ class Episode:
         """The record of this episode, given the policy's reply in each round and its number of tokens."""
         if self.error:
             raise self.error
-        first, last = parse_reply(replies[0]), parse_reply(replies[-1])
-        regions = [Region(r.box, first.form) if r.outcome == RegionOutcome.OK else r for r in self.regions]
-        complete = self.called or self.rounds == 1
-        if complete and last.answer is not None:
+        read = [parse_reply(reply) for reply in replies]
+        first, last = read[0], read[-1]
+        forms = [reply.form for reply, count in zip(read, self.looks, strict=False) for _ in range(count)]
+        found = zip_longest(self.regions, forms, fillvalue=RegionOutcome.OK)
+        regions = [Region(r.box, form) if r.outcome == RegionOutcome.OK else r for r, form in found]
+        may_answer = self.looks or self.rounds == 1 or not self.agent.config.must_look
+        if may_answer and last.answer is not None:
             outcome = Outcome.ANSWERED
-        elif first.called and not self.called:
+        elif first.called and not self.looks:
             outcome = Outcome.BAD_CALL
         else:
-            outcome = Outcome.NO_ANSWER if complete else Outcome.NO_CALL
+            outcome = Outcome.NO_ANSWER if may_answer else Outcome.NO_CALL
+        pixels = sum(math.prod(view.size) for view in self.views)
         return Trajectory(
-            self.sample, self.size, condition, tuple(replies), tuple(lengths), tuple(regions),
-            tuple(self.views), self.agent.magnifier.network, first.draft, last.verdict if len(replies) == 2 else None,
-            last.answer, outcome,
+            self.sample, self.size, condition, tuple(replies), tuple(lengths), tuple(regions), tuple(self.views),
+            looks=tuple(self.looks), first_view=self.first_view.size, view_tokens=pixels // self.agent.policy.factor**2,
+            magnifier=self.agent.magnifier.network, draft=first.draft, verdict=last.verdict if len(replies) > 1 else None,
+            answer=last.answer, outcome=outcome,
         )  # fmt: skip

@@ -28,7 +28,6 @@ class Family:
 
 
 FAMILIES = {
-    "qwen2_vl": Family("thousand", "qwen3_vl_chat_template"),
     # Qwen2.5-VL's own template knows no tools; TRL's for Qwen3-VL has the tool format that both learned.
     "qwen2_5_vl": Family("pixels", "qwen3_vl_chat_template"),
     "qwen3_vl": Family("thousand", "qwen3_vl_chat_template"),
@@ -40,7 +39,7 @@ FAMILIES = {
     ),
 }  # fmt: skip
 # Not Gemma, InternVL, SmolVLM, Mistral and the like: TRL 1.16 passes a tool's images on with token types, which their
-# `generate` refuses, so they would never see a view.
+# `generate` refuses, so they would never see a view. Not Qwen2-VL: it has no token that ends a tool call.
 
 
 def family_of(model_type: str) -> Family:

@@ -1,14 +1,19 @@
 """Metrics of trajectories: right or wrong, what round 2 changed, how true its verdicts are, where the regions lie."""
 
+import string
+
 import numpy as np
 
 from mags_kit.method import rewards
-from mags_kit.method.protocol import RIGHT
+from mags_kit.method.parsing import parts
+from mags_kit.method.protocol import ANSWER, CALL, RETHINK, RIGHT, TOOL_PROMPT, VERDICT
 from mags_kit.method.scoring import fits, normalise
 from mags_kit.records import Trajectory, area
 
 CHANGES = REPAIRED, BROKE, KEPT_RIGHT, KEPT_WRONG = "repaired", "broke", "kept right", "kept wrong"
 NO_DRAFT = "no draft"
+NO_MARKS = str.maketrans("", "", string.punctuation)
+RUN = 8  # words in a row that count as copied
 
 
 def right(trajectories: list[Trajectory]) -> np.ndarray:
@@ -51,6 +56,26 @@ def verdicts(trajectories: list[Trajectory]) -> dict[str, float]:
     }
 
 
+def exact_match(t: Trajectory) -> bool:
+    """Whether the answer is an accepted one but for case and punctuation: the rule by which lmms-eval judges GQA."""
+    said, *accepted = (text.lower().translate(NO_MARKS).strip() for text in (t.answer or "", *t.sample.accepted))
+    return said in accepted
+
+
+def went_on(t: Trajectory) -> bool:
+    """Whether the first reply goes on after its tool call, or gives parts that belong to the last round beside it."""
+    before, call, after = t.replies[0].partition(CALL[1])
+    return bool(call) and bool(after.strip() or {RETHINK, VERDICT, ANSWER} & {part.tag for part in parts(before)})
+
+
+def copied(t: Trajectory) -> float:
+    """Share of the first reply's words that stand in runs of RUN words copied from the question or the prompt."""
+    told, said = (text.split() for text in (f"{t.sample.question} {TOOL_PROMPT}", t.replies[0]))
+    runs = {tuple(told[i : i + RUN]) for i in range(len(told))}
+    starts = [i for i in range(len(said) - RUN + 1) if tuple(said[i : i + RUN]) in runs]
+    return len({i + j for i in starts for j in range(RUN)}) / max(1, len(said))
+
+
 def grounding(t: Trajectory) -> dict[str, float]:
     """How well the regions match the sample's boxes: `coverage`, the share of the boxes' area inside any region, and
     `iou`, the best overlap of one region with one box. Both in [0, 1]; 0 without a region. Without boxes an error.
@@ -77,6 +102,9 @@ def step_metrics(trajectories: list[Trajectory]) -> dict[str, float]:
         "call_rate": [bool(t.regions) for t in trajectories],
         "area": [area(r.box) / (t.size[0] * t.size[1]) for t in trajectories for r in t.regions if r.usable],
         "coverage": [grounding(t)["coverage"] for t in trajectories if t.sample.boxes],
+        "words": [len(t.replies[0].split()) for t in trajectories],
+        "copied": [copied(t) for t in trajectories],
+        "went_on": [went_on(t) for t in trajectories],
         "repaired": [change(t) == REPAIRED for t in trajectories],
         "broke": [change(t) == BROKE for t in trajectories],
     }

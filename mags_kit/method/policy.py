@@ -1,5 +1,6 @@
 """The policy: a Qwen-VL model with its processor, in NF4 if asked, with a LoRA adapter, sampled in batches."""
 
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ class Policy:
     model: Any
     processor: Any
     family: Family
-    style: str  # of its prompts, a name in `protocol.PROMPTS`
+    prompts: dict[str, str]  # by name, as `protocol.PROMPTS` has them for a style
     limits: tuple[int, int]  # pixels of an image, least and most, as its processor was published
+    plain: str | None = None  # the chat template for a round without the tool; None: that of the processor
+    system: str = ""  # what the model's own template says first, as Qwen2.5-VL's does
 
     @property
     def frame(self) -> str:
@@ -49,6 +52,18 @@ class Policy:
     def vision_ids(self) -> list[int]:
         """Image and video tokens, which are never sampled: one without an image breaks the position ids."""
         return self.processor.tokenizer.convert_tokens_to_ids(list(protocol.VISION_TOKENS))
+
+    @property
+    def opening_messages(self) -> list[dict]:
+        """The system message of a conversation with the tool, as a list; empty where the model has none of its own."""
+        return [{"role": "system", "content": [{"type": "text", "text": self.system}]}] if self.system else []
+
+    @cached_property
+    def stops(self) -> list[int]:
+        """Tokens that end a reply: the end mark, and the end of a tool call."""
+        tokenizer = self.processor.tokenizer
+        calls = [i for token, i in tokenizer.get_vocab().items() if token.endswith(protocol.CALL[1])]
+        return [tokenizer.eos_token_id, *sorted(calls)]
 
     @cached_property
     def opening(self) -> str:
@@ -73,7 +88,7 @@ class Policy:
         return image.convert("RGB").resize((width, height), Image.BICUBIC)
 
     def generate(self, prompts: list[list[int]], images: list[list], max_tokens: int, temperature: float = 0.0):
-        """One reply per prompt as token ids, up to and with its end mark; greedy at temperature 0.
+        """One reply per prompt as token ids, up to and with its end mark or its tool call; greedy at temperature 0.
 
         `prompts` are token ids with image tokens already expanded, `images` the PIL images of each, in order.
         """
@@ -83,7 +98,7 @@ class Policy:
         tokenizer, device = self.processor.tokenizer, self.model.device
         sampling = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0} if temperature else {}
         config = GenerationConfig(
-            max_new_tokens=max_tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+            max_new_tokens=max_tokens, eos_token_id=self.stops, pad_token_id=tokenizer.pad_token_id,
             suppress_tokens=self.vision_ids, **({"do_sample": False} | sampling),
         )  # fmt: skip
         inputs, was_training = self._inputs(prompts, images), self.model.training
@@ -93,7 +108,7 @@ class Policy:
         self.model.train(was_training)
         replies = []
         for row in out[:, inputs["input_ids"].shape[1] :].tolist():
-            end = row.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in row else len(row)
+            end = next((at for at, token in enumerate(row, 1) if token in self.stops), len(row))
             replies.append(row[:end])
         return replies
 
@@ -122,11 +137,13 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     tokenizer.padding_side = "left"
     if config.thinking and not family.thinking:
         raise ValueError("thinking: true, but this model has no template for it; set thinking: false")
+    plain, system = processor.chat_template, _system(processor)
     if getattr(tokenizer, "response_template", None) is None:  # the embedded model's tokenizer has its own formats
         from trl import chat_template_utils
 
         processor.chat_template = getattr(chat_template_utils, family.thinking if config.thinking else family.template)
         tokenizer.response_template = getattr(chat_template_utils, family.replies)
+        plain = None if family.thinking else plain  # Qwen3.5's own reasons at length before a direct answer
     images = processor.image_processor
     limits = images.size["shortest_edge"], images.size["longest_edge"]
     # It would enlarge small crops, so that the condition "plain crop" would be another magnifier
@@ -135,7 +152,18 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     remember(model.model.visual)
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
-    return Policy(model.eval(), processor, family, config.prompt_style, limits)
+    prompts = protocol.PROMPTS[config.prompt_style] | config.prompts
+    policy = Policy(model.eval(), processor, family, prompts, limits, plain, system)
+    model.generation_config.eos_token_id = policy.stops  # where TRL looks for them
+    return policy
+
+
+def _system(processor) -> str:
+    """The system message that a model's own chat template writes where a conversation has none; mostly empty."""
+    talk = [{"role": "user", "content": [{"type": "text", "text": "-"}]}]
+    text = processor.apply_chat_template(talk, add_generation_prompt=True)
+    found = re.match(r"(?s)<\|im_start\|>system\n(.*?)<\|im_end\|>", text)
+    return found[1] if found else ""
 
 
 def published(config: Config):
@@ -200,8 +228,7 @@ def _load_model(config: Config, tokenizer):
     compat.keep_nf4_as_stored(model, dtype)
     # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would be the defaults
     # of every call, and different ones here and in TRL.
-    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    model.generation_config = GenerationConfig(**ends)
+    model.generation_config = GenerationConfig(pad_token_id=tokenizer.pad_token_id)
     return model
 
 

@@ -13,6 +13,7 @@ RIGHT, WRONG = VERDICTS = "right", "wrong"  # what round 2 can say of the draft
 CALL = "<tool_call>", "</tool_call>"
 HEADER = "<|im_start|>assistant\n"  # begins each turn of the policy
 VISION_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+MIN_SIDE = 8  # pixels of a region's side; smaller ones are `tiny`
 NO_VIEW = "no view"  # what the magnifier says when no region could be cut out
 
 
@@ -31,35 +32,52 @@ def magnify(regions: list) -> list[dict] | str:
 
 TOOL = magnify.__name__
 
-PROMPTS = {  # by style; "one": one round on the full view, the baseline; "two": two rounds with the tool
+TOOL_PROMPT = (
+    "{question}\n"
+    "Work in rounds. Round 1: reason about the image in <think> </think>, give your first guess in <draft> </draft>, "
+    "then {call} the tool magnify with one to {max_regions} regions that show the details you need, as "
+    "[x0, y0, x1, y1] boxes{frame}; choose them tight. For example:\n{example}\nIn the last round: look at the magnified "
+    "regions, check your draft against them in <rethink> </rethink>, say in <verdict> </verdict> whether the draft was "
+    "right or wrong, and give the final answer, as short as possible, in <answer> </answer>."
+)
+# Texts by style; the setting `prompts` replaces single ones. `two` asks for a look and `free` leaves it to the policy;
+# `reason`, `direct` (`options`: where the question lists options) and `boxes` are prompts of one round; the others are
+# what the tool says: of each `view`, and what is due after it, where the policy may look `again` and where not.
+PROMPTS = {
     # The embedded tiny VLM's vocabulary holds little more than these words
-    "compact": {"two": "{question} Look twice.", "one": "{question} Answer now."},
+    "compact": {"two": "{question} Look twice.", "free": "{question} Look if needed.", "reason": "{question} Answer now."},
     "full": {
-        "two": (
+        "two": TOOL_PROMPT.replace("{call}", "call"),
+        "free": TOOL_PROMPT.replace(
+            "then {call}", "then, if the image as it is does not suffice, call"
+        ) + " Where it does suffice, answer in round 1: <think> </think> and <answer> </answer> alone.",
+        "reason": (
             "{question}\n"
-            "Work in two rounds. Round 1: reason about the image in <think> </think>, give your first guess in "
-            "<draft> </draft>, then call the tool magnify with one to {max_regions} regions that show the details you "
-            "need, as [x0, y0, x1, y1] boxes{frame}; choose them tight. Round 2: look at the magnified regions, "
-            "check your draft against them in <rethink> </rethink>, say in <verdict> </verdict> whether the draft was "
-            "right or wrong, and give the final answer, as short as possible (yes or no, a number, or a word or two), "
-            "in <answer> </answer>."
+            "Reason about the image in <think> </think>, then give the final answer, as short as possible, in "
+            "<answer> </answer>."
         ),
-        "one": (
-            "{question}\n"
-            "Reason about the image in <think> </think>, then give the final answer, as short as possible "
-            "(yes or no, a number, or a word or two), in <answer> </answer>."
+        "direct": "{question}\nAnswer the question using a single word or phrase.",  # the benchmarks' own wording
+        "options": "{question}\nAnswer with the option's letter from the given choices directly.",
+        "boxes": (
+            "{question}\nReason about the image in <think> </think>, and write down there each region that your "
+            "reasoning rests on, as a [x0, y0, x1, y1] box{frame}; then give the final answer, as short as possible, in "
+            "<answer> </answer>."
         ),
+        "view": "View {number}: {box}, shown {times} times as large as in the image above.",
+        "again": "You may look again. If you have seen enough, check your draft against the views, then answer.",
+        "due": "Now check your draft against the views, then answer.",
     },
-}
+}  # fmt: skip
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
+EXAMPLE = (400, 300, 600, 550)  # the worked example's region, in thousandths
 
 
-def prompt(question: str, image, rounds: int, style: str, frame: str, max_regions: int) -> list[dict]:
-    """The conversation before the first reply: one user message with the first view (a PIL image) and the text."""
-    text = PROMPTS[style]["two" if rounds == 2 else "one"]
+def prompt(text: str, question: str, image, frame: str = "thousand", max_regions: int = 1, xml: bool = False) -> list:
+    """The content of the first user message: the first view (a PIL image) and a text of `PROMPTS`, filled in."""
     question = re.sub(r"<(?=\|\w+\|>)", "< ", question)  # so that "<|image_pad|>" in it stays text
-    text = text.format(question=question, max_regions=max_regions, frame=FRAMES[frame])
-    return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": text}]}]
+    example = tool_call_text([to_model(EXAMPLE, frame, image.size, (1000, 1000))], xml)
+    text = text.format(question=question, max_regions=max_regions, frame=FRAMES[frame], example=example)
+    return [{"type": "image", "image": image}, {"type": "text", "text": text}]
 
 
 def part(tag: str, text: str) -> str:
@@ -101,17 +119,18 @@ def _scale(frame, view, source) -> tuple[float, float]:
     return source[0] / units[0], source[1] / units[1]
 
 
-def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int = 8) -> list[Region]:
+def read_regions(raw, frame: str, view, source, max_regions: int, seen: tuple[Region, ...] = ()) -> list[Region]:
     """What a policy wrote for `regions`, any JSON value -> regions in source pixels, each with its outcome.
 
-    It never raises. A region with a side under `min_side` pixels is `tiny`, one beyond `max_regions` is `surplus`; see
-    `records.RegionOutcome`. Other forms than [x0, y0, x1, y1] that real models write are read and named, too.
+    It never raises. A region with a side under MIN_SIDE pixels is `tiny`, one beyond `max_regions` is `surplus`, one
+    that was among those `seen` at earlier looks is a `duplicate`; see `records.RegionOutcome`. Other forms than
+    [x0, y0, x1, y1] that real models write are read and named, too.
     """
     items = [raw] if not isinstance(raw, (list, tuple)) or _as_box(raw)[0] else raw[:32]  # a bare box is a list, too
     regions: list[Region] = []
     for item in items:
-        region, usable = _region(item, frame, view, source, min_side), [r.box for r in regions if r.usable]
-        if region.usable and region.box in usable:
+        region, usable = _region(item, frame, view, source), [r.box for r in regions if r.usable]
+        if region.usable and region.box in (*usable, *(r.box for r in seen if r.usable)):
             region = Region(region.box, RegionOutcome.DUPLICATE)
         elif region.usable and len(usable) >= max_regions:
             region = Region(region.box, RegionOutcome.SURPLUS)
@@ -119,7 +138,7 @@ def read_regions(raw, frame: str, view, source, max_regions: int, min_side: int 
     return regions
 
 
-def _region(item, frame: str, view, source, min_side: int) -> Region:
+def _region(item, frame: str, view, source) -> Region:
     box, form = _as_box(item)
     if box is None:
         return Region((0, 0, 0, 0), RegionOutcome.NOT_A_BOX)
@@ -133,7 +152,7 @@ def _region(item, frame: str, view, source, min_side: int) -> Region:
         return Region(tuple(round(v) for v in box), RegionOutcome.OUTSIDE)
     if area(cut) > 0.9 * width * height:
         return Region(cut, RegionOutcome.WHOLE)
-    if min(cut[2] - cut[0], cut[3] - cut[1]) < min_side:
+    if min(cut[2] - cut[0], cut[3] - cut[1]) < MIN_SIDE:
         return Region(cut, RegionOutcome.TINY)
     reached_over = x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1
     return Region(cut, RegionOutcome.CLIPPED if reached_over else form)

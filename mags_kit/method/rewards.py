@@ -4,13 +4,16 @@ A weight of 0 means "log only".
 """
 
 import math
+import runpy
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG
 from mags_kit.method.parsing import CALLING, parts
 from mags_kit.method.scoring import fits
-from mags_kit.records import RegionOutcome, Outcome, Trajectory, area, blame
+from mags_kit.records import RegionOutcome, Outcome, Trajectory, area, blame, enlargement
 
 
 def answer(t: Trajectory) -> float:
@@ -20,29 +23,34 @@ def answer(t: Trajectory) -> float:
 
 def form(t: Trajectory) -> float:
     """Share of the six parts that were asked for, in [0, 1]: rationale, draft and a call as the end of round 1;
-    verification, verdict and an answer as the end of round 2. Empty parts and tags inside the reasoning earn nothing.
+    verification, verdict and an answer as the end of the last. Empty parts and tags inside the reasoning earn nothing.
+    Of an answer at once, where that is allowed, two parts: rationale and answer.
     """
-    first, last = parts(t.replies[0]), parts(t.replies[-1]) if len(t.replies) == 2 else []
+    first, last = parts(t.replies[0]), parts(t.replies[-1]) if len(t.replies) > 1 else []
     wrote = [{part.tag for part in found if part.text} for found in (first, last)]
     ends = [found[-1].tag if found and found[-1].text and found[-1].ends else "" for found in (first, last)]
+    if len(t.replies) == 1 and t.outcome == Outcome.ANSWERED:
+        return ((THINK in wrote[0]) + (ends[0] == ANSWER)) / 2
     there = len({THINK, DRAFT} & wrote[0]) + len({RETHINK, VERDICT} & wrote[1])
     return (there + (ends[0] == CALLING) + (ends[1] == ANSWER)) / 6
 
 
 def regions(t: Trajectory) -> float:
-    """Share of the regions that are well-formed and useful, in [0, 1]; 0 without a region.
+    """Share of the regions that gained something, in [0, 1]; 0 without a region.
 
-    A region counts if its outcome is `ok` and it is small enough to be magnified: its view has at least a quarter as
-    many pixels as its crop. One good region and one duplicate give 0.5; one of 300x300 seen as 128x128 gives 0.
+    A region counts if its outcome is `ok` (so none twice), it is under a quarter of the image, and its view shows it
+    at least twice as large, in length, as the first view. Of a 640x480 photo shown whole, a region of nine tenths
+    gives 0. By the setting `gate` this is paid only where the answer is right, as DeepEyes pays its tool.
     """
     looks = zip([r for r in t.regions if r.usable], t.views, strict=False)
-    good = [r.outcome == RegionOutcome.OK and 4 * math.prod(v.size) >= area(v.box) for r, v in looks]
-    return sum(good) / len(t.regions) if t.regions else 0.0
+    small = [(r.outcome, v) for r, v in looks if 4 * area(r.box) < math.prod(t.size)]
+    gained = [o == RegionOutcome.OK and enlargement(v, t.size, t.first_view) > 2 - 1e-9 for o, v in small]
+    return sum(gained) / len(t.regions) if t.regions else 0.0
 
 
 def draft(t: Trajectory) -> float:
     """1 for a right draft, else 0; it keeps a policy from spoiling its draft to make the verdict easy."""
-    return float(t.draft is not None and len(t.replies) == 2 and fits(t.draft, t.sample))
+    return float(t.draft is not None and len(t.replies) > 1 and fits(t.draft, t.sample))
 
 
 def verify(t: Trajectory) -> float:
@@ -58,18 +66,47 @@ def verify(t: Trajectory) -> float:
     return float((t.verdict == RIGHT) == good) - float(good and t.verdict == WRONG)
 
 
+def look_cost(t: Trajectory) -> float:
+    """-1 for each look."""
+    return -float(len(t.looks))
+
+
+def token_cost(t: Trajectory) -> float:
+    """-1 for each image token of the views."""
+    return -float(t.view_tokens)
+
+
 REWARDS = {"answer": answer, "format": form, "regions": regions, "draft": draft, "verify": verify}
+REWARDS |= {"look_cost": look_cost, "token_cost": token_cost}
 
 
-def reward(name: str, t: Trajectory) -> float:
-    """One reward of a trajectory, by its name; an error in it becomes a RuntimeError that names the sample."""
+@cache
+def function(name: str) -> Callable[[Trajectory], float]:
+    """A reward by its name; `my_rewards.py:name` is the function `name` in that file. ValueError where it has none."""
+    if name in REWARDS:
+        return REWARDS[name]
+    file, _, attribute = name.rpartition(":")
+    found = runpy.run_path(file).get(attribute)
+    if not callable(found):
+        raise ValueError(f"reward {name!r}: {file} has no function {attribute}; expected one of a trajectory")
+    return found
+
+
+def reward(name: str, t: Trajectory, gate: str = "answer") -> float:
+    """One reward of a trajectory, by its name; an error in it, or a value that is no number, becomes a RuntimeError
+    that names the sample."""
     with blame(t.sample, f"reward {name}"):
-        return REWARDS[name](t)
+        if name == "regions" and (gate == "none" or (gate == "answer" and not answer(t))):
+            return 0.0
+        value = float(function(name)(t))
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is no number")
+        return value
 
 
-def scores(t: Trajectory, weights: dict[str, float]) -> dict[str, float]:
+def scores(t: Trajectory, weights: dict[str, float], gate: str = "answer") -> dict[str, float]:
     """The rewards of a trajectory that `weights` names, and their weighted `total` (for tables; TRL sums its own)."""
-    values = {name: reward(name, t) for name in weights}
+    values = {name: reward(name, t, gate) for name in weights}
     return values | {"total": sum(weights[name] * value for name, value in values.items())}
 
 

@@ -1,4 +1,4 @@
-"""The two-round rollout: samples -> trajectories, in batches, with the same tokens as in training."""
+"""The rollout of episodes: samples -> trajectories, in batches, with the same tokens as in training."""
 
 from tqdm import tqdm
 
@@ -67,20 +67,27 @@ def _opening(episodes: list[Episode]) -> tuple[list[list[int]], list[list]]:
 
 def _replies(agent: Agent, episodes: list[Episode], temperature: float, boxes, firsts) -> list[list[list[int]]]:
     """The token ids of the policy's replies, one list per round, for each episode; `boxes` and `firsts` or None."""
-    policy, tokens = agent.policy, agent.config.round_tokens
+    policy, first, looks = agent.policy, episodes[0], agent.config.max_looks if episodes[0].rounds == 2 else 0
     prompts, images = _opening(episodes)
-    firsts = firsts or policy.generate(prompts, images, tokens, temperature)
-    if boxes:
-        firsts = [force(policy, *each) for each in zip(episodes, firsts, boxes, strict=True)]
-    replies, second = [[ids] for ids in firsts], {}  # index -> (prompt of round 2, its images)
-    for i, episode in enumerate(episodes if episodes[0].rounds == 2 else []):
-        shown = answered(policy, episode, firsts[i])
-        if shown is not None:
-            second[i] = prompts[i] + firsts[i] + suffix_ids(policy, [shown]), images[i] + images_of(shown)
-    if second:
-        written = policy.generate(*map(list, zip(*second.values(), strict=True)), tokens, temperature)
-        for i, ids in zip(second, written, strict=True):
+    replies, due = [[] for _ in episodes], range(len(episodes))  # those whose next reply is due
+    for turn in range(looks + 1):
+        if turn or not firsts:
+            asked = [prompts[i] for i in due], [images[i] for i in due]
+            written = policy.generate(*asked, first.tokens, temperature)
+        else:
+            written = firsts
+        if boxes and not turn:
+            written = [force(policy, *each) for each in zip(episodes, written, boxes, strict=True)]
+        looked = []
+        for i, ids in zip(due, written, strict=True):
             replies[i].append(ids)
+            shown = answered(policy, episodes[i], ids) if turn < looks else None
+            if shown is not None:
+                prompts[i], images[i] = prompts[i] + ids + suffix_ids(policy, [shown]), images[i] + images_of(shown)
+                looked.append(i)
+        due = looked
+        if not due:
+            break
     return replies
 
 
@@ -89,10 +96,13 @@ def images_of(content: list[dict] | str) -> list:
     return [part["image"] for part in content if part["type"] == "image"] if isinstance(content, list) else []
 
 
-def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = None, reply: bool = True) -> list[int]:
-    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply."""
+def conversation_ids(policy: Policy, messages: list[dict], reply: bool = True, **options) -> list[int]:
+    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply.
+
+    The `options` are those of transformers' `apply_chat_template`.
+    """
     processor = policy.processor
-    text = processor.apply_chat_template(messages, tools=tools, add_generation_prompt=reply, tokenize=False)
+    text = processor.apply_chat_template(messages, add_generation_prompt=reply, tokenize=False, **options)
     images = iter([image for message in messages for image in images_of(message["content"])])
     ids = []
     for token in processor.tokenizer(text, add_special_tokens=False)["input_ids"]:
@@ -101,13 +111,19 @@ def conversation_ids(policy: Policy, messages: list[dict], tools: list | None = 
 
 
 def prompt_ids(policy: Policy, content: list[dict], rounds: int = 2) -> list[int]:
-    """Token ids of the conversation before the first reply; a prompt of two rounds describes the tool, if the template
-    of the model does."""
-    return conversation_ids(policy, [{"role": "user", "content": content}], [protocol.magnify] if rounds == 2 else None)
+    """Token ids of the conversation before the first reply.
+
+    A prompt of one round is the model's own, without a word of the tool; one of two rounds describes the tool, if the
+    template does, after what the model's own template says first.
+    """
+    talk = [{"role": "user", "content": content}]
+    if rounds == 1:
+        return conversation_ids(policy, talk, chat_template=policy.plain)
+    return conversation_ids(policy, policy.opening_messages + talk, tools=[protocol.magnify])
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
-    """Token ids between the end of round 1 and the start of round 2: the tool messages and the next turn's header."""
+    """Token ids between a reply and the next: its end mark, the tool messages and the next turn's header."""
     call = {"type": "function", "function": {"name": protocol.TOOL, "arguments": {}}}
     contents = [r if isinstance(r, list) else [{"type": "text", "text": r}] for r in results]
     before = [
@@ -116,7 +132,7 @@ def suffix_ids(policy: Policy, results: list) -> list[int]:
     ]
     start = conversation_ids(policy, before, reply=False)
     whole = conversation_ids(policy, before + [{"role": "tool", "name": protocol.TOOL, "content": c} for c in contents])
-    return whole[len(start) - start[::-1].index(policy.processor.tokenizer.eos_token_id) :]
+    return whole[len(start) - start[::-1].index(policy.processor.tokenizer.eos_token_id) - 1 :]
 
 
 def image_tokens(processor, images: list) -> int:
@@ -126,7 +142,7 @@ def image_tokens(processor, images: list) -> int:
 
 
 def answered(policy: Policy, episode: Episode, reply: list[int]) -> list[dict] | str | None:
-    """The magnifier's answer to the tool call in a reply of round 1; None where it has none."""
+    """The magnifier's answer to the tool call in a reply; None where it has none."""
     call = parse_reply(text_of(policy.processor.tokenizer, reply)).call
     return None if call is None else episode.magnify(**call)
 
@@ -139,7 +155,7 @@ def force(policy: Policy, episode: Episode, reply: list[int], boxes: list[Box]) 
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step, outward=True) for box in boxes]
     text = own + protocol.tool_call_text(written, policy.family.xml)
     # split: an "<|image_pad|>" that the policy wrote as text must not become an image token
-    return [*tokenizer.encode(text, split_special_tokens=True), tokenizer.eos_token_id]
+    return tokenizer.encode(text, split_special_tokens=True)
 
 
 def repeat(samples: list[Sample], times: int) -> list[Sample]:

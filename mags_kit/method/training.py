@@ -79,7 +79,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
     if config.curriculum == "learnable":
         draws = WeightedDraws(stage, args.generation_batch_size // config.num_generations, args.seed, rates)
     slots = stage.steps * config.samples_per_step if draws else len(stage.samples)
-    rows = [{"prompt": [{"role": "user", "content": ""}], "slot": i} for i in range(slots)]
+    rows = [{"prompt": [*policy.opening_messages, {"role": "user", "content": ""}], "slot": i} for i in range(slots)]
     if args.generation_batch_size < config.samples_per_step * config.num_generations:
         rows *= config.samples_per_step // math.gcd(slots, config.samples_per_step)  # or an epoch could end in a step
 
@@ -92,7 +92,11 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
     compat.keep_vision_frozen(policy.model)
     compat.parse_replies_with(policy.processor.tokenizer, parsing.message)
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
-    trainer = GRPOTrainer(
+    class Trainer(GRPOTrainer):
+        def _get_tool_suffix_ids(self, messages):  # a reply ends at its call: the end mark belongs to what follows
+            return [policy.processor.tokenizer.eos_token_id, *super()._get_tool_suffix_ids(messages)]
+
+    trainer = Trainer(
         model=policy.model,
         reward_funcs=reward_functions(agent, on_batch),
         args=args,
@@ -119,7 +123,7 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         lr_scheduler_type="constant",
         **batches(config, processes.here().num_processes),
         num_generations=config.num_generations,
-        max_tool_calling_iterations=1,
+        max_tool_calling_iterations=config.max_looks,
         **sampling(config, policy),
         temperature=config.temperature,
         top_k=0,
@@ -166,7 +170,8 @@ def sampling(config: Config, policy: Policy) -> dict:
     if not config.vllm:
         generation = {"max_new_tokens": limit, "suppress_tokens": policy.vision_ids}
         return {"max_completion_length": budget, "generation_kwargs": generation}
-    generation = {"max_tokens": limit, "logit_bias": dict.fromkeys(policy.vision_ids, -100.0)}
+    generation = {"max_tokens": limit, "stop_token_ids": policy.stops}
+    generation["logit_bias"] = dict.fromkeys(policy.vision_ids, -100.0)
     prompt = config.first_view_pixels // policy.factor**2 + 1024  # image tokens, and the prompt's text
     engine = {"use_vllm": True, "vllm_max_model_length": prompt + budget}
     return {"max_completion_length": budget, "generation_kwargs": generation, **engine}

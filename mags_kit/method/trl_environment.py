@@ -5,7 +5,6 @@ from collections.abc import Callable
 from mags_kit.method import processes, protocol, rewards
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.metrics import mixed_groups, right, step_metrics
-from mags_kit.method.parsing import text_of
 from mags_kit.method.rollout import image_tokens, suffix_ids
 from mags_kit.records import Sample, Trajectory
 
@@ -50,7 +49,7 @@ def reward_functions(agent: Agent, on_batch: Callable[[int, list[Trajectory]], N
         def reward(completions, completion_ids, environments, log_metric, trainer_state, **_):
             if name == names[0]:
                 read(completions, completion_ids, environments, log_metric, trainer_state)
-            return [rewards.reward(name, t) for t in batch]
+            return [rewards.reward(name, t, agent.config.gate) for t in batch]
 
         reward.__name__ = name
         return reward
@@ -59,14 +58,16 @@ def reward_functions(agent: Agent, on_batch: Callable[[int, list[Trajectory]], N
 
 
 def trajectory(episode: Episode, ids: list[int]) -> Trajectory:
-    """The trajectory of one completion: round 1, tool message, header of the next turn, round 2."""
-    policy, tokenizer = episode.agent.policy, episode.agent.policy.processor.tokenizer
-    header = tokenizer.encode(protocol.HEADER + policy.opening, add_special_tokens=False)
-    end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
-    next_turn = _find(header, ids, end) if episode.called else None
-    if next_turn is not None and not text_of(tokenizer, ids[end:next_turn]).strip():
-        end = _find(suffix_ids(policy, [episode.shown]), ids, 0)  # the end mark is the tool's: round 1 was cut off
-    replies = [ids[:end]] if next_turn is None else [ids[:end], ids[next_turn + len(header) :]]
+    """The trajectory of one completion: replies, and between them the tool's messages."""
+    policy, replies, start = episode.agent.policy, [], 0
+    for shown in episode.shown:
+        message = suffix_ids(policy, [shown])
+        at = _find(message, ids, start)
+        if at is None:  # "no view", dropped for want of tokens; for images see `check_views`
+            break
+        replies.append(ids[start:at])
+        start = at + len(message)
+    replies.append(ids[start:])
     return episode.trajectory([*map(policy.text, replies)], [*map(len, replies)])
 
 

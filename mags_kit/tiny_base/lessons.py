@@ -98,7 +98,7 @@ class Lessons:
         verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
         rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
         return [
-            *protocol.prompt(card.question, view, 2, "compact", "thousand", 1),
+            _asks("two", card.question, view),
             _says(reply + protocol.tool_call_text([box])),
             {"role": "tool", "content": [{"type": "image", "image": magnified}]},
             _says(rethink + verdict + part(ANSWER, answer)),
@@ -157,7 +157,11 @@ def _at_once(rng, card, view, cut=vision.WHOLE) -> list[dict]:
     """The answer in one round, after a rationale that says what the view shows."""
     shown, answer = _seen(rng, card, readable(card, cut, view.width))
     reply = part(THINK, f"the {card.name}, it shows {shown}") + part(ANSWER, answer)
-    return [*protocol.prompt(card.question, view, 1, "compact", "thousand", 1), _says(reply)]
+    return [_asks("reason", card.question, view), _says(reply)]
+
+
+def _asks(name: str, question: str, view) -> dict:
+    return {"role": "user", "content": protocol.prompt(protocol.PROMPTS["compact"][name], question, view)}
 
 
 def _says(text: str) -> dict:
