@@ -13,12 +13,12 @@ from mags_kit.records import Sample, Trajectory
 class Environment:
     """One episode as TRL drives it. TRL offers every public method but `reset` to the policy as a tool."""
 
-    def __init__(self, agent: Agent, sample_of: Callable[[int], Sample]):
-        self.agent, self.sample_of, self.episode = agent, sample_of, None
+    def __init__(self, agent: Agent, samples: tuple[Sample, ...]):
+        self.agent, self.samples, self.episode = agent, samples, None
 
-    def reset(self, slot: int, **_) -> list[dict]:
+    def reset(self, number: int, **_) -> list[dict]:
         """Begin the episode of a row of TRL's dataset, and return the content of its first user message."""
-        self.episode = Episode(self.agent, self.sample_of(slot))
+        self.episode = Episode(self.agent, self.samples[number])
         return self.episode.prompt()
 
     def magnify(self, regions: list) -> list[dict] | str:
