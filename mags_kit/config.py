@@ -84,7 +84,6 @@ class Config:
     grpo: dict = field(default_factory=dict)  # further settings of TRL's trainer, see GRPO_SETTINGS above
     rewards: dict = field(default_factory=WEIGHTS.copy)  # see method.rewards; a weight of 0 means: log only
     validate_every: int = 10  # steps between two evaluations on the validation set
-    keep_rollouts: int = 10  # store the rollouts of every tenth training sample for the replay; 1: all, 0: none
     # what the reference results and the ablations vary
     other_seeds: tuple[int, ...] = (1, 2)  # further seeds: another choice from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
@@ -146,7 +145,7 @@ def _check_sizes(config: Config) -> None:
     some = f"some of {', '.join(BENCHMARKS)}"
     expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
     trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
-    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "keep_rollouts": 0}
+    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1}
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
     for name, bound in least.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")

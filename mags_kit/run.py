@@ -52,7 +52,7 @@ class Run:
         return self.path / "trajectories" / f"{checkpoint}{'-' * bool(label)}{label}.jsonl"
 
     def stage(self, name: str) -> Path:
-        """The trainer's folder of a stage: checkpoints, validation results and stored rollouts."""
+        """The trainer's folder of a stage: checkpoints and validation results."""
         return self.path / "training" / name
 
     def adapter(self, stage: str) -> Path:

@@ -17,7 +17,7 @@ from mags_kit.method.parsing import parse_reply, text_of
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import prompt_ids, suffix_ids
 from mags_kit.method.trl_environment import check_views
-from mags_kit.records import read_json, read_samples, read_trajectories
+from mags_kit.records import read_json, read_samples
 from mags_kit.run import open_run
 
 
@@ -101,14 +101,11 @@ def test_a_reward_that_raises_stops_training(sampled, monkeypatch):
         trainer._generate_and_score_completions(rows)
 
 
-def test_the_log_and_the_stored_rollouts_hold_the_rewards_that_trl_was_given(sampled, smoke_run, stages):
+def test_the_log_holds_the_rewards_that_trl_was_given(sampled):
     trainer = sampled[1]
     given = list(trainer._logs["rewards"]["answer"])[:8]
     mixed = (torch.tensor(given).reshape(2, 4).std(1) > 0).float().mean().item()
     assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
-    stored = read_trajectories(smoke_run.stage(stages[-1].name) / "rollouts.jsonl")
-    assert [(t.sample.id, t.condition) for t in stored[:4]] == [(stages[-1].samples[0].id, "training, step 2")] * 4
-    assert [t.rewards["answer"] for t in stored[:4]] == given[:4]
 
 
 def test_every_setting_of_grpo_reaches_trl(smoke_run, policy, stages, tmp_path):

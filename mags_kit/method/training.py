@@ -71,7 +71,6 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
     from trl import GRPOTrainer
 
     config, agent, args = run.config, Agent.of(run, policy), arguments(run, policy, stage)
-    stored = monitoring.StoredRollouts(run, stage)
     rows = [{"prompt": [{"role": "user", "content": ""}], "number": i} for i in range(len(stage.samples))]
     if args.generation_batch_size < config.samples_per_step * config.num_generations:
         # else an epoch could end within a step
@@ -81,7 +80,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
     trainer = GRPOTrainer(
         model=policy.model,
-        reward_funcs=reward_functions(agent, stored.add),
+        reward_funcs=reward_functions(agent),
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.processor,
