@@ -10,6 +10,7 @@ WRONG = [  # (profile, settings, what the error says)
     ("cpu", {"four_bit": 1}, "expected bool"),
     ("cpu", {"magnifier": "lens"}, "magnifier 'lens' is unknown"),
     ("cpu", {"curriculum": "random"}, "curriculum='random'; expected one of easy_first"),
+    ("cpu", {"orders": ["shuffled, sparse"]}, "orders=('shuffled, sparse',); expected some of easy_first, shuffled"),
     ("cpu", {"num_generations": 1}, "num_generations=1; expected at least 2"),
     ("cpu", {"curated": 999}, "cannot come from a pool of"),
     ("cpu", {"own": "nowhere.jsonl"}, "DATA=nowhere.jsonl: no such file"),

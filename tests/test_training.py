@@ -19,6 +19,7 @@ from mags_kit.method.rollout import prompt_ids, suffix_ids
 from mags_kit.method.trl_environment import check_views
 from mags_kit.records import read_json, read_samples
 from mags_kit.run import open_run
+from mags_kit.viz import replay
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,7 @@ def test_training_moves_lora_alone_and_resumes_by_stage(smoke_run, stages, tmp_p
     watched = {"loss", "grad_norm", "kl", "frac_reward_zero_std", "completions/clipped_ratio", "tools/call_frequency"}
     assert watched <= {*state["log"][0]}
     assert read_json(best / "chosen.json")["samples"] == len(validation)
+    assert [[step for step, _ in found] for found in replay.frames(run).values()] == [[0, 1, 2]] * len(validation)
     json.dumps(state, allow_nan=False)
     assert list(run.path.rglob("checkpoint-*/*.safetensors")) and of_another_mode(run.path / "training") == []
     count = len(loaded)
