@@ -60,7 +60,7 @@ results: $(READY) ## copy what the README shows of the reference run into result
 	@$(PY) scripts/publish.py --name "$(or $(NAME),reference)"
 
 ablations: PROFILE = reference
-ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (65 trainings, an estimated five hours on two cores)
+ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (35 trainings, an estimated three hours on two cores)
 	@$(RUN) --job ablations
 
 base: NAME = base

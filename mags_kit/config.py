@@ -16,7 +16,6 @@ NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anim
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to the view's content
 CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable")
-SPARSE = "{}, sparse"  # name of a curriculum on the hardest samples, so many that each is visited only twice
 # transformers' name -> bytes of state per trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of rewards, by default
@@ -90,11 +89,10 @@ class Config:
     rewards: dict = field(default_factory=WEIGHTS.copy)  # weights; 0: log only. `my_rewards.py:name` is one of your own
     gate: str = "answer"  # `regions` pays where the `answer` is right, `always`, or never (`none`)
     validate_every: int = 10  # steps between two evaluations on the validation set
-    keep_rollouts: int = 10  # store the rollouts of every tenth training sample for the replay; 1: all, 0: none
     # what the reference results and the ablations vary
     other_seeds: tuple[int, ...] = (1, 2)  # further seeds: another choice from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
-    orders: tuple[str, ...] = (*CURRICULA, *map(SPARSE.format, CURRICULA))  # in two regimes, see run.variants
+    orders: tuple[str, ...] = CURRICULA  # compared with `curriculum`
     # the embedded base model, trained from scratch by notebook 00
     base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
@@ -126,6 +124,7 @@ class Config:
         check_network(self.magnifier)
         for name, allowed in CHOICES.items():
             expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
+        expect({*self.orders} <= {*CURRICULA}, self, "orders", f"some of {', '.join(CURRICULA)}")
         rewards, known = [name for name in self.rewards if ".py:" not in name], (*WEIGHTS, *COSTS, "my_rewards.py:name")
         given = ("reward", rewards, known), ("grpo setting", self.grpo, GRPO_SETTINGS), ("prompt", self.prompts, PROMPTS)
         for what, names, known in given:
@@ -157,7 +156,7 @@ def _check_sizes(config: Config) -> None:
     some = f"some of {', '.join(BENCHMARKS)}"
     expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
     trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
-    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "keep_rollouts": 0}
+    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1}
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
     for name, bound in least.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
@@ -217,8 +216,8 @@ _PAPER = Config(
 )  # fmt: skip
 _SMOKE = Config(
     pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
-    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,),
-    orders=("learnable", "shuffled, sparse"), base_steps=(2, 2, 2, 2, 2),
+    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), orders=("learnable",),
+    base_steps=(2, 2, 2, 2, 2),
 )  # fmt: skip
 
 

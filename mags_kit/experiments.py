@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import steps
-from mags_kit.config import BENCHMARKS, SPARSE, profile_of
+from mags_kit.config import BENCHMARKS, profile_of
 from mags_kit.data import sets
 from mags_kit.evaluation.analysis import findings, seeded_conditions
 from mags_kit.evaluation.conditions import MAIN, grid, step
@@ -110,14 +110,13 @@ def trained_by_variant(run: Run) -> dict[str, list[list[Trajectory]]]:
 
 
 def ablations(run: Run, trajectories: dict[str, list]) -> dict[str, dict]:
-    """`ablations.json`: each variant's accuracy by seed, and its difference to the first variant of its regime over
-    all seeds, with an interval for other questions and other seeds."""
-    sparse = [variant for variant in trajectories if variant.endswith(SPARSE.format(""))]
-    first = {variant: sparse[0] if variant in sparse else next(iter(trajectories)) for variant in trajectories}
+    """`ablations.json`: each variant's accuracy by seed, and its difference to the first variant over all seeds,
+    with an interval for other questions and other seeds."""
+    first = next(iter(trajectories.values()))
     return {
         variant: {
             "accuracy": {f"seed {s}": accuracy(t)["accuracy"] for s, t in zip(seeds(run.config), each, strict=True)},
-            "less the curriculum": over_seeds(each, trajectories[first[variant]]),
+            "less the curriculum": over_seeds(each, first),
         }
         for variant, each in trajectories.items()
     }

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mags_kit.config import CURRICULA, PROFILES, SPARSE, Config, load_config
+from mags_kit.config import CURRICULA, PROFILES, Config, load_config
 from mags_kit.records import read_json, write_json
 
 CHECKOUT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ class Run:
         return self.path / "trajectories" / f"{checkpoint}{'-' * bool(label)}{label}.jsonl"
 
     def stage(self, name: str) -> Path:
-        """The trainer's folder of a stage: checkpoints, validation results and stored rollouts."""
+        """The trainer's folder of a stage: checkpoints and validation results."""
         return self.path / "training" / name
 
     def adapter(self, stage: str) -> Path:
@@ -206,19 +206,11 @@ def seeds(config: Config) -> tuple[int, ...]:
 
 
 def variants(config: Config) -> dict[str, dict]:
-    """The variants that notebook 06 compares, name -> settings changed; the first is the run's own curriculum.
-
-    Orders are compared in two regimes: the run's own, and `sparse`, the hardest samples, so many that each is visited
-    only twice: an order can hardly matter where questions are visited often and solved now and then.
-    """
+    """The variants that notebook 06 compares, name -> settings changed; the first is the run's own curriculum."""
     own, amount = config.curriculum, config.curated
-    visits, least = sum(config.stage_steps) * config.samples_per_step, len(config.stage_steps) * config.samples_per_step
-    many = {"selection": "hardest", "curated": min(config.pool, max(least, visits // 2))}
     rows = {f"{own}, {amount} samples": {}}
     others = [order for order in CURRICULA if order in config.orders and order != own]
     rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in others}
-    sparse = {SPARSE.format(order): {"curriculum": order, **many} for order in CURRICULA}
-    rows |= {name: changes for name, changes in sparse.items() if name in config.orders}
     return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
 
 

@@ -44,7 +44,7 @@ def give(project: Path, put=setattr) -> None:
         return [tokenizer.encode(text) + end for text, end in zip(texts, ends, strict=True)], None
 
     def spy(trainer, rows):
-        seen.append([row["slot"] for row in rows])
+        seen.append([row["number"] for row in rows])
         here = processes.here()
         write_json(project / f"seen-{here.process_index}-of-{here.num_processes}.json", seen)
         return score(trainer, rows)

@@ -10,6 +10,7 @@ WRONG = [  # (profile, settings, what the error says)
     ("cpu", {"four_bit": 1}, "expected bool"),
     ("cpu", {"magnifier": "lens"}, "magnifier 'lens' is unknown"),
     ("cpu", {"curriculum": "random"}, "curriculum='random'; expected one of easy_first"),
+    ("cpu", {"orders": ["shuffled, sparse"]}, "orders=('shuffled, sparse',); expected some of easy_first, shuffled"),
     ("cpu", {"num_generations": 1}, "num_generations=1; expected at least 2"),
     ("cpu", {"curated": 999}, "cannot come from a pool of"),
     ("cpu", {"own": "nowhere.jsonl"}, "DATA=nowhere.jsonl: no such file"),
@@ -35,7 +36,6 @@ WRONG = [  # (profile, settings, what the error says)
     ("smoke", {"rewards": {"answer": float("nan")}}, "rewards: answer=nan; expected a number"),
     ("smoke", {"stage_steps": [3, -1]}, "stage_steps=(3, -1); expected 0 or more each"),
     ("smoke", {"pool": 0}, "pool=0; expected at least 1"),
-    ("smoke", {"keep_rollouts": -1}, "keep_rollouts=-1; expected at least 0"),
     ("smoke", {"benchmarks": []}, "benchmarks=(); expected some of vsr, tallyqa, gqa"),
 ]
 

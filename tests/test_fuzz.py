@@ -89,7 +89,7 @@ class Loops:
         here = rollout(agent, list(self.samples), progress=False, condition="training")
         patch.setattr(GRPOTrainer, "_generate_single_turn", turn)
         self.trainer.model.train()
-        rows = [{"prompt": [{"role": "user", "content": ""}], "slot": i} for i in range(BATCH)]
+        rows = [{"prompt": [{"role": "user", "content": ""}], "number": i} for i in range(BATCH)]
         batch = self.trainer._generate_and_score_completions(rows)
         written = zip(self.trainer.environments, batch["completion_ids"], batch["completion_mask"], strict=True)
         there = [trl_environment.trajectory(own.episode, ids[mask.bool()].tolist()) for own, ids, mask in written]

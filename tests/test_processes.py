@@ -63,16 +63,12 @@ def runs(smoke_run, tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_step_holds_the_same_samples_and_stores_the_same_rollouts(runs):
+def test_a_step_holds_the_same_samples(runs):
     one, two = runs
     [whole] = [read_json(path) for path in one.path.parents[1].glob("seen-*.json")]
     halves = [read_json(two.path.parents[1] / f"seen-{i}-of-2.json") for i in (0, 1)]
     assert [len(ids) for ids in whole] == [12] * 3
     assert whole == [first + second for first, second in zip(*halves, strict=True)]
-    for stage in ("stage 1", "stage 2"):
-        stored = [run.stage(stage) / "rollouts.jsonl" for run in (one, two)]
-        assert stored[0].read_bytes() == stored[1].read_bytes()
-    assert read_trajectories(stored[0])
 
 
 @pytest.mark.long

@@ -10,11 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mags_kit.config import Config
-from mags_kit.method import processes, rewards
+from mags_kit.method import rewards
 from mags_kit.records import Sample, Trajectory
-
-RECENT = 0.5  # weight of a batch's rollouts in a running solve rate
-FLOOR = 0.02  # added to every weight p(1 - p), so that no sample is given up for good
 
 
 @dataclass(frozen=True)
@@ -71,48 +68,16 @@ def _evenly(items: list, want: int) -> list:
 def stages(samples: list[Sample], config: Config) -> list[Stage]:
     """The samples in as many stages as `stage_steps` has entries, in the order of the config's `curriculum`.
 
-    Later stages keep the samples of earlier ones, so that what was learnt is not forgotten. Under `learnable` every
-    stage has all samples (see `WeightedDraws`).
+    Later stages keep the samples of earlier ones, so that what was learnt is not forgotten. `learnable` begins with
+    the samples whose answers vary most, p(1 - p).
     """
+    rank = {"easy_first": lambda p: -p, "hard_first": lambda p: p, "learnable": lambda p: -p * (1 - p)}
     rng = np.random.default_rng(config.seed)
     mixed = [samples[i] for i in rng.permutation(len(samples))]
-    if config.curriculum in ("easy_first", "hard_first"):
-        mixed.sort(key=lambda sample: sample.meta["solve_rate"], reverse=config.curriculum == "easy_first")
+    if config.curriculum in rank:
+        mixed.sort(key=lambda sample: rank[config.curriculum](sample.meta["solve_rate"]))
     parts, made = len(config.stage_steps), []
     for i, steps in enumerate(config.stage_steps):
-        count = len(mixed) if config.curriculum == "learnable" else round(len(mixed) * (i + 1) / parts)
+        count = round(len(mixed) * (i + 1) / parts)
         made.append(Stage(f"stage {i + 1}", tuple(mixed[:count]), steps, i, sum(config.stage_steps[:i])))
     return made
-
-
-class WeightedDraws:
-    """The `learnable` order: samples drawn for each batch with weights p(1 - p), the variance of their answers.
-
-    p is a running share of right answers in the sample's rollouts in training. The idea is LILO's (Foster et al.,
-    NeurIPS 2025); the form is chosen here. A row of TRL's dataset is a slot; `groups` slots in a row are a batch.
-    `stored` is {stage: [rates before batch 0, 1, ...]}, which `update` adds to: with it a resumed training draws the
-    same batches, and a later stage goes on with the rates of the one before it.
-    """
-
-    def __init__(self, stage: Stage, groups: int, seed: int, stored: dict[str, list[dict[str, float]]]):
-        self.samples, self.groups, self.seed, self.batch = stage.samples, groups, seed, 0
-        measured = {sample.id: sample.meta["solve_rate"] for sample in stage.samples}
-        latest = [rates for history in stored.values() for rates in history][-1:]
-        self.rates = stored.setdefault(stage.name, latest or [measured])
-
-    def sample(self, slot: int) -> Sample:
-        """The sample of a slot, the same for all rollouts of its group; none twice in a batch if there are enough."""
-        self.batch, group = divmod(slot, self.groups)
-        rates = np.array([self.rates[self.batch][sample.id] for sample in self.samples])
-        weights = rates * (1 - rates) + FLOOR
-        rng, few = np.random.default_rng([self.seed, self.batch]), self.groups > len(rates)
-        return self.samples[rng.choice(len(rates), self.groups, replace=few, p=weights / weights.sum())[group]]
-
-    def update(self, trajectories: list[Trajectory]) -> None:
-        """Take in the rollouts of the batch drawn last; each process gives its share."""
-        hits = defaultdict(list)
-        for name, hit in processes.gathered([(t.sample.id, rewards.answer(t) == 1) for t in trajectories]):
-            hits[name].append(hit)
-        before = self.rates[self.batch]
-        now = {name: float((1 - RECENT) * before[name] + RECENT * np.mean(values)) for name, values in hits.items()}
-        self.rates[self.batch + 1 :] = [before | now]  # a killed training may have stored later ones

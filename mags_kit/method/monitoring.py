@@ -1,8 +1,7 @@
-"""Monitoring of a training: validation and the best adapter, rollouts stored for replay, and alarms."""
+"""Monitoring of a training: validation and the best adapter, answers stored for replay, and alarms."""
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -43,8 +42,6 @@ class Validation(compat.transformers().TrainerCallback):
         """
         now = self.stage.before + step
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
-        shown = [replace(t, condition=f"validation, step {now}") for t in trajectories[:REPLAYED]]
-        _store(self.folder / "looks.jsonl", now, shown)
         accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
         measured = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
@@ -52,6 +49,10 @@ class Validation(compat.transformers().TrainerCallback):
         if accuracy > best:
             save_adapter(self.agent.policy, self.best, note=self.rows[-1])
         if processes.here().is_main_process:
+            file = self.folder / "looks.jsonl"
+            stored = read_trajectories(file) if file.exists() else []
+            shown = [replace(t, condition=f"validation, step {now}") for t in trajectories[:REPLAYED]]
+            write_jsonl(file, [t for t in stored if step_of(t) < now] + shown)  # a killed training may have later ones
             write_json(self.file, self.rows)
 
     def on_train_begin(self, args, state, control, **_):
@@ -90,36 +91,9 @@ class Validation(compat.transformers().TrainerCallback):
         self.bar.close()
 
 
-class StoredRollouts:
-    """Training's own rollouts of every n-th sample of a stage (n: `keep_rollouts`), whole groups, for replay."""
-
-    def __init__(self, run: Run, stage: Stage):
-        self.weights, self.file = run.config.rewards, run.stage(stage.name) / "rollouts.jsonl"
-        self.before, every, self.of_step = stage.before, run.config.keep_rollouts, []
-        self.samples = {sample.id for sample in stage.samples[::every]} if every else set()
-
-    def add(self, steps: int, trajectories: list[Trajectory]) -> None:
-        """Store what was sampled after `steps` steps of this stage; each process gives its share."""
-        if not self.samples:
-            return
-        now = self.before + steps + 1
-        mine = [t for t in trajectories if t.sample.id in self.samples]
-        named = [replace(t, condition=f"training, step {now}", rewards=rewards.scores(t, self.weights)) for t in mine]
-        # a step may be sampled in parts
-        self.of_step = [t for t in self.of_step if step_of(t) == now] + processes.gathered(named)
-        _store(self.file, now, self.of_step)
-
-
 def step_of(t: Trajectory) -> int:
     """The step, counted over all stages, of a trajectory that training has stored."""
     return int(t.condition.rsplit(" ", 1)[1])
-
-
-def _store(file: Path, step: int, trajectories: list[Trajectory]) -> None:
-    """Write a step's trajectories behind those of earlier steps; later ones, of a killed training, are dropped."""
-    if processes.here().is_main_process:
-        stored = read_trajectories(file) if file.exists() else []
-        write_jsonl(file, [t for t in stored if step_of(t) < step] + trajectories)
 
 
 class TrainingStopped(ValueError):

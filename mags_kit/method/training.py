@@ -19,11 +19,11 @@ from pathlib import Path
 from mags_kit import compat
 from mags_kit.config import Config
 from mags_kit.method import monitoring, parsing, processes
-from mags_kit.method.curriculum import Stage, WeightedDraws
+from mags_kit.method.curriculum import Stage
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import Policy, load_policy, precision, save_adapter
 from mags_kit.method.trl_environment import Environment, reward_functions
-from mags_kit.records import Sample, Trajectory, read_json, write_json
+from mags_kit.records import Sample, read_json, write_json
 from mags_kit.run import Run
 
 
@@ -65,44 +65,34 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
 
 
 def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ()):
-    """TRL's trainer for one stage, with the kit's environment, rewards and order of samples.
-
-    A row of its dataset is a slot: the number of a sample, or under `learnable` a place in the schedule of draws.
-    """
+    """TRL's trainer for one stage, with the kit's environment and rewards; a row of its dataset names a sample."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
-    config, agent, args, draws = run.config, Agent.of(run, policy), arguments(run, policy, stage), None
-    stored, file = monitoring.StoredRollouts(run, stage), run.training_log.with_name("solve_rates.json")
-    rates = read_json(file) if file.exists() else {}
-    if config.curriculum == "learnable":
-        draws = WeightedDraws(stage, args.generation_batch_size // config.num_generations, args.seed, rates)
-    slots = stage.steps * config.samples_per_step if draws else len(stage.samples)
-    rows = [{"prompt": [*policy.opening_messages, {"role": "user", "content": ""}], "slot": i} for i in range(slots)]
+    config, agent, args = run.config, Agent.of(run, policy), arguments(run, policy, stage)
+    rows = [
+        {"prompt": [*policy.opening_messages, {"role": "user", "content": ""}], "number": i}
+        for i in range(len(stage.samples))
+    ]
     if args.generation_batch_size < config.samples_per_step * config.num_generations:
-        rows *= config.samples_per_step // math.gcd(slots, config.samples_per_step)  # or an epoch could end in a step
-
-    def on_batch(steps: int, trajectories: list[Trajectory]) -> None:
-        stored.add(steps, trajectories)
-        if draws:
-            draws.update(trajectories)
-            _write(file, rates)
-
+        # else an epoch could end within a step
+        rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     compat.keep_vision_frozen(policy.model)
     compat.parse_replies_with(policy.processor.tokenizer, parsing.message)
     adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
+
     class Trainer(GRPOTrainer):
         def _get_tool_suffix_ids(self, messages):  # a reply ends at its call: the end mark belongs to what follows
             return [policy.processor.tokenizer.eos_token_id, *super()._get_tool_suffix_ids(messages)]
 
     trainer = Trainer(
         model=policy.model,
-        reward_funcs=reward_functions(agent, on_batch),
+        reward_funcs=reward_functions(agent),
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.processor,
-        environment_factory=lambda: Environment(agent, draws.sample if draws else stage.samples.__getitem__),
+        environment_factory=lambda: Environment(agent, stage.samples),
         callbacks=list(callbacks),
     )
     for name, parameter in policy.model.named_parameters():
@@ -137,7 +127,6 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         save_strategy="steps",
         save_steps=config.validate_every,
         save_total_limit=1,
-        shuffle_dataset=config.curriculum != "learnable",
         seed=_seed(config, stage),
         use_cpu=policy.model.device.type == "cpu",
         bf16=precision() == "bfloat16",

@@ -1,7 +1,5 @@
 """The episode as TRL's environment, the rewards as TRL calls them, and a check that no view is lost between them."""
 
-from collections.abc import Callable
-
 from mags_kit.method import processes, protocol, rewards
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.metrics import mixed_groups, right, step_metrics
@@ -12,12 +10,12 @@ from mags_kit.records import Sample, Trajectory
 class Environment:
     """One episode as TRL drives it. TRL offers every public method but `reset` to the policy as a tool."""
 
-    def __init__(self, agent: Agent, sample_of: Callable[[int], Sample]):
-        self.agent, self.sample_of, self.episode = agent, sample_of, None
+    def __init__(self, agent: Agent, samples: tuple[Sample, ...]):
+        self.agent, self.samples, self.episode = agent, samples, None
 
-    def reset(self, slot: int, **_) -> list[dict]:
+    def reset(self, number: int, **_) -> list[dict]:
         """Begin the episode of a row of TRL's dataset, and return the content of its first user message."""
-        self.episode = Episode(self.agent, self.sample_of(slot))
+        self.episode = Episode(self.agent, self.samples[number])
         return self.episode.prompt()
 
     def magnify(self, regions: list) -> list[dict] | str:
@@ -26,15 +24,14 @@ class Environment:
     magnify.__doc__ = protocol.magnify.__doc__
 
 
-def reward_functions(agent: Agent, on_batch: Callable[[int, list[Trajectory]], None]) -> list:
+def reward_functions(agent: Agent) -> list:
     """One function per reward, in the order of the config; TRL calls them in turn on the same batch.
 
-    The first one reads the trajectories, logs metrics and calls `on_batch(steps done, trajectories)`. Of several
-    processes each has its share of the batch.
+    The first one reads the trajectories and logs metrics. Of several processes each has its share of the batch.
     """
     names, batch = list(agent.config.rewards), []
 
-    def read(completions, completion_ids, environments, log_metric, trainer_state) -> None:
+    def read(completions, completion_ids, environments, log_metric) -> None:
         batch.clear()
         for environment, completion, ids in zip(environments, completions, completion_ids, strict=True):
             check_views(environment.episode, completion, ids)
@@ -43,12 +40,11 @@ def reward_functions(agent: Agent, on_batch: Callable[[int, list[Trajectory]], N
         mixed = {"groups/mixed_answers": mixed_groups(verdicts, agent.config.num_generations)}
         for key, value in (step_metrics(batch) | mixed).items():
             log_metric(key, value)
-        on_batch(trainer_state.global_step, list(batch))
 
     def named(name):
-        def reward(completions, completion_ids, environments, log_metric, trainer_state, **_):
+        def reward(completions, completion_ids, environments, log_metric, **_):
             if name == names[0]:
-                read(completions, completion_ids, environments, log_metric, trainer_state)
+                read(completions, completion_ids, environments, log_metric)
             return [rewards.reward(name, t, agent.config.gate) for t in batch]
 
         reward.__name__ = name

@@ -18,25 +18,11 @@ Frames = list[tuple[int, Trajectory]]  # (step, trajectory), in the order of ste
 
 def frames(run: Run) -> dict[str, Frames]:
     """Validation sample id -> its greedy trajectories over all stages; empty where a run has none stored."""
-    steps = _stored(run, "looks.jsonl").items()
-    return {name: [(step, scored(each[-1], run.config)) for step, each in found] for name, found in steps}
-
-
-def rollouts(run: Run) -> dict[str, Frames]:
-    """The same of training samples, by "training, ID": of each group the middle one by reward (of two the lower)."""
-    return {
-        f"training, {name}": [(step, sorted(group, key=_reward)[(len(group) - 1) // 2]) for step, group in found]
-        for name, found in _stored(run, "rollouts.jsonl").items()
-    }
-
-
-def _stored(run: Run, file: str) -> dict[str, list[tuple[int, list[Trajectory]]]]:
-    """Sample id -> its trajectories by step, over all stages."""
-    groups: dict[str, dict[int, list[Trajectory]]] = {}
-    for path in sorted(run.training_log.parent.glob(f"*/{file}")):
+    found: dict[str, dict[int, Trajectory]] = {}
+    for path in sorted(run.training_log.parent.glob("*/looks.jsonl")):
         for t in read_trajectories(path):
-            groups.setdefault(t.sample.id, {}).setdefault(step_of(t), []).append(t)
-    return {name: sorted(steps.items()) for name, steps in groups.items()}
+            found.setdefault(t.sample.id, {})[step_of(t)] = scored(t, run.config)
+    return {name: sorted(steps.items()) for name, steps in found.items()}
 
 
 def _reward(t: Trajectory) -> float:
@@ -86,8 +72,8 @@ class Replay:
 
     @classmethod
     def of(cls, run: Run) -> "Replay":
-        """The replay of a run's validation and training samples."""
-        return cls(frames(run) | rollouts(run), run.data, run.views)
+        """The replay of a run's validation samples."""
+        return cls(frames(run), run.data, run.views)
 
     def _choose(self) -> None:
         self.step.options = [step for step, _ in self.found[self.sample.value]]
