@@ -2,7 +2,9 @@
 
 import doctest
 import json
+from collections import Counter
 from functools import partial
+from pathlib import Path
 
 from PIL import Image
 from test_records import make_trajectory
@@ -128,6 +130,17 @@ def test_normal_form_and_lists_of_options():
     assert {text: scoring.normalise(text) for text in NORMAL} == NORMAL
     assert all(scoring.normalise(form) == form for form in NORMAL.values())
     assert {question: list(scoring.options(question).values()) for question in LISTS} == LISTS
+
+
+def test_replies_are_judged_as_a_careful_person_judges_them():
+    """200 replies, half of them wrong. The rules may come closer to that judgement, not fall behind."""
+    judged = Counter()
+    for row in json.loads(Path(__file__).with_name("data").joinpath("replies.json").read_text("utf-8")):
+        for right in (True, False):
+            for reply in row["right" if right else "wrong"]:
+                judged[right, scoring.is_right(reply, row["gold"], row["question"])] += 1
+    assert judged.total() == 200 and judged[True, True] + judged[True, False] == 100
+    assert judged[False, True] <= 1 and judged[True, False] <= 52, judged  # false hits, false misses
 
 
 def test_any_accepted_answer_counts_from_the_row_to_the_reward(tmp_path):
