@@ -122,7 +122,7 @@ NUMBER = re.compile(r"(?<![\w.$€£¥^-])-?(?:\d+(?:\.\d+)?|\.\d+)(?![\w%°]|\.
 VAGUE = re.compile(
     r"\b(?:least|most|than|over|under|above|below|up to|almost|nearly|half|minus|negative|(?:max|min)(?:imum)?)"
     r"(?: of)?(?: the)? \d|(?<!\S)[<>≤≥±] ?\d|\d\+(?!\w)|\d ?/ ?\d|\d[,:']\d|\d-\w|\w-\d|\d\.000(?!\d)|"
-    r"\d ?\^|\\(?:sqrt|frac|times|cdot|div|pm|mp|[lg]eq?|neq?|overline|pi|infty)(?![a-z])|"
+    r"\d ?\^|\\(?:sqrt|frac|times|cdot|div|pm|mp|[lg]eq?|neq?|overline|pi|infty|log|ln)(?![a-z])|"
     r"\d (?:or|and) (?:more|less|fewer|over|under|up)\b|\d (?:and )?(?:a )?(?:half|halves|quarters?|thirds?)\b|"
     r"\b(?:pair|couple|dozen|hundred|thousand|million|billion|neither)s?\b"
 )
@@ -214,11 +214,11 @@ def several(text: str, listed: dict[str, str]) -> set[str]:
     >>> several("A and C", {}) == several("CA", {}), several("A or C", {"a": "red", "c": "blue"})
     (True, set())
     """
-    said = ADDED.sub("", plain(text))
+    said = ADDED.sub("", plain(text.replace("\n", ", ")))
     letters = re.sub(r"\band\b|[\s,;&+()\[\]{}\"'*.:]", "", said)
     if re.fullmatch("[a-z]{2,}", letters) and (not listed or listed.keys() >= set(letters)):
         return set(letters)
-    chosen = {choice(part, listed) for part in re.split(r"[,;&\n]|\band\b", said) if part.strip()}
+    chosen = {choice(part, listed) for part in re.split(r"[,;&]|\band\b", said) if part.strip()}
     return set() if "" in chosen else chosen
 
 
@@ -251,19 +251,23 @@ def measured(text: str) -> str:
 
 IS = "is are was were its thats looks appears seems be".split()  # may stand right before what a sentence says
 FRAME = {*IS, *"it this that these those he she they there i we think believe see to in image picture photo".split()}
-FRAME |= {"magnified", "shown", "view", "region"}
-OTHERWISE = {"or", "and", "but", "no", "if", "than", *NEGATIONS}
+FRAME |= {"magnified", "shown", "view", "region", "of"}
+OTHERWISE = {*"or and but no if than what which who how where".split(), *NEGATIONS}
+PLACE = "in on at by to with near from above below behind under over beside between left right front next or than"
+PLACE = PLACE.replace(" ", "|")
+ELSE = re.compile(rf"\b(?:{PLACE})(?: (?:{PLACE}|of|side))* \w+")  # what else a question names: "to the left of the bus"
 
 
 def says(said: str, meant: str, question: str) -> bool:
     """Whether a sentence ends with what is meant, behind "is" or the question's last word ("is holding"), and before
-    that has only words of the question and a few idle ones. All three are normal forms.
+    that has only words of what the question is about and a few idle ones. All three are normal forms.
 
     >>> asked = "what colour is car"
     >>> says("car is red", "red", asked), says("car by bus is red", "red", asked), says("is car red", "red", asked)
     (True, False, False)
     """
-    asked, said, meant = [word for word in question.split() if len(word) > 1], said.split(), meant.split()
+    asked = [word for word in ELSE.sub("", question).split() if len(word) > 1]
+    said, meant = said.split(), meant.split()
     before = said[: -len(meant)]
     if before + meant != said or not before or before[0] in IS[:4] or before[-1] not in {*IS, *asked[-1:]}:
         return False
@@ -282,7 +286,8 @@ def is_right(answer: str | None, truth: str, question: str = "") -> bool:
     if answer is None or len(answer) > LONGEST:
         return answer == truth
     boxes = BOX.findall(answer)
-    if len(boxes) == 1 and {"or", *NEGATIONS}.isdisjoint(NOT.sub(" not ", plain(answer)).split()):
+    around = NOT.sub(" not ", plain(answer))
+    if len(boxes) == 1 and not VAGUE.search(around) and {"or", *NEGATIONS}.isdisjoint(around.split()):
         answer = boxes[0]  # by convention the final answer
     said, listed, meant = plain(answer), options(question), normalise(truth)
     if said == plain(truth):
