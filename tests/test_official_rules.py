@@ -32,7 +32,7 @@ DIFFERENCES = {  # (form, right here): kinds of truth, why VQA differs
     ("colon", True): (ALL, MARK),
     ("announced", True): (ALL, ADDED),
     ("sentence", True): (ALL, ADDED),
-    ("decimal", True): ("yes or no, number", "3.0 is 3; .0 behind a word says nothing"),
+    ("decimal", True): ("yes or no, number, sign", "3.0 is 3, $5.0 is $5; .0 behind a word says nothing"),
     ("minus", False): ("number, phrase, sign", "VQA drops the sign: -3 counts as 3"),
     ("either", True): ("number", READ),
     ("yes before", True): ("yes or no, number", READ),

@@ -1,8 +1,8 @@
 """Whether an answer is correct, by the rules of the benchmarks. (What a correct answer earns in training: `rewards`.)
 
 VSR asks for yes or no (true or false), TallyQA for one number, GQA for the same words in VQA's normal form. What models
-add around an answer is read: "Answer: …", "It is …", a sentence, an option's letter. A text that says two things
-counts as no answer. Text is matched, never evaluated, in time linear in its length.
+add around an answer is read: "Answer: …", LaTeX, a sentence, an option's letter. A text that says two things counts as
+no answer. Text is matched, never evaluated, in time linear in its length.
 """
 
 import re
@@ -24,8 +24,35 @@ NOT = re.compile(r"\b(?:(?:is|are|was|were|do|does|did)nt|can ?not|can't|anythin
 NEGATIONS = "not never hardly doubt unlikely without".split()
 
 
+# Commands that change only the looks. "$5" and "$5-$6" are prices, "$5$" is a 5: pandoc's rule
+LOOKS = re.compile(
+    r"\\(?:boxed|[fmh]box|text(?:bf|it|rm|sf|tt|sc|sl|up|normal)?|math(?:bf|it|rm|sf|tt|normal)|emph|underline|"
+    r"operatorname|displaystyle|left|right)(?![a-z])"
+)
+MATH = re.compile(r"(?<!\\)(\$\$?)(?=[^\s$])([^$]*?[^\s\\$])\1(?!\d)")
+FRACTION = re.compile(r"\\[dtc]?frac *(?:\{([^{}]*)\}|(\d)) *(?:\{([^{}]*)\}|(\d))")
+DEGREE = re.compile(r"\^ *\{? *\\circ(?![a-z]) *\}?|\\(?:text)?degree(?![a-z])")
+BOX = re.compile(r"\\boxed *\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
+
+
+def without_latex(text: str) -> str:
+    r"""A text without the LaTeX around and within an answer.
+
+    >>> without_latex(r"$5\,\text{cm}$").split(), without_latex(r"\frac{1}{2}").strip(), without_latex("$5")
+    (['5', 'cm'], '1/2', '$5')
+    """
+    text = MATH.sub(r"\2", text)
+    if "\\" in text:
+        text = re.sub(r"(?<=\d)(?=\\[dtc]?frac)", " ", DEGREE.sub("°", text).replace(r"\!", "").replace("{,}", ","))
+        text = LOOKS.sub("", FRACTION.sub(r"\1\2/\3\4", text))
+        text = re.sub(r"\\[()\[\],;: ]|(?<=\w)~|\\q?quad(?![a-z])|(?<!\\)[{}]", " ", text)
+        text = re.sub(r"\\([%$#&_])", r"\1", text)
+    return text
+
+
 def plain(text: str) -> str:
     """A text in one way of writing: small letters, plain spaces, hyphens and quotes, number words as digits."""
+    text = without_latex(text)
     text = re.sub(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)", lambda found: found[0].replace(",", ""), text)
     if not text.isascii():
         text = re.sub(r"(?<=\d)(?=[²³¹⁰-₉¼-¾⅐-⅞])", " ", text)  # else 10² would read 102
@@ -95,6 +122,7 @@ NUMBER = re.compile(r"(?<![\w.$€£¥^-])-?(?:\d+(?:\.\d+)?|\.\d+)(?![\w%°]|\.
 VAGUE = re.compile(
     r"\b(?:least|most|than|over|under|above|below|up to|almost|nearly|half|minus|negative|(?:max|min)(?:imum)?)"
     r"(?: of)?(?: the)? \d|(?<!\S)[<>≤≥±] ?\d|\d\+(?!\w)|\d ?/ ?\d|\d[,:']\d|\d-\w|\w-\d|\d\.000(?!\d)|"
+    r"\d ?\^|\\(?:sqrt|frac|times|cdot|div|pm|mp|[lg]eq?|neq?|overline|pi|infty|log|ln)(?![a-z])|"
     r"\d (?:or|and) (?:more|less|fewer|over|under|up)\b|\d (?:and )?(?:a )?(?:half|halves|quarters?|thirds?)\b|"
     r"\b(?:pair|couple|dozen|hundred|thousand|million|billion|neither)s?\b"
 )
@@ -115,26 +143,43 @@ def number(text: str) -> Decimal | None:
     return None if any(map(NUMBER.search, denied)) or len(found) != 1 or VAGUE.search(text) else found.pop()
 
 
-OPTION = re.compile(r"(?:\([A-Z]\)|(?<!\w)[A-Z]\)|^[ \t]*[A-Z][.:])[ \t]+", re.MULTILINE)
+OPTION = re.compile(  # "(A)", "[A]", "A)", or at the start of a line "A.", "A:", "A -", also behind a bullet, also bold
+    r"(?<!\w)(?:\([a-z]\)|\[[a-z]\]|[a-z]\)(?=\s))\**[ \t]*(?=\S)|"
+    r"^[ \t>*+-]*[a-z](?:\**[.:、]\**| [-–])[ \t]*(?=\S)",
+    re.MULTILINE | re.IGNORECASE,
+)
+LINE = re.compile(r"[?:]\s+(?=a[.:])", re.IGNORECASE)  # before a list in one line, "Choices: A. red, B. blue"
+IN_LINE = re.compile(r"(?<![\w.])[a-z][.:][ \t]*(?=\w)", re.IGNORECASE)
+WIDE = str.maketrans("（）［］．：", "()[].:")
+REQUEST = re.compile(r"[.?!]? (?:Please|Answer with|Answer the|Choose|Select|Pick) ")  # behind the last option
 ADDED = re.compile(  # what models put before an answer
-    r"\A\W*(?:(?:the )?(?:final |correct )?answer(?: is\b)? ?[:=]?|(?:it is|it's|option|i choose)\b)(?=\W)[ *:\"']*"
+    r"\A\W*(?:(?:the )?(?:final |correct |right |best )?(?:answer|option|choice)(?: is\b)?(?: option\b)? ?[:=]?|"
+    r"(?:it is|it's|i choose)\b)(?=\W)[ *:\"']*"
 )
 MARK = re.compile(r"[ _]*(?:[).:,;\]*\"_]|'(?!\w)| -|$| is (?:correct|right)\b)")  # follows an option's letter
 
 
 def options(question: str) -> dict[str, str]:
-    """The options that a question lists as "(A) …", "A) …" or, at the start of a line, "A. …", by small letter.
+    """The options that a question lists (see `OPTION` and `LINE`), by small letter.
 
     >>> options("What colour is it? (A) red (B) dark blue"), options("Is (A) it?")
     ({'a': 'red', 'b': 'dark blue'}, {})
     """
-    marks = []
-    for mark in OPTION.finditer(question):
-        if mark[0].strip(" \t().:") == chr(ord("A") + len(marks)):
-            marks.append(mark)
+    question = question.translate(WIDE)
+    start = LINE.search(question)
+    for found in (OPTION.finditer(question), IN_LINE.finditer(question, start.end()) if start else ()):
+        marks = []
+        for mark in found:
+            if re.search("[A-Za-z]", mark[0])[0].upper() == chr(ord("A") + len(marks)):
+                marks.append(mark)
+        if len(marks) > 1:
+            break
+    else:
+        return {}
     ends = [mark.start() for mark in marks[1:]] + [len(question)]
-    texts = [question[mark.end() : end].split("\n")[0].strip() for mark, end in zip(marks, ends, strict=False)]
-    return {chr(ord("a") + i): text for i, text in enumerate(texts)} if len(texts) > 1 else {}
+    texts = [question[mark.end() : end].split("\n")[0] for mark, end in zip(marks, ends, strict=True)]
+    texts = [REQUEST.split(text)[0].rstrip(" \t,;|/*").removesuffix(" or").rstrip(" ,") for text in texts]
+    return {chr(ord("a") + i): text for i, text in enumerate(texts)}
 
 
 def choice(text: str, listed: dict[str, str]) -> str:
@@ -143,17 +188,91 @@ def choice(text: str, listed: dict[str, str]) -> str:
     >>> choice("Answer: (B)", {}), choice("b) the red one", {}), choice("A or B", {}), choice("red", {"a": "red"})
     ('b', 'b', '', 'a')
     """
-    named = {normalise(words): letter for letter, words in listed.items()}
-    if normalise(text) in named:
-        return named[normalise(text)]
+    named = {normalise(words): letter for letter, words in listed.items() if normalise(words)}
     said = ADDED.sub("", plain(text)).lstrip("([{*_\"' ")
     letter, rest = said[:1], said[1:]
+    if letter in listed and not WORD.search(rest) and MARK.match(rest):
+        return letter  # before the words: an option's may be another's letter
+    if normalise(text) in named:
+        return named[normalise(text)]
     if not re.match("[a-z]", letter) or (listed and letter not in listed) or not MARK.match(rest):
         return ""
+    if named.get(normalise(rest)) == letter and not re.match(r"\W*[,;([]", rest):
+        return letter  # with its words, which may be a letter
     words = WORD.findall(rest)
     listing = any(words) and all(word in ("or", "and") or len(word) == 1 for word in words)
     another = re.search(r"\b[a-z](?:[)\]]|[.:] \w)", rest) or named.get(normalise(rest), letter) != letter
     return "" if listing or another else letter
+
+
+SEVERAL = re.compile(r"(?i)\W*[a-z](?:[)\].'\" ]*(?:[,;&+](?: ?and )?| and )[(\[\"' ]*[a-z])+\W*")  # "A, C"
+
+
+def several(text: str, listed: dict[str, str]) -> set[str]:
+    """The options that a text lists by letters or words, in any order; empty if anything else is said.
+
+    >>> several("A and C", {}) == several("CA", {}), several("A or C", {"a": "red", "c": "blue"})
+    (True, set())
+    """
+    said = ADDED.sub("", plain(text.replace("\n", ", ")))
+    letters = re.sub(r"\band\b|[\s,;&+()\[\]{}\"'*.:]", "", said)
+    if re.fullmatch("[a-z]{2,}", letters) and (not listed or listed.keys() >= set(letters)):
+        return set(letters)
+    chosen = {choice(part, listed) for part in re.split(r"[,;&]|\band\b", said) if part.strip()}
+    return set() if "" in chosen else chosen
+
+
+UNITS = """
+    mm millimeter millimetre | cm centimeter centimetre | m meter metre | km kilometer kilometre | in inch | ft foot
+    mi mile | kg kilogram | g gram | lb pound | oz ounce | l liter litre | ml milliliter millilitre | s second sec
+    min minute | h hour hr | yr year | % percent | ° degree deg | $ dollar usd | € euro eur | ¢ cent
+"""
+UNITS = [words.split() for line in UNITS.strip().splitlines() for words in line.split("|")]
+UNITS = {form: words[0] for words in UNITS for word in words for form in (word, word + "s" * (len(word) > 1))}
+UNITS |= {"feet": "ft", "inches": "in", "kph": "km h", "kmh": "km h", "mph": "mi h", "celsius": "c"}
+
+
+def measured(text: str) -> str:
+    """A normal form with a number and its unit in one way of writing.
+
+    >>> measured("5cm"), measured("5.0 centimetres long"), measured("$5.00"), measured("about 50%")
+    ('5 cm', '5 cm', '5 $', '50 %')
+    """
+    text = re.sub(r"^(?:about|around|approximately|roughly) (?=\S?\d)", "", text)
+    text = re.sub(r"([$€£¥]) ?(\d[\d.]*)", r"\2 \1", text)
+    text = re.sub(r"(?<=[\d%°]) ?(?=[^\W\d_]|[%°$€£¥¢])", " ", text).replace("per cent", "%")
+    text = " ".join(UNITS.get(word, word) for word in re.sub(r"\b([ap]) m\b", r"\1m", text).split())
+    words = re.sub(r" per (?=(?:h|min|s)\b)", " ", text).split()
+    for i, unit in enumerate(words[1:]):  # of a number without a unit ("version 3.10") the zeros count
+        if unit in UNITS and re.fullmatch(r"\d+\.\d+", words[i]) and not words[i].endswith(".000"):
+            words[i] = words[i].rstrip("0").rstrip(".")
+    return re.sub(r"(?<=\d )(\S+) (?:long|wide|high|tall|deep|old)$", r"\1", " ".join(words))
+
+
+IS = "is are was were its thats looks appears seems be".split()  # may stand right before what a sentence says
+FRAME = {*IS, *"it this that these those he she they there i we think believe see to in image picture photo".split()}
+FRAME |= {"magnified", "shown", "view", "region", "of"}
+OTHERWISE = {*"or and but no if than what which who how where".split(), *NEGATIONS}
+PLACE = "in on at by to with near from above below behind under over beside between left right front next or than"
+PLACE = PLACE.replace(" ", "|")
+ELSE = re.compile(rf"\b(?:{PLACE})(?: (?:{PLACE}|of|side))* \w+")  # what else a question names: "to the left of the bus"
+
+
+def says(said: str, meant: str, question: str) -> bool:
+    """Whether a sentence ends with what is meant, behind "is" or the question's last word ("is holding"), and before
+    that has only words of what the question is about and a few idle ones. All three are normal forms.
+
+    >>> asked = "what colour is car"
+    >>> says("car is red", "red", asked), says("car by bus is red", "red", asked), says("is car red", "red", asked)
+    (True, False, False)
+    """
+    asked = [word for word in ELSE.sub("", question).split() if len(word) > 1]
+    said, meant = said.split(), meant.split()
+    before = said[: -len(meant)]
+    if before + meant != said or not before or before[0] in IS[:4] or before[-1] not in {*IS, *asked[-1:]}:
+        return False
+    known = {word.rstrip("s") for word in FRAME.union(asked) - OTHERWISE}  # "the car's colour"
+    return all(word.rstrip("s") in known for word in before) and sum(word in IS[:-1] for word in before) == 1
 
 
 def is_right(answer: str | None, truth: str, question: str = "") -> bool:
@@ -166,10 +285,17 @@ def is_right(answer: str | None, truth: str, question: str = "") -> bool:
     """
     if answer is None or len(answer) > LONGEST:
         return answer == truth
+    boxes = BOX.findall(answer)
+    around = NOT.sub(" not ", plain(answer))
+    if len(boxes) == 1 and not VAGUE.search(around) and {"or", *NEGATIONS}.isdisjoint(around.split()):
+        answer = boxes[0]  # by convention the final answer
     said, listed, meant = plain(answer), options(question), normalise(truth)
     if said == plain(truth):
         return said != ""
     letter = choice(truth, listed) if listed else meant if re.fullmatch("[a-z]", meant) else ""
+    lists = not letter and (SEVERAL.fullmatch(truth) or (listed and (truth.isupper() or not truth.isalpha())))
+    if lists and len(letters := several(truth, listed)) > 1:
+        return several(answer, listed) == letters
     meant = normalise(listed.get(letter, truth))
     if letter and (chosen := choice(answer, listed)):
         return chosen == letter
@@ -177,7 +303,9 @@ def is_right(answer: str | None, truth: str, question: str = "") -> bool:
         return yes_or_no(answer) == YES_NO[meant]
     if re.fullmatch(r"-?\d*\.?\d+", meant):
         return number(answer) == Decimal(meant)
-    return normalise(ADDED.sub("", said)) == meant != ""
+    forms = [normalise(ADDED.sub("", said)), normalise(said), meant]
+    short, said, meant = map(measured, forms) if re.search(r"\d", meant) else forms
+    return meant != "" and (short == meant or says(said, meant, normalise(question.split("?")[0])))
 
 
 def fits(text: str | None, sample: Sample) -> bool:
