@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
+from mags_kit.records import existing
+
 # What cameras, browsers and scanners write. Pillow would run Ghostscript, a program, on an EPS file.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO")
 MAX_ASPECT = 200  # Qwen's processors raise on longer images
@@ -21,9 +23,10 @@ def open_image(path: str | Path) -> Image.Image:
     """The RGB image in a file. ValueError says which file is missing, broken or unusable, and why."""
     path = os.path.normpath(path)
     try:
-        if not os.path.isfile(path):  # opening a pipe would block
-            raise ValueError("not a file" if os.path.exists(path) else "no such image")
-        return decode(Path(path).read_bytes())
+        found = existing(path)
+        if not os.path.isfile(found):  # opening a pipe would block
+            raise ValueError("not a file" if os.path.exists(found) else "no such image")
+        return decode(found.read_bytes())
     except OSError as error:
         raise ValueError(f"{path}: not readable ({error.strerror})") from None
     except ValueError as error:
@@ -45,7 +48,8 @@ def decode(content: bytes) -> Image.Image:
             with suppress(Exception):  # broken EXIF data, of many kinds, cost no image
                 image = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
-        raise ValueError(f"not a picture that Pillow reads (expected {', '.join(FORMATS)}; save HEIC as JPEG)") from None
+        expected = f"expected {', '.join(FORMATS)}; save HEIC as JPEG"
+        raise ValueError(f"not a picture that Pillow reads ({expected})") from None
     except Image.DecompressionBombError:
         raise ValueError(f"over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; make it smaller") from None
     except Exception as error:  # Pillow raises many kinds for truncated files
