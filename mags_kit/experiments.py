@@ -7,7 +7,7 @@ import re
 from itertools import product
 from pathlib import Path
 
-from mags_kit import steps
+from mags_kit import records, steps
 from mags_kit.config import BENCHMARKS, SPARSE, profile_of
 from mags_kit.data import sets
 from mags_kit.evaluation.analysis import findings, seeded_conditions
@@ -18,8 +18,7 @@ from mags_kit.method import curriculum, processes, training
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import repeat, rollout
-from mags_kit.records import Sample, Trajectory, file_name, read_jsonl, read_samples, read_trajectories, write_json
-from mags_kit.records import write_jsonl
+from mags_kit.records import Sample, Trajectory, read_jsonl, read_samples, read_trajectories, write_json, write_jsonl
 from mags_kit.report import page
 from mags_kit.run import Run, branch, branch_name, seeds, variants
 from mags_kit.viz import charts, draw
@@ -150,7 +149,7 @@ def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions
         settings |= {"data": "benchmarks", "benchmarks": list(benchmarks or BENCHMARKS)}
         settings |= {"test": questions} if questions else {}
     named = f"evaluate-{Path(model).name}-{Path(own).stem if own else '-'.join(benchmarks)}"
-    return profile_of(model), re.sub(r"[^\w.-]+", "-", file_name(named)), settings
+    return profile_of(model), re.sub(r"[^\w.-]+", "-", records.file_name(named)), settings
 
 
 def measure_alone(run: Run) -> dict:

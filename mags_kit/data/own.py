@@ -14,7 +14,7 @@ from mags_kit.records import Box, Sample, area, existing, read_jsonl
 
 EXPECTED = "expected image, question and answer"
 SPECIAL_TOKEN = re.compile(r"<\|[^<>|]*\|>")  # of chat models; `<|image_pad|>` in a question breaks their processors
-DOUBT = 10  # images or more whose boxes all end in the upper left quarter are no chance
+DOUBT = 10  # images: that the boxes of so many all end in the upper left quarter is hardly chance
 LARGE = 2000  # pixels a side: where thousandths (0 to 1000) end in that quarter
 LONGEST = 4000  # characters of a question: about 1,000 tokens, as many as all images of an episode take
 
