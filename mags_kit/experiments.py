@@ -7,7 +7,7 @@ import re
 from itertools import product
 from pathlib import Path
 
-from mags_kit import steps
+from mags_kit import records, steps
 from mags_kit.config import BENCHMARKS, profile_of
 from mags_kit.data import sets
 from mags_kit.evaluation.analysis import findings, seeded_conditions
@@ -148,7 +148,7 @@ def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions
         settings |= {"data": "benchmarks", "benchmarks": list(benchmarks or BENCHMARKS)}
         settings |= {"test": questions} if questions else {}
     named = f"evaluate-{Path(model).name}-{Path(own).stem if own else '-'.join(benchmarks)}"
-    return profile_of(model), re.sub(r"[^\w.-]+", "-", named), settings
+    return profile_of(model), re.sub(r"[^\w.-]+", "-", records.file_name(named)), settings
 
 
 def measure_alone(run: Run) -> dict:

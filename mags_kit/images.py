@@ -6,22 +6,27 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
+
+from mags_kit.records import existing
 
 # What cameras, browsers and scanners write. Pillow would run Ghostscript, a program, on an EPS file.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO")
 MAX_ASPECT = 200  # Qwen's processors raise on longer images
 MIN_SIDE = 8  # pixels; smaller images are mostly placeholders for missing ones
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # white in grey images of 1, 8, 10, 12, 14 and 16 bits
+ROUNDING = 3  # levels of 255: sRGB's own profiles differ from sRGB by up to 1, gamma 2.2 by 9
 
 
 def open_image(path: str | Path) -> Image.Image:
     """The RGB image in a file. ValueError says which file is missing, broken or unusable, and why."""
     path = os.path.normpath(path)
     try:
-        if not os.path.isfile(path):  # opening a pipe would block
-            raise ValueError("not a file" if os.path.exists(path) else "no such image")
-        return decode(Path(path).read_bytes())
+        found = existing(path)
+        if not os.path.isfile(found):  # opening a pipe would block
+            raise ValueError("not a file" if os.path.exists(found) else "no such image")
+        return decode(found.read_bytes())
     except OSError as error:
         raise ValueError(f"{path}: not readable ({error.strerror})") from None
     except ValueError as error:
@@ -35,10 +40,16 @@ def decode(content: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
+            white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+            if image.format in ("BMP", "ICO") and image.mode == "RGBA" and not image.getchannel("A").getbbox():
+                image = image.convert("RGB")  # programs of Windows leave alpha at 0 where they do not use it
+            for xmp in ("xmp", "XML:com.adobe.xmp"):  # Pillow would turn by it; browsers turn by EXIF alone
+                image.info.pop(xmp, None)
             with suppress(Exception):  # broken EXIF data, of many kinds, cost no image
                 image = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
-        raise ValueError(f"not a picture (expected {', '.join(FORMATS)}; save HEIC as JPEG)") from None
+        expected = f"expected {', '.join(FORMATS)}; save HEIC as JPEG"
+        raise ValueError(f"not a picture that Pillow reads ({expected})") from None
     except Image.DecompressionBombError:
         raise ValueError(f"over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels; make it smaller") from None
     except Exception as error:  # Pillow raises many kinds for truncated files
@@ -47,7 +58,7 @@ def decode(content: bytes) -> Image.Image:
     if short < MIN_SIDE or long > MAX_ASPECT * short:
         size = f"{image.width}x{image.height} pixels"
         raise ValueError(f"{size}; expected {MIN_SIDE} or more a side, and {MAX_ASPECT}:1 at most")
-    return _in_rgb(image)
+    return _in_rgb(image, white_is_zero)
 
 
 def difference_hash(image: Image.Image) -> np.ndarray:
@@ -63,37 +74,53 @@ def png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _in_rgb(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
+def _in_rgb(image: Image.Image, white_is_zero: bool) -> Image.Image:
+    info = image.info
     if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image).convert("RGB")
+        image = _eight_bits(image, white_is_zero)
     if image.has_transparency_data:
-        image = _in_srgb(image.convert("RGBA"), profile)
+        image = _in_srgb(image.convert("RGBA"), info)
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode not in ("RGB", "L", "CMYK", "LAB"):
         image = image.convert("RGB")
-    return _in_srgb(image, profile).convert("RGB")
+    return _in_srgb(image, info).convert("RGB")
 
 
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Colours of another profile (Display P3, a printer's CMYK) in sRGB; a broken profile is ignored."""
+def _in_srgb(image: Image.Image, info: dict) -> Image.Image:
+    """Colours of another profile (Display P3, a printer's CMYK) or gamma in sRGB; a broken profile is ignored."""
+    profile, gamma = info.get("icc_profile"), info.get("gamma")
     if not profile:
-        return image
+        return _from_gamma(image, gamma) if gamma and "srgb" not in info else image
     try:
-        described = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(described).lower():
+        described, mode = ImageCms.ImageCmsProfile(io.BytesIO(profile)), "RGBA" if image.mode == "RGBA" else "RGB"
+        transform = ImageCms.buildTransform(described, ImageCms.createProfile("sRGB"), image.mode, mode)
+        ramp = Image.linear_gradient("L")
+        colours = Image.merge("RGB", [ramp, ramp.rotate(90), ramp.rotate(180)]).convert(image.mode)
+        changed = ImageChops.difference(ImageCms.applyTransform(colours, transform), colours.convert(mode))
+        if max(high for _, high in changed.getextrema()) <= ROUNDING:  # names don't say: "Linear sRGB"
             return image
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        return ImageCms.profileToProfile(image, described, ImageCms.createProfile("sRGB"), outputMode=mode)
+        return ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError):
         return image
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _from_gamma(image: Image.Image, gamma: float) -> Image.Image:
+    """Colours in sRGB of a PNG whose values are light ** gamma; 1 / 2.2 stands for sRGB."""
+    if abs(gamma - 1 / 2.2) < 0.01:
+        return image
+    light = np.linspace(0, 1, 256) ** (1 / gamma)
+    shown = np.where(light < 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
+    table = np.rint(255 * shown).astype(int).tolist()
+    return image.point([value for band in image.getbands() for value in (range(256) if band == "A" else table)])
+
+
+def _eight_bits(image: Image.Image, white_is_zero: bool) -> Image.Image:
     """Deep grey, scaled by the least of `WHITES` that no value exceeds: files do not say what white is."""
     values = np.asarray(image)
     low, high = values.min(), values.max()
     white = next((white for white in WHITES if high <= white), None)
-    if white is None or low < 0 or high < white / 100:  # NaN; heights; a mask of classes, which would be all black
+    # NaN; heights; a mask of classes, which would be all black
+    if white is None or low < 0 or (high < white / 100 and not white_is_zero):
         raise ValueError(f"grey values from {low:g} to {high:g}; expected 0 to one of {', '.join(map(str, WHITES))}")
-    return Image.fromarray(np.rint(values * np.float32(255 / white)).astype(np.uint8))
+    shown = np.rint(values * np.float32(255 / white)).astype(np.uint8)
+    return Image.fromarray(255 - shown if white_is_zero else shown)

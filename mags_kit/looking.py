@@ -8,7 +8,7 @@ from mags_kit.images import open_image, png
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import rollout
-from mags_kit.records import Sample, Trajectory, write_bytes
+from mags_kit.records import Sample, Trajectory, file_name, write_bytes
 from mags_kit.run import NO_PHOTOS, Run, reopen, run_folder
 from mags_kit.viz import draw
 
@@ -54,7 +54,7 @@ def look_and_report(image: str, question: str, model: str, adapter: str, changes
     check(image, question)
     agent = agent_with(load_config(profile_of(model), {"model": model, "data": "scenes"} | changes), adapter)
     t, count = look(agent, image, question), 1
-    while (path := run_folder("looks") / f"{Path(image).stem}-{count}.png").exists():
+    while (path := run_folder("looks") / f"{file_name(Path(image).stem)}-{count}.png").exists():
         count += 1
     write_bytes(path, png(draw.sheet({"": t}, "", agent.magnifier.cache_dir)))
     regions = "; ".join(f"{', '.join(map(str, r.box))} ({r.said})" for r in t.regions)

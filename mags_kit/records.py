@@ -1,14 +1,18 @@
 """Records of the kit, and how they are written to and read from JSON and JSONL."""
 
 import codecs
+import hashlib
 import json
 import math
+import os
 import uuid
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePath
+from unicodedata import normalize
 
 Box = tuple[int, int, int, int]  # (x0, y0, x1, y1) in pixels of the original image, half-open
 
@@ -154,11 +158,38 @@ def trajectory_from(row: dict) -> Trajectory:
     return Trajectory(**row | changes)
 
 
+def file_name(name: str, longest: int = 200) -> str:
+    """The name of a file to write. One over `longest` bytes is cut, and ends in a digest of the whole and the suffix;
+    file systems allow 255 bytes, and most letters beyond ASCII take two to four."""
+    if len(os.fsencode(name)) <= longest:
+        return name
+    suffix = PurePath(name).suffix
+    end = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}{suffix if len(suffix) < 10 else ''}"
+    return os.fsencode(name)[: longest - len(os.fsencode(end))].decode(errors="ignore") + end
+
+
+def existing(path: str | Path) -> Path:
+    """A path with its names in the Unicode form that they have on the disk: macOS writes é as e and an accent."""
+    path = Path(path)
+    if os.path.lexists(path) or path == path.parent:
+        return path
+    folder, names = existing(path.parent), {}
+    with suppress(OSError, ValueError):  # no such folder; a name with a null byte
+        names = _names(folder, os.stat(folder).st_mtime_ns)
+    return folder / names.get(normalize("NFC", path.name), path.name)
+
+
+@lru_cache(64)
+def _names(folder: Path, time: int) -> dict[str, str]:
+    """Composed name -> name as it is, of all in a folder; listed once as long as its time stays."""
+    return {normalize("NFC", name): name for name in os.listdir(folder)}
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write the whole file or nothing, by a temporary file beside it. An OSError names the file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")  # tempfile's would ignore the umask
+    temporary = path.with_name(f"{uuid.uuid4().hex}.part")  # tempfile's would ignore the umask
     try:
         temporary.write_bytes(content)
         temporary.replace(path)

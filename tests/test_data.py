@@ -3,11 +3,12 @@
 import json
 import os
 import pickle
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
 
-from mags_kit.data import sets
+from mags_kit.data import pictures, sets
 from mags_kit.data.own import EXPECTED, read_own
 from mags_kit.images import open_image
 from mags_kit.method import magnifier
@@ -165,6 +166,39 @@ def test_images_are_found_wherever_the_user_says(own, tmp_path, monkeypatch):
     assert {open_image(folder / sample.image).size for sample in samples} == {(64, 48)}
 
 
+def test_names_are_found_in_every_form_of_unicode(own, tmp_path, monkeypatch):
+    composed, decomposed = (normalize(form, "Café/Übung für Ngữ 한글 塚") for form in ("NFC", "NFD"))
+    mixed = decomposed.partition("/")[0] + "/" + composed.partition("/")[2]
+    cases = {  # the file on the disk, what the row says
+        "composed in the row": (f"a/{decomposed}.png", f"a/{composed}.png"),
+        "decomposed in the row": (f"b/{composed}.png", f"b/{decomposed}.png"),
+        "a file and its folder in two forms": (f"c/{mixed}.png", f"c/{composed}.png"),
+        "two forms in one name": ("d/é" + normalize("NFD", "é.png"), "d/éé.png"),
+        "a letter that has no form of its own": ("e/\u212b \ufa10.png", "e/Å 塚.png"),
+        "a folder alone": (normalize("NFD", "é/1.png"), "é/1.png"),
+        "the very name": ("f/é.png", "f/é.png"),
+    }
+    for file, _ in cases.values():
+        (tmp_path / file).parent.mkdir(parents=True)
+        Image.new("RGB", (20, 10)).save(tmp_path / file)
+    Image.new("RGB", (30, 10)).save(tmp_path / normalize("NFD", "f/é.png"))  # beside the very name, another picture
+    found, reasons = {}, {}
+    for name, (file, said) in cases.items():
+        try:
+            [sample], _ = read_own(own(GOOD | {"image": said}), tmp_path)
+            found[name] = (sample.image, open_image(tmp_path / said).size)
+        except ValueError as error:
+            reasons[name] = str(error)
+    assert reasons == {} and found == {name: (file, (20, 10)) for name, (file, _) in cases.items()}
+    monkeypatch.setenv("MAGS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "images").mkdir()
+    for form, name in (("NFD", "c é.png"), ("NFC", "d é.png")):  # of a data set, in a mirror
+        Image.new("RGB", (20, 10)).save(tmp_path / "images" / normalize(form, name))
+    asked = [pictures.photo("train/c é.png"), pictures.photo(normalize("NFD", "train/d é.png"))]
+    had, missing = pictures.fetch(asked, str(tmp_path))
+    assert missing == {} and len(had) == 2
+
+
 @pytest.mark.parametrize("where", ["runs", "linked/a b"])
 def test_own_images_are_found_from_a_run_and_its_branch_wherever_both_lie(where, own, tmp_path):
     (tmp_path / "disk" / "deep").mkdir(parents=True)
@@ -189,6 +223,42 @@ def test_boxes_of_own_images_are_for_the_image_as_it_is_shown(own, tmp_path):
     Image.new("RGB", (640, 480)).save(tmp_path / "turned.jpg", exif=exif)
     [sample], _ = read_own(own(GOOD | {"image": "turned.jpg", "boxes": [[400, 500, 480, 640]]}), tmp_path)
     assert sample.boxes == ((400, 500, 480, 640),)
+
+
+def test_boxes_for_another_frame_are_doubted_once(own, tmp_path, capsys):
+    thousandths = [(17 * n, 23 * n, 50 * n, 50 * n) for n in range(1, 21)]
+    halves = [(10 * n, 8 * n, 16 * n, 12 * n) for n in range(1, 21)]  # of 640x480, for a copy of half its size
+    large, middling, small = (4000, 3000), (1280, 960), (640, 480)
+    cases = {
+        "thousandths of 4000x3000": ([large] * 20, thousandths, "boxes of all 20 images end"),
+        "of upright photos": ([(3000, 4000)] * 20, thousandths, "boxes of all 20 images end"),
+        "beside small images": ([small, large] * 10, thousandths[:10] * 2, "10 images of 2000 pixels a side or more"),
+        "percent of 640x480": ([small] * 20, [(n, n, 4 * n, 5 * n) for n in range(1, 21)], "boxes of all 20 images"),
+        "of a copy of half the size": ([small] * 20, halves, "boxes of all 20 images"),
+        "a box elsewhere": ([large] * 20, [*thousandths[1:], (2000, 1000, 3000, 2000)], ""),
+        "few images": ([large] * 9, thousandths, ""),
+        "one image, many questions": ([large], thousandths, ""),
+        "pixels": ([small] * 20, [(10 * n, 8 * n, 31 * n, 23 * n) for n in range(1, 21)], ""),
+        "thousandths of 1280x960": ([middling] * 20, thousandths[:19], ""),  # not to be told from pixels
+    }  # fmt: skip
+    wrong = {}
+    for name, (sizes, boxes, expected) in cases.items():
+        for n, size in enumerate(sizes):
+            Image.new("1", size).save(tmp_path / f"{n}.png")
+        rows = [GOOD | {"image": f"{n % len(sizes)}.png", "boxes": [box]} for n, box in enumerate(boxes)]
+        told = []
+        read_own(own(*rows), tmp_path, told.append)
+        if len(told) != bool(expected) or expected not in "".join(told):
+            wrong[name] = told
+    assert wrong == {}
+    boxes = [[n, n, 20 + n, 15 + n] for n in range(12)]
+    for n in range(12):
+        Image.new("1", (640, 480)).save(tmp_path / f"{n}.png")
+    path = own(*(GOOD | {"image": f"{n}.png", "boxes": [box]} for n, box in enumerate(boxes)))
+    run = open_run("smoke", "r", {"own": str(path), "pool": 6, "validation": 3}, root=tmp_path / "runs")
+    sets.prepare(run)
+    [doubt] = read_json(run.manifest)["steps"]["own data"]["doubts"]
+    assert capsys.readouterr().out.count(doubt) == 1 and doubt.startswith(f"{path}: the boxes of all 12 images")
 
 
 def test_a_run_names_the_rows_that_were_left_out(own, tmp_path, capsys):

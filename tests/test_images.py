@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from mags_kit.data import scenes
 from mags_kit.images import decode, difference_hash, open_image
@@ -80,6 +80,56 @@ def test_deep_greys_go_from_black_to_white():
     assert not {name: value for name, value in off.items() if value > 1}
 
 
+def test_a_tiff_where_0_is_white_is_no_negative():
+    zero, levels, white = {"tiffinfo": {262: 0}}, np.linspace(255, 0, SIZE[0]), np.full(SIZE[0], 255)
+    eight, bits = ramp(255, np.uint8).transpose(Image.Transpose.FLIP_LEFT_RIGHT), Image.new("1", SIZE, 255)
+    cases = {  # Pillow itself turns 1 and 8 bits into what the tag says, when it writes and when it reads
+        "1 bit, group 4": (content(bits, "TIFF", compression="group4", **zero), white),
+        "8 bits": (content(eight, "TIFF", **zero), levels),
+        "8 bits, LZW": (content(eight, "TIFF", compression="tiff_lzw", **zero), levels),
+        "16 bits": (content(ramp(65535, np.uint16), "TIFF", **zero), levels),
+        "16 bits, deflate": (content(ramp(65535, np.uint16), "TIFF", compression="tiff_deflate", **zero), levels),
+        "12 of 16 bits": (content(ramp(4095, np.uint16), "TIFF", **zero), levels),
+        "16 bits, an empty page": (content(ramp(0, np.uint16), "TIFF", **zero), white),
+        "floats": (content(ramp(1, np.float32), "TIFF", **zero), levels),
+        "16 bits where 0 is black": (content(ramp(65535, np.uint16), "TIFF"), levels[::-1]),
+    }
+    off = {name: np.abs(np.asarray(decode(c), int)[3, :, 0] - row).max() for name, (c, row) in cases.items()}
+    assert not {name: value for name, value in off.items() if value > 1}
+
+
+def bmp(header: int, alpha: int, masks=(0xFF0000, 0xFF00, 0xFF, 0xFF000000), upwards: int = 1) -> bytes:
+    """A red BMP of 32 bits, which Pillow does not write with a mask of alpha."""
+    colour = dict(zip(masks, (*RED, alpha), strict=True))
+    rows = bytes(colour[0xFF << shift] for shift in (0, 8, 16, 24)) * SIZE[0] * SIZE[1]
+    facts = (header, SIZE[0], upwards * SIZE[1], 1, 32, 3, len(rows), 0, 0, 0, 0, *masks)
+    head = struct.pack("<IiiHHIIiiII4I", *facts).ljust(header, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + header + len(rows), 0, 0, 14 + header) + head + rows
+
+
+def icon(alpha: int) -> bytes:
+    head = struct.pack("<IiiHHIIiiII", 40, 32, 64, 1, 32, *[0] * 6)  # the height is twice: colours, then a mask
+    body = head + bytes((*RED[::-1], alpha)) * 32 * 32 + bytes(4 * 32)
+    return struct.pack("<3H4B2H2I", 0, 1, 1, 32, 32, 0, 0, 1, 32, len(body), 22) + body
+
+
+def test_an_alpha_of_zeros_hides_no_picture_of_windows():
+    clear = Image.new("RGBA", SIZE, (*RED, 0))
+    cases = {f"BMP, header of {size} bytes": (bmp(size, 0), RED) for size in (56, 108, 124)}
+    cases |= {
+        "BMP, red first": (bmp(124, 0, (0xFF, 0xFF00, 0xFF0000, 0xFF000000)), RED),
+        "BMP, alpha first": (bmp(108, 0, (0xFF000000, 0xFF0000, 0xFF00, 0xFF)), RED),
+        "BMP, downwards": (bmp(108, 0, upwards=-1), RED),
+        "BMP with an alpha": (bmp(124, 51), (244, 210, 208)),
+        "ICO": (icon(0), RED),
+        "ICO with an alpha": (icon(51), (244, 210, 208)),
+        "a clear PNG": (content(clear), WHITE),
+        "a clear WebP": (content(clear, "WEBP", lossless=True, exact=True), WHITE),
+    }
+    seen = {name: decode(written).getpixel((8, 8)) for name, (written, _) in cases.items()}
+    assert seen == {name: colour for name, (_, colour) in cases.items()}
+
+
 def test_white_is_white_in_every_kind():
     white = Image.new("RGB", SIZE, "white")
     frames, kinds = {"save_all": True, "append_images": [BLACK]}, ("GIF", "PNG", "TIFF", "WEBP", "AVIF")
@@ -138,9 +188,12 @@ def test_what_is_no_file_is_a_sentence(tmp_path):
             open_image(f"{tmp_path}/{name}")
 
 
-def profile(primaries, gamma: float) -> bytes:
+SRGB = [(0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)]
+
+
+def profile(primaries, gamma: float, name: bytes = b"wide") -> bytes:
     """A minimal ICC profile of a display: primaries as XYZ (D50), one gamma for all."""
-    tags = {"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"wide\0" + bytes(78)}
+    tags = {"desc": b"desc" + bytes(4) + struct.pack(">I", len(name) + 1) + name + bytes(79)}
     tags |= {"wtpt": b"XYZ " + bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in (0.9642, 1, 0.8249)))}
     for name, xyz in zip("rgb", primaries, strict=True):
         tags[f"{name}XYZ"] = b"XYZ " + bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in xyz))
@@ -168,6 +221,60 @@ def test_colours_of_another_profile_become_the_same_in_srgb():
         assert decode(content(flat, icc_profile=harmless)).getpixel((0, 0)) == (200, 80, 60)
     grey = decode(content(Image.new("L", SIZE, 90), icc_profile=p3))  # a profile of colours on a grey
     assert grey.getpixel((0, 0)) == (90, 90, 90)
+
+
+def test_the_curve_of_a_profile_counts_and_not_its_name():
+    grey, linear = Image.new("RGB", SIZE, (64, 64, 64)), profile(SRGB, 1, b"GIMP built-in Linear sRGB")
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    cases = {
+        "GIMP's linear sRGB": (content(grey, icc_profile=linear), 137),
+        "with alpha": (content(grey.convert("RGBA"), icc_profile=linear), 137),
+        "a palette": (content(grey.quantize(), icc_profile=linear), 137),
+        "a JPEG": (content(grey, "JPEG", icc_profile=linear), 137),
+        "elle's linear sRGB": (content(grey, icc_profile=profile(SRGB, 1, b"sRGB-elle-V2-g10.icc")), 137),
+        "sRGB's primaries, gamma 1.8": (content(grey, icc_profile=profile(SRGB, 1.8, b"sRGB gamma 1.8")), 81),
+        "nearly sRGB": (content(grey, icc_profile=profile(SRGB, 2.2, b"sRGB")), 62),
+        "sRGB under another name": (content(grey, icc_profile=srgb.replace("sRGB".encode("utf-16-be"), bytes(8))), 64),
+    }
+    seen = {name: decode(written).getpixel((0, 0))[0] for name, (written, _) in cases.items()}
+    assert {name: value for name, value in seen.items() if abs(value - cases[name][1]) > 1} == {}
+
+
+def gamma(value: int, *chunks, depth: int = 8, colour: int = 2) -> bytes:
+    row = bytes([64]) * (depth // 8 * (3 if colour == 2 else 1)) * SIZE[0]
+    return raw_png(depth, colour, row, *chunks, (b"gAMA", struct.pack(">I", value)))
+
+
+def test_gamma_of_a_png_is_read_as_chromium_reads_it():
+    """Values are what Chromium 156 paints for 64."""
+    cases = {
+        "light itself": (gamma(100_000), 137),
+        "light itself, grey": (gamma(100_000, colour=0), 137),
+        "light itself, 16 bits of grey": (gamma(100_000, depth=16, colour=0), 137),
+        "of old Macs": (gamma(55_556), 81),
+        "darker than sRGB": (gamma(31_250), 29),
+        "of sRGB": (gamma(45_455), 64),
+        "with an sRGB chunk": (gamma(100_000, (b"sRGB", b"\0")), 64),
+        "zero": (gamma(0), 64),
+    }
+    seen = {name: decode(written).getpixel((0, 0))[0] for name, (written, _) in cases.items()}
+    assert seen == {name: value for name, (_, value) in cases.items()}
+
+
+def test_xmp_turns_no_image_as_in_chromium():
+    stored, exif, packet = Image.new("RGB", (64, 40)), Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    attribute, element = b'<a tiff:Orientation="6"/>', b"<tiff:Orientation>6</tiff:Orientation>"
+    packet.add_itxt("XML:com.adobe.xmp", attribute.decode())
+    cases = {kind: (content(stored, kind, xmp=attribute), (64, 40)) for kind in ("JPEG", "WEBP", "AVIF")}
+    cases |= {
+        "as an element": (content(stored, "JPEG", xmp=element), (64, 40)),
+        "PNG": (content(stored, pnginfo=packet), (64, 40)),
+        "EXIF beside it": (content(stored, "JPEG", xmp=attribute.replace(b"6", b"1"), exif=exif), (40, 64)),
+        "EXIF in a PNG beside it": (content(stored, pnginfo=packet, exif=exif), (40, 64)),
+    }
+    seen = {name: decode(written).size for name, (written, _) in cases.items()}
+    assert seen == {name: size for name, (_, size) in cases.items()}
 
 
 def test_images_are_turned_as_exif_says():

@@ -17,7 +17,7 @@ from mags_kit import hub
 from mags_kit.data import own
 from mags_kit.data.pictures import fetch, photo
 from mags_kit.images import difference_hash, open_image
-from mags_kit.records import Sample, write_bytes
+from mags_kit.records import Sample, existing, write_bytes
 
 DATASETS = ("VSR", "TallyQA", "GQA")  # the families of their questions, too
 SAME = 30  # bits of 256: copies of a photo differ by up to 9, different photos by 99 and more (27 photos of COCO)
@@ -46,7 +46,7 @@ def _tallyqa_test(row, _):
 def _vstar(row, folder):
     """Options follow the question, a line each, as `(A) red`. Boxes are x, y, width, height, one for each object."""
     question = row["text"].partition("\nAnswer with the option")[0]  # how to answer is for the prompt to say
-    picture = folder / row["image"]
+    picture = existing(folder / row["image"])
     boxes = json.loads(picture.with_suffix(".json").read_bytes())["bbox"]
     yield question, row["label"], picture.read_bytes(), tuple((x, y, x + w, y + h) for x, y, w, h in boxes), None
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil, floor
 from pathlib import Path
@@ -9,21 +10,26 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from mags_kit.images import open_image
-from mags_kit.records import Box, Sample, area, read_jsonl
+from mags_kit.records import Box, Sample, area, existing, read_jsonl
 
 EXPECTED = "expected image, question and answer"
 SPECIAL_TOKEN = re.compile(r"<\|[^<>|]*\|>")  # of chat models; `<|image_pad|>` in a question breaks their processors
+DOUBT = 10  # images: that the boxes of so many all end in the upper left quarter is hardly chance
+LARGE = 2000  # pixels a side: where thousandths (0 to 1000) end in that quarter
 LONGEST = 4000  # characters of a question: about 1,000 tokens, as many as all images of an episode take
 
 
-def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[dict]]:
+def read_own(
+    path: str | Path, folder: str | Path, say: Callable[[str], None] = print
+) -> tuple[list[Sample], list[dict]]:
     """The user's JSONL -> samples whose image paths are relative to `folder`, and the rows left out, with reasons.
 
     Rows need `image` (a path relative to the JSONL), `question` and `answer` (or a list of accepted ones); `id`,
     `family`, `dataset` and `boxes` ([[x0, y0, x1, y1], …] in pixels of the image as it is shown) are optional. A
-    mistake in a row is a ValueError; a row whose image or question can't be shown to a policy is left out.
+    mistake in a row is a ValueError; a row whose image or question can't be shown to a policy is left out. A doubt
+    about the boxes of the whole file is told to `say`.
     """
-    path, samples, skipped, opened, ids = Path(path).expanduser(), [], [], {}, set()
+    path, samples, skipped, opened, ids, framed = Path(path).expanduser(), [], [], {}, set(), {}
     try:
         rows = read_jsonl(path)
     except OSError as error:
@@ -40,6 +46,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
                 continue
             for box in sample.boxes:
                 _check_box(box, size)
+                framed.setdefault(image, (size, []))[1].append(box)
         except ValueError as error:
             raise ValueError(f"{path.parent / source}: {error}") from None
         name = sample.id
@@ -51,6 +58,8 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
     if not samples:
         first = f"; the first, {skipped[0]['row']}: {skipped[0]['reason']}" if skipped else ""
         raise ValueError(f"{path}: none of its {len(skipped)} rows can be used{first}")
+    if doubt := _doubt(list(framed.values())):
+        say(f"{path}: {doubt}")
     return samples, skipped
 
 
@@ -123,9 +132,26 @@ def _check_box(box: tuple[float, ...], size: tuple[int, int]) -> None:
         raise ValueError(f"box {list(box)} lies outside its image of {size[0]}x{size[1]} pixels; expected it inside")
 
 
+def _doubt(framed: list[tuple[tuple[int, int], list]]) -> str:
+    """A sentence where boxes may be for another frame than their images' pixels, or nothing.
+
+    `framed` are the (width, height) and the boxes of each image. Boxes that look right one by one are doubted where
+    those of all images, or of all large ones, end in the upper left quarter.
+    """
+    for least in (0, LARGE):
+        chosen = [(size, boxes) for size, boxes in framed if min(size) >= least]
+        ends = [(box[2] / width, box[3] / height) for (width, height), boxes in chosen for box in boxes]
+        if len(chosen) >= DOUBT and max(map(max, ends)) <= 0.5:
+            which = f"{len(chosen)} images" + f" of {LARGE} pixels a side or more" * (least > 0)
+            asked = "are they thousandths, percent, or for a smaller copy? Expected pixels of the image as it is shown"
+            return f"the boxes of all {which} end in the upper left quarter; {asked}"
+    return ""
+
+
 def _open(folder: Path, image: str) -> tuple[Path, tuple[int, int], str]:
     """The file that a row names, the (width, height) of its image, and why it can't be used, or nothing."""
-    path = Path(os.path.normpath(folder / os.path.expanduser(image.replace("\\", "/"))))  # as Windows writes it, too
+    image = image.replace("\\", "/")  # as Windows writes it, too
+    path = existing(os.path.normpath(folder / os.path.expanduser(image)))
     try:
         return path, open_image(path).size, ""
     except ValueError as error:

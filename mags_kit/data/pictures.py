@@ -4,13 +4,14 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from mags_kit import hub
 from mags_kit.images import decode, difference_hash
-from mags_kit.records import write_bytes
+from mags_kit.records import file_name, write_bytes
 
 COCO = "http://images.cocodataset.org"  # its certificate does not fit its name, so not https
 VISUAL_GENOME = "https://cs.stanford.edu/people/rak248"
@@ -39,10 +40,10 @@ def photo(path: str | bytes) -> Picture:
     if number.isdigit() and len(number) == 12:
         years = (path,) if folder.endswith("2014") else (f"train2017/{file.name}", f"val2017/{file.name}")
         return Picture(f"coco-{number}.jpg", tuple(f"{COCO}/{year}" for year in years))
-    if number.isdigit():
+    if number.isdigit() and len(number) < 20:
         folders = (folder,) if folder.startswith("VG_100K") else ("VG_100K", "VG_100K_2")
         return Picture(f"vg-{number}.jpg", tuple(f"{VISUAL_GENOME}/{each}/{file.name}" for each in folders))
-    return Picture(file.name)
+    return Picture(file_name(normalize("NFC", file.name)))  # macOS writes names decomposed
 
 
 def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple], dict[str, str]]:

@@ -44,10 +44,11 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
     steps.start(steps.data(run))
     wanted, made = [name for name in sizes if not run.samples(name).exists()], {}
     if "test" in wanted and config.own:
-        samples, skipped = read_own(config.own, folder)
+        doubts = []
+        samples, skipped = read_own(config.own, folder, doubts.append)
         samples = samples if config.pool else samples[: config.test]
+        _note(run, "own data", {"used": len(samples), "skipped": skipped, "doubts": doubts})
         write_jsonl(run.samples("test"), samples)
-        _note(run, "own data", {"used": len(samples), "skipped": skipped})
         wanted.remove("test")
     if wanted and config.data == "benchmarks":
         own = [folder / sample.image for sample in read_samples(run.samples("test"))] if config.own else []
@@ -61,6 +62,8 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
 
 
 def _note(run: Run, name: str, facts: dict) -> None:
+    for doubt in facts.get("doubts", ()):
+        print(doubt)
     if skipped := facts["skipped"]:
         print(f"{len(skipped)} rows were left out; the first, {skipped[0]['row']}: {skipped[0]['reason']}")
     run.note(name, **facts)

@@ -19,7 +19,7 @@ from mags_kit.method import protocol
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import first_replies, rollout
-from mags_kit.records import Box, Sample, Trajectory, read_samples, write_bytes
+from mags_kit.records import Box, Sample, Trajectory, file_name, read_samples, write_bytes
 from mags_kit.run import NO_PHOTOS, Run
 from mags_kit.viz import draw
 from mags_kit.viz.inspector import NARROW, ROW, WIDE
@@ -102,7 +102,7 @@ class Playground:
 
     def upload(self, name: str, content: bytes) -> None:
         """Take an image by the content of its file."""
-        path = Path(self._uploads.name, Path(name).name)
+        path = Path(self._uploads.name, file_name(Path(name).name))
         write_bytes(path, content)
         self.open(path)
 
