@@ -126,8 +126,11 @@ fuzz: $(READY) ## 100,000 hostile replies of two kinds of model each through rol
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks --ServerApp.tornado_settings='{"websocket_max_message_size": 104857600}'
 
+# All extras but vllm: what that needs keeps NumPy below the locked one.
+LOCKED := dev inspect browser
+
 lock: | $(UV) ## write requirements.lock from pyproject.toml, for every platform; versions that still fit stay
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+	@$(UV) pip compile --quiet --universal --python-version 3.11 $(LOCKED:%=--extra %) --no-annotate \
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin x86_64-pc-windows-msvc

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "requirements.lock").read_text()
 PINNED = [Requirement(line) for line in LOCK.splitlines() if not line.startswith("#")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DIRECT = [
-    Requirement(r) for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) for r in group
-]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCKED = re.search(r"^LOCKED := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+DIRECT = [Requirement(r) for group in (PROJECT["dependencies"], *map(EXTRAS.get, LOCKED)) for r in group]
 PLATFORMS = {
     "Linux x86-64": ("linux", "x86_64", "Linux", "posix"),
     "Linux arm64": ("linux", "aarch64", "Linux", "posix"),
@@ -55,6 +56,14 @@ def test_every_platform_gets_one_version_of_each_package():
 def test_the_lock_names_no_machine_and_no_build():
     assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in PINNED)  # so none is `+cpu`
     assert not re.search(r"://|^\s*-|file:", LOCK, re.MULTILINE)
+
+
+def test_the_one_extra_outside_the_lock_takes_what_trl_takes():
+    assert EXTRAS.keys() - LOCKED == {"vllm"} and "\nvllm==" not in LOCK
+    [ours] = map(Requirement, EXTRAS["vllm"])
+    [theirs] = [r for r in map(Requirement, requires("trl")) if r.name == "vllm"]
+    versions = ("0.21.9", "0.22.0", "0.31.0", "0.31.1", "0.32.0")
+    assert [ours.specifier.contains(v) for v in versions] == [theirs.specifier.contains(v) for v in versions]
 
 
 def test_uv_gets_the_settings_of_pip():
