@@ -20,7 +20,7 @@ from mags_kit.config import PROFILES, load_config
 from mags_kit.data import sets
 from random_model import save_random
 from mags_kit.records import read_json, read_samples
-from mags_kit.evaluation.conditions import CONDITIONS
+from mags_kit.evaluation.conditions import grid
 from mags_kit.run import open_run
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def test_a_model_is_measured_on_own_photos_without_pool_and_training(own, capsys
     run = Path("runs/evaluate-embedded-photos")
     assert [path.name for path in run.joinpath("data").iterdir()] == ["test.jsonl"]
     metrics = read_json(run / "metrics.json")
-    assert {name: found["n"] for name, found in metrics["conditions"]["alone"].items()} == dict.fromkeys(CONDITIONS, 2)
+    assert {name: found["n"] for name, found in metrics["conditions"]["alone"].items()} == dict.fromkeys(grid(PROFILES["cpu"]), 2)
     page = run.joinpath("report.html").read_text()
     assert page.count(caution) == 1 and "Notebooks" not in page and "RL, " not in page
     assert "<h1>Two rounds with super-resolution answer " in page and "held-out" not in page
@@ -77,7 +77,7 @@ def test_a_model_is_measured_on_own_photos_without_pool_and_training(own, capsys
     capsys.readouterr()
     __main__.main(["status", "--name", run.name])
     told = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
-    assert told == [[name, "done"] for name in ("data", *(f"alone, {c}" for c in CONDITIONS))]
+    assert told == [[name, "done"] for name in ("data", *(f"alone, {c}" for c in grid(PROFILES["cpu"])))]
 
 
 def test_a_benchmark_alone_asks_for_its_test_rows_only(mirror, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_mark_that_the_tower_sees_is_cut_from_the_right_source_pixels(tiny, ru
         shown = np.array(seen.shape[1::-1])
         units = np.array([1000, 1000]) if tiny.frame == "thousand" else shown  # as each model's documentation says
         written = red_box(seen) * np.tile(units / shown, 2)
-        [view] = episode.magnify([[round(v) for v in written]])
+        view, *_ = episode.magnify([[round(v) for v in written]])
         crop = np.array(episode.views[0].box)
         scale = (crop[2:] - crop[:2]) / episode.views[0].size
         found = red_box(tower_images(tiny, view["image"])[0]) * np.tile(scale, 2) + np.tile(crop[:2], 2)

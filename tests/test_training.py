@@ -51,14 +51,15 @@ def test_training_and_rollout_feed_the_model_the_same_tokens_and_the_loss_covers
     sampled, stages, smoke_run
 ):  # fmt: skip
     policy, _, rows, batch = sampled
-    tokenizer, end, two_rounds = policy.processor.tokenizer, policy.processor.tokenizer.eos_token_id, 0
+    tokenizer, two_rounds = policy.processor.tokenizer, 0
     for i, row in enumerate(rows):
         mask, tool = batch["completion_mask"][i].bool(), batch["tool_mask"][i].bool()
         prompt = batch["prompt_ids"][i][batch["prompt_mask"][i].bool()].tolist()
         completion = batch["completion_ids"][i][mask].tolist()
         episode = Episode(Agent.of(smoke_run, policy), stages[-1].samples[row["number"]])
         assert prompt_ids(policy, episode.prompt()) == prompt
-        own = first = completion[: completion.index(end) + 1] if end in completion else completion
+        end = next((at for at, token in enumerate(completion, 1) if token in policy.stops), len(completion))
+        own = first = completion[:end]
         if call := parse_reply(text_of(tokenizer, first)).call:
             between = suffix_ids(policy, [episode.magnify(**call)])
             assert completion[len(first) : len(first) + len(between)] == between
@@ -91,6 +92,7 @@ def test_vllm_is_asked_for_the_same_as_the_model_itself(smoke_run, policy, monke
     assert there["generation_kwargs"]["max_tokens"] == here["generation_kwargs"]["max_new_tokens"]
     banned = dict.fromkeys(here["generation_kwargs"]["suppress_tokens"], -100.0)
     assert banned and there["generation_kwargs"]["logit_bias"] == banned
+    assert there["generation_kwargs"]["stop_token_ids"] == policy.stops == policy.model.generation_config.eos_token_id
     assert there["use_vllm"] and there["vllm_max_model_length"] > there["max_completion_length"]
     assert set(there) <= {field.name for field in dataclasses.fields(GRPOConfig)}
 

@@ -56,7 +56,7 @@ class Policy:
     @property
     def opening_messages(self) -> list[dict]:
         """The system message of a conversation with the tool, as a list; empty where the model has none of its own."""
-        return [{"role": "system", "content": [{"type": "text", "text": self.system}]}] if self.system else []
+        return [{"role": "system", "content": self.system}] if self.system else []
 
     @cached_property
     def stops(self) -> list[int]:

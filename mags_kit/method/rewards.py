@@ -80,11 +80,14 @@ REWARDS = {"answer": answer, "format": form, "regions": regions, "draft": draft,
 REWARDS |= {"look_cost": look_cost, "token_cost": token_cost}
 
 
-@cache
 def function(name: str) -> Callable[[Trajectory], float]:
-    """A reward by its name; `my_rewards.py:name` is the function `name` in that file. ValueError where it has none."""
-    if name in REWARDS:
-        return REWARDS[name]
+    """A reward by its name in REWARDS, or one of the user's own."""
+    return REWARDS[name] if name in REWARDS else own(name)
+
+
+@cache
+def own(name: str) -> Callable[[Trajectory], float]:
+    """`my_rewards.py:name` is the function `name` in that file; ValueError where it has none."""
     file, _, attribute = name.rpartition(":")
     found = runpy.run_path(file).get(attribute)
     if not callable(found):
