@@ -1,0 +1,73 @@
+"""What paying for regions buys: trainings that differ in their rewards alone, by seed.
+
+    python scripts/gates.py train --name gates-0 --seed 0 --arms gated always never "answer alone"
+    python scripts/gates.py report gates-0 gates-1 gates-2
+
+`train` makes a run of the profile `cpu` under runs/ and in it a branch for each arm; `report` writes results/gates.json.
+"""
+
+import argparse
+
+import numpy as np
+
+from mags_kit import evaluate, experiments, load_policy, open_run, prepare, read_json, read_samples, reopen, write_json
+from mags_kit.config import WEIGHTS
+from mags_kit.evaluation.conditions import MAIN
+from mags_kit.evaluation.statistics import over_seeds
+from mags_kit.run import PROJECT, branch
+
+ALONE = dict.fromkeys(WEIGHTS, 0.0) | {"answer": 1.0}
+ARMS = {
+    "gated": {"gate": "answer"},
+    "always": {"gate": "always"},
+    "never": {"gate": "none"},
+    "answer alone": {"rewards": ALONE},
+}
+HALF = 0.125  # half of the gain that the reference results have, in accuracy
+
+
+def train(options) -> None:
+    run = open_run("cpu", options.name, {"seed": options.seed, "validate_every": 5})
+    prepare(run)
+    experiments.measure_pool(run)
+    test = read_samples(run.samples("test"))
+    evaluate(run, load_policy(run.config), test, "base", [MAIN])
+    for arm in options.arms:
+        inside = experiments.retrain(run, arm.replace(" ", "-"), **ARMS[arm])
+        evaluate(inside, load_policy(inside.config, inside.best), test, "trained", [MAIN])
+
+
+def report(options) -> None:
+    runs, found = [reopen(name) for name in options.runs], {}
+    for arm, changes in ARMS.items():
+        name = arm.replace(" ", "-")
+        inside = [branch(run, name, **changes) for run in runs if run.branches.joinpath(name).exists()]
+        curves = [read_json(each.training_log)["validation"] for each in inside]
+        ours = [evaluate(each, None, [], "trained", [MAIN])[MAIN] for each in inside]
+        theirs = [evaluate(each.parent, None, [], "base", [MAIN])[MAIN] for each in inside]
+        half = [next((r["step"] for r in rows if r["accuracy"] >= rows[0]["accuracy"] + HALF), None) for rows in curves]
+        found[arm] = {
+            "seeds": [each.config.seed for each in inside],
+            "trained, less base": over_seeds(ours, theirs),
+            "steps to half of the gain": half,
+            "mean validation accuracy": [float(np.mean([row["accuracy"] for row in rows])) for rows in curves],
+            "last validation accuracy": [rows[-1]["accuracy"] for rows in curves],
+        }
+        d = found[arm]["trained, less base"]
+        print(f"{arm}: {100 * d['difference']:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f}), half by {half}")
+    write_json(PROJECT / "results" / "gates.json", found)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    made = commands.add_parser("train")
+    made.add_argument("--name", required=True)
+    made.add_argument("--seed", type=int, required=True)
+    made.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS])
+    made.set_defaults(function=train)
+    shown = commands.add_parser("report")
+    shown.add_argument("runs", nargs="+")
+    shown.set_defaults(function=report)
+    options = parser.parse_args()
+    options.function(options)
