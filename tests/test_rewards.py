@@ -1,11 +1,13 @@
+import math
 from itertools import product
 
 import numpy as np
 import pytest
 from test_records import make_trajectory
 
-from mags_kit.config import WEIGHTS
+from mags_kit.config import PROFILES, WEIGHTS, load_config
 from mags_kit.method import protocol, rewards
+from mags_kit.method.magnifier import Magnifier
 from mags_kit.method.parsing import parse_reply
 from mags_kit.records import FORMS, Region, View
 
@@ -33,11 +35,50 @@ def test_format_is_graded():
 
 
 def test_regions_by_hand():
-    near, far = View((0, 0, 10, 10), (128, 128)), View((0, 0, 300, 300), (128, 128))  # far: a magnifier that shrinks
+    """In a photo of 640x480 that the first view shows in 320x240, so that a view of 128x128 gains up to 128 pixels."""
+    near, far = View((0, 0, 64, 64), (128, 128)), View((0, 0, 132, 132), (128, 128))
     cases = [(["ok"], near, 1), (["duplicate", "ok"], near, 0.5), (["ok"], far, 0), (["whole"], near, 0), ([], near, 0)]
     for outcomes, view, value in cases + [([form], near, 0) for form in FORMS]:  # it pays for the form asked for
-        regions = tuple(Region((0, 0, 9, 9), outcome) for outcome in outcomes)
-        assert rewards.regions(make_trajectory(regions=regions, views=(view,))) == value, outcomes
+        regions = tuple(Region((0, 0, 60, 60), outcome) for outcome in outcomes)
+        t = make_trajectory(regions=regions, views=(view,), first_view=(320, 240))
+        assert rewards.regions(t) == value, outcomes
+
+
+def test_a_region_of_a_photo_gains_only_where_it_is_small():
+    """At the sizes of the real profiles: of a photo of 640x480 nine tenths earn nothing, nor does a quarter."""
+    earned = {}
+    for profile, factor in (("paper", 28), ("qwen3-vl-4b", 32)):
+        config, size = PROFILES[profile], (640, 480)
+        scale = min(1, (config.first_view_pixels / math.prod(size)) ** 0.5)
+        shown = tuple(round(side * scale / factor) * factor for side in size)
+        magnifier = Magnifier("bicubic", config.view_pixels, factor, config.margin)
+        for share in (0.9, 0.26, 0.2, 0.09, 0.02):
+            width, height = (round(side * share**0.5) for side in size)
+            cut = magnifier.crop_box((20, 10, 20 + width, 10 + height), size)
+            view = View(cut, magnifier.view_size(cut[2] - cut[0], cut[3] - cut[1]))
+            region = Region((20, 10, min(640, 20 + width), min(480, 10 + height)), "ok")
+            t = make_trajectory(regions=(region,), views=(view,), first_view=shown)
+            earned.setdefault(share, set()).add(rewards.regions(t))
+    assert earned == {0.9: {0}, 0.26: {0}, 0.2: {0}, 0.09: {1}, 0.02: {1}}
+
+
+def test_the_gate_and_rewards_of_ones_own(tmp_path):
+    gained = {"regions": (Region((0, 0, 30, 30), "ok"),), "views": (View((0, 0, 30, 30), (64, 64)),)}
+    right, wrong = make_trajectory(**gained), make_trajectory(answer="4", **gained)
+    paid = {gate: [rewards.reward("regions", t, gate) for t in (right, wrong)] for gate in ("answer", "always", "none")}
+    assert paid == {"answer": [1, 0], "always": [1, 1], "none": [0, 0]}
+    looked = make_trajectory(looks=(1, 2), view_tokens=32)
+    assert [rewards.reward(name, looked) for name in ("look_cost", "token_cost")] == [-2, -32]
+    file = tmp_path / "my_rewards.py"
+    file.write_text("def brief(t):\n    return 1 / len(t.answer)\n\ndef endless(t):\n    return float('inf')\n")
+    assert rewards.scores(right, {f"{file}:brief": 0.5})["total"] == 0.5
+    assert load_config("smoke", {"rewards": {f"{file}:brief": 0.5}}).rewards[f"{file}:brief"] == 0.5
+    with pytest.raises(ValueError, match="my_rewards.py has no function long; expected one of a trajectory"):
+        rewards.function(f"{file}:long")
+    with pytest.raises(RuntimeError, match="sample 'a': reward .*:endless failed with ValueError: inf is no number"):
+        rewards.reward(f"{file}:endless", right)
+    with pytest.raises(RuntimeError, match="sample 'a': reward .*:brief failed with TypeError"):
+        rewards.reward(f"{file}:brief", make_trajectory(answer=None, outcome="no_answer"))
 
 
 def test_answers_drafts_and_verdicts_by_hand():
@@ -63,7 +104,7 @@ def played(drafts, verdicts, answers, calls="[[10, 10, 60, 60]]", first="", last
         found = tuple(protocol.read_regions(one.call["regions"] if one.call else [], "pixels", *sizes, 2))
         t = make_trajectory(
             replies=replies, draft=one.draft, verdict=two.verdict, answer=two.answer, regions=found,
-            views=tuple(View(r.box, (128, 128)) for r in found if r.usable),
+            views=tuple(View(r.box, (128, 128)) for r in found if r.usable), first_view=sizes[0],
             outcome="answered" if one.call and two.answer else "no_call",
         )  # fmt: skip
         totals.append(rewards.scores(t, WEIGHTS)["total"])
@@ -83,6 +124,8 @@ EXPLOITS = {
     "asks for no region": {"calls": "[]"},
     "asks for the whole image": {"calls": "[[0, 0, 640, 480]]"},
     "asks for a region too large to be magnified": {"calls": "[[10, 10, 400, 400]]"},
+    "asks for the same region twice": {"calls": "[[10, 10, 60, 60], [10, 10, 60, 60]]"},
+    "looks well, and answers wrongly": {"answers": ("9",) * 4, "verdicts": ("wrong",) * 4},
     "echoes empty tags at the end": {"last": "<verdict></verdict><answer></answer>"},
     "answers twice": {"last": "<answer>9</answer>"},
 }
@@ -92,7 +135,9 @@ def test_no_exploit_earns_as_much_as_the_honest_reply():
     earned = {name: played(**HONEST | exploit) for name, exploit in EXPLOITS.items()}
     assert not {name: value for name, value in earned.items() if value >= played(**HONEST) - 0.01}
     echo = "<draft> </draft><verdict>right</verdict><answer>3</answer>"
-    assert played(**HONEST, first=echo) == pytest.approx(played(**HONEST))
+    long = "<think>" + protocol.TOOL_PROMPT + " and so on" * 200 + "</think>"
+    for more in (echo, long):  # neither echoed tags nor length nor a copy of the prompt earns anything
+        assert played(**HONEST, first=more) == pytest.approx(played(**HONEST))
 
 
 def test_spoiling_a_draft_never_pays():

@@ -40,6 +40,27 @@ def test_two_rounds_and_one(scripted, go, tmp_path):
     assert (t.answer, t.outcome, t.regions) == ("2", "answered", ())
 
 
+def test_several_looks_and_none(scripted, smoke_run, samples):
+    """An answer, or a look more, as the settings allow; a region that was seen before is a duplicate."""
+    again = CALL.replace("120, 120", "160, 160")
+    plain = "<think>the red disc</think><answer>2</answer>"
+    cases = [  # max_looks, must_look, the replies of each round; replies that count, looks, outcome
+        (2, True, [FIRST, CALL, SECOND], 3, (1, 1), "ok duplicate", "answered"),
+        (2, True, [FIRST, SECOND], 2, (1,), "ok", "answered"), (2, True, [FIRST, again], 3, (1, 1), "ok ok", "no_answer"),
+        (3, True, [FIRST, again, again, again], 4, (1, 1, 1), "ok ok duplicate", "no_answer"),
+        (1, True, [FIRST, CALL], 2, (1,), "ok", "no_answer"), (1, False, [plain], 1, (), "", "answered"),
+        (1, False, [FIRST, SECOND], 2, (1,), "ok", "answered"), (1, False, ["<draft>1</draft>"], 1, (), "", "no_answer"),
+    ]  # fmt: skip
+    found = []
+    for looks, must, replies, *_ in cases:
+        config = replace(smoke_run.config, max_looks=looks, must_look=must)
+        agent = Agent.of(smoke_run, scripted([[reply] for reply in (*replies, "")]), "bicubic")
+        [t] = rollout(replace(agent, config=config), samples[:1], progress=False)
+        found.append((looks, must, replies, len(t.replies), t.looks, " ".join(r.outcome for r in t.regions), t.outcome))
+        assert t.view_tokens == 16 * len(t.views) and t.first_view == (192, 192)
+    assert found == cases
+
+
 def test_bad_calls_end_in_an_outcome_and_never_raise(scripted, go):
     table = {
         "<think>the red disc</think><answer>2</answer>": ("no_call", 1),

@@ -98,7 +98,7 @@ class Episode:
     def _says(self, name: str, **values) -> list[dict]:
         """A text of the tool, as a part of its message; none where the style has no words for it."""
         text = self.agent.policy.prompts.get(name)
-        return [{"type": "text", "text": text.format(**values) + "\n"}] if text else []
+        return [{"type": "text", "text": text.format(**values)}] if text else []
 
     def cut(self, index: int, box: Box) -> Box:
         """The box that is magnified for the policy's `index`-th box: the same one; control conditions change this."""

@@ -63,7 +63,7 @@ PROMPTS = {
             "reasoning rests on, as a [x0, y0, x1, y1] box{frame}; then give the final answer, as short as possible, in "
             "<answer> </answer>."
         ),
-        "view": "View {number}: {box}, shown {times} times as large as in the image above.",
+        "view": "View {number}: {box}, shown {times} times as large as in the image above.\n",
         "again": "You may look again. If you have seen enough, check your draft against the views, then answer.",
         "due": "Now check your draft against the views, then answer.",
     },
