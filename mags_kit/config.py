@@ -20,6 +20,7 @@ CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable")
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of rewards, by default
 COSTS = ("look_cost", "token_cost")  # further rewards, of weight 0: for each look, for each image token of the views
+BLANKS = ("question", "max_regions", "frame", "example", "number", "box", "times")  # what a prompt may hold in braces
 PROMPTS = ("two", "free", "reason", "direct", "options", "boxes", "view", "again", "due")  # see method.protocol
 # What the setting `grpo` may hold: these go to TRL's GRPOConfig as they are; docs/large-models.md says when to use which
 GRPO_SETTINGS = (
@@ -32,6 +33,7 @@ CHOICES = {
     "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
     "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
     "scale_rewards": ("group", "batch", "none"), "gate": ("answer", "always", "none"),
+    "sample_in": ("auto", "nf4", "full"),
 }  # fmt: skip
 
 
@@ -46,6 +48,7 @@ class Config:
     prompt_style: str = "compact"  # `compact` for the embedded model's small vocabulary, `full` otherwise
     prompts: dict = field(default_factory=dict)  # texts in place of the style's own, see PROMPTS above
     four_bit: bool = True  # NF4 with double quantisation, by bitsandbytes; the vision tower keeps its precision
+    sample_in: str = "auto"  # replies from `nf4` weights, or faster from a `full` copy with the adapter merged in; by memory
     lora_rank: int = 16
     lora_alpha: int = 32
     # views
@@ -130,6 +133,12 @@ class Config:
         for what, names, known in given:
             if unknown := sorted({*names} - {*known}):
                 raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
+        for name, text in self.prompts.items():
+            try:
+                text.format(**dict.fromkeys(BLANKS, ""))
+            except (AttributeError, LookupError, ValueError):
+                expected = f"expected a text with some of {', '.join(BLANKS)} in braces, and two for a brace itself"
+                raise ValueError(f"prompt {name!r} is {text!r:.60}; {expected}") from None
         for file in (name.rpartition(":")[0] for name in self.rewards if ".py:" in name):
             if not Path(file).is_file():
                 raise ValueError(f"rewards: {file}: no such file; expected one that defines a function of a trajectory")
@@ -233,13 +242,13 @@ PROFILES = {
     "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4)),
     "paper": _large("Qwen/Qwen2.5-VL-3B-Instruct", 32, 8, 32),
     "paper-7b": _large("Qwen/Qwen2.5-VL-7B-Instruct", 16, 4, 16),
-    "qwen3-vl-2b": _large("Qwen/Qwen3-VL-2B-Instruct", 32, 16, 32),
+    "qwen3-vl-2b": _large("Qwen/Qwen3-VL-2B-Instruct", 16, 16, 24),
     "qwen3-vl-4b": _large("Qwen/Qwen3-VL-4B-Instruct", 16, 8, 24),
-    "qwen3-vl-8b": _large("Qwen/Qwen3-VL-8B-Instruct", 16, 4, 16),
+    "qwen3-vl-8b": _large("Qwen/Qwen3-VL-8B-Instruct", 8, 4, 8),
     # up to 4B in full weights, see method.families
-    "qwen3.5-0.8b": _large("Qwen/Qwen3.5-0.8B", 32, 16, 48, four_bit=False),
+    "qwen3.5-0.8b": _large("Qwen/Qwen3.5-0.8B", 32, 16, 32, four_bit=False),
     "qwen3.5-2b": _large("Qwen/Qwen3.5-2B", 32, 8, 32, four_bit=False),
-    "qwen3.5-4b": _large("Qwen/Qwen3.5-4B", 8, 4, 8, four_bit=False),
+    "qwen3.5-4b": _large("Qwen/Qwen3.5-4B", 8, 2, 8, four_bit=False),
     "qwen3.5-9b": _large("Qwen/Qwen3.5-9B", 8, 2, 8),
 }
 

@@ -64,6 +64,7 @@ def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
     update = size.update if config.gradient_checkpointing else size.update_plain
     return {
         "weights": quantised * NF4 + (size.parameters - quantised) * width,
+        "a full copy to sample from": quantised * width if config.sample_in == "full" else 0,
         "adapter, its gradients and optimizer": config.lora_rank * size.adapter * adapter / 1000 if trained else 0,
         "images": sampled * pixels * 24 / GB,  # 3 colours, 2 frames, 4 bytes
         "sampling": max(sampled, config.batch_size) * tokens(config, size) * size.sampling * width / 2 / 1e6,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,9 +9,10 @@ from PIL import Image
 from mags_kit.config import load_config
 from mags_kit.images import open_image
 from mags_kit.method import protocol
-from mags_kit.method.policy import load_policy, precision, save_adapter
+from mags_kit.method.episode import Agent, Episode
+from mags_kit.method.policy import full_weights, load_policy, precision, save_adapter
 from mags_kit.method.rollout import prompt_ids
-from mags_kit.records import read_json
+from mags_kit.records import read_json, read_samples
 
 SQUARE = [{"type": "image", "image": Image.new("RGB", (64, 64))}, {"type": "text", "text": "?"}]
 
@@ -87,3 +89,26 @@ def test_an_adapter_that_is_killed_while_it_is_written_leaves_the_one_before(smo
     save_adapter(policy, tmp_path / "best", note={"step": 3})
     assert read_json(tmp_path / "best" / "chosen.json") == {"step": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["best"] and load_policy(smoke_run.config, tmp_path / "best")
+
+
+def test_replies_from_a_full_copy_are_those_of_nf4(smoke_run):
+    """With an adapter that has moved: the same logits up to rounding, the same greedy tokens, and nothing is left."""
+    made = load_policy(replace(smoke_run.config, sample_in="nf4"), trainable=True)
+    torch.manual_seed(0)
+    for name, parameter in made.model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.05)
+    episodes = [Episode(Agent.of(smoke_run, made), s) for s in read_samples(smoke_run.samples("test"))[:4]]
+    prompts, images = [prompt_ids(made, e.prompt()) for e in episodes], [[e.first_view] for e in episodes]
+    inputs = made._inputs(prompts, images)
+    with torch.no_grad():
+        own = made.model(**inputs).logits
+        with full_weights(made.model):
+            copied = made.model(**inputs).logits
+        again = made.model(**inputs).logits
+    assert torch.equal(own, again) and not torch.equal(own, copied)
+    torch.testing.assert_close(copied, own, atol=2e-3, rtol=2e-3)
+    greedy = made.generate(prompts, images, 40)
+    made.copied = True
+    assert made.generate(prompts, images, 40) == greedy
+    assert load_policy(smoke_run.config).copied and not load_policy(replace(smoke_run.config, four_bit=False)).copied

@@ -2,15 +2,15 @@
 
 import re
 import shutil
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from mags_kit import compat, hub
+from mags_kit import compat, hub, memory
 from mags_kit.config import Config, model_path
 from mags_kit.images import MAX_ASPECT
 from mags_kit.method import processes, protocol
@@ -31,6 +31,7 @@ class Policy:
     prompts: dict[str, str]  # by name, as `protocol.PROMPTS` has them for a style
     limits: tuple[int, int]  # pixels of an image, least and most, as its processor was published
     plain: str | None = None  # the chat template for a round without the tool; None: that of the processor
+    copied: bool = False  # whether it samples from a full copy of its 4-bit weights, see `full_weights`
     system: str = ""  # what the model's own template says first, as Qwen2.5-VL's does
 
     @property
@@ -103,7 +104,7 @@ class Policy:
         )  # fmt: skip
         inputs, was_training = self._inputs(prompts, images), self.model.training
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.sampling():
             out = self.model.generate(**{k: v.to(device) for k, v in inputs.items()}, generation_config=config)
         self.model.train(was_training)
         replies = []
@@ -111,6 +112,10 @@ class Policy:
             end = next((at for at, token in enumerate(row, 1) if token in self.stops), len(row))
             replies.append(row[:end])
         return replies
+
+    def sampling(self):
+        """What replies are sampled in: the context of `full_weights`, or none."""
+        return full_weights(self.model) if self.copied else nullcontext()
 
     def _inputs(self, prompts: list[list[int]], images: list[list]) -> dict:
         """A batch padded on the left, `(B, T)`, and the pixels of all its images."""
@@ -153,9 +158,51 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
     prompts = protocol.PROMPTS[config.prompt_style] | config.prompts
-    policy = Policy(model.eval(), processor, family, prompts, limits, plain, system)
+    copied = config.four_bit and (config.sample_in == "full" or (config.sample_in == "auto" and room_for_a_copy(config)))
+    policy = Policy(model.eval(), processor, family, prompts, limits, plain, copied, system)
     model.generation_config.eos_token_id = policy.stops  # where TRL looks for them
     return policy
+
+
+def room_for_a_copy(config: Config) -> bool:
+    """Whether the memory of this machine holds a full copy of the 4-bit weights beside all else."""
+    import psutil
+    import torch
+
+    if memory.size_of(config.model) is None:
+        return False
+    on_gpu = torch.cuda.is_available()
+    total = torch.cuda.get_device_properties().total_memory if on_gpu else psutil.virtual_memory().total / 2
+    return memory.need_gb(replace(config, sample_in="full"), on_gpu) <= total / memory.GB
+
+
+@contextmanager
+def full_weights(model):
+    """Compute with 4-bit weights dequantised and the active adapter merged in, within this context.
+
+    Equal to the model's own forward up to rounding. NF4 is dequantised again for each token of a reply, which keeps a
+    GPU waiting for the processor; a copy is made once for a whole batch of replies. Without gradients.
+    """
+    import bitsandbytes
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from peft.tuners.lora import LoraLayer
+
+    layers = {id(m.get_base_layer()): m for m in model.modules() if isinstance(m, LoraLayer)}
+    bases = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    for base in bases:
+        layer = layers.setdefault(id(base), base)
+        with torch.no_grad():
+            weight = dequantize_4bit(base.weight.data, base.weight.quant_state).float()
+            for name in getattr(layer, "active_adapters", ()) if layer is not base else ():
+                weight += layer.get_delta_weight(name)
+        weight = weight.to(base.compute_dtype)
+        layer.forward = lambda x, *_, weight=weight, bias=base.bias, **__: torch.nn.functional.linear(x, weight, bias)
+    try:
+        yield
+    finally:
+        for base in bases:
+            del layers[id(base)].forward
 
 
 def _system(processor) -> str:

@@ -86,6 +86,10 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
         def _get_tool_suffix_ids(self, messages):  # a reply ends at its call: the end mark belongs to what follows
             return [policy.processor.tokenizer.eos_token_id, *super()._get_tool_suffix_ids(messages)]
 
+        def _generate(self, prompts):
+            with policy.sampling():
+                return super()._generate(prompts)
+
     trainer = Trainer(
         model=policy.model,
         reward_funcs=reward_functions(agent),
