@@ -134,7 +134,8 @@ def curated(run: Run) -> Step:
 def training(run: Run) -> Step:
     """All stages, as one: the best adapter is chosen over them."""
     wanted = {f"stage {i + 1}" for i, steps in enumerate(run.config.stage_steps) if steps}
-    inputs = (*_weights(run.config, run.config.adapter), run.samples("curated"), run.samples("validation"))
+    own = [Path(name.rpartition(":")[0]) for name in run.config.rewards if ".py:" in name]
+    inputs = (*_weights(run.config, run.config.adapter), run.samples("curated"), run.samples("validation"), *own)
 
     def finished() -> bool:
         return wanted <= set(read_json(run.training_log)["stages"] if run.training_log.exists() else ())
