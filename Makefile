@@ -7,13 +7,24 @@ IMAGE   ?=
 QUESTION ?=
 MODEL   ?= embedded
 ADAPTER ?=
+BENCH   ?=
+N       ?=
+A       ?=
+B       ?=
+KILLS   ?= 30
+# A `$` on make's command line stays one; recipes take words from the environment, so that no shell runs any of them.
+$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$(eval override export $v := $$(value $v))))
+# What the command line says, else a target's own default
+given = $(if $(filter override,$(origin $1)),$($1),$2)
+export PROFILE NAME SET DATA IMAGE QUESTION MODEL ADAPTER BENCH N A B KILLS
+
 VENV    ?= .venv
 FITS    := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 PY      := $(VENV)/bin/python
 UV      := $(VENV)/bin/uv
 READY   := $(VENV)/.mags-kit-ready
-RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
+RUN     := $(PY) -m mags_kit run --profile="$$PROFILE" --name="$$NAME" --set="$$SET" --own="$$DATA"
 
 # A rule's target can't hold a space; every other path may.
 ifneq ($(words $(VENV)),1)
@@ -39,71 +50,68 @@ reproduce: $(READY) ## the main job: notebooks 01 to 04 into runs/, ends with th
 curate: $(READY) ## notebook 01 alone: the data that training in several processes starts from (docs/large-models.md)
 	@$(RUN) --job curate
 
-evaluate: PROFILE =
+evaluate: PROFILE := $(call given,PROFILE,)
 evaluate: $(READY) ## a model alone: MODEL= [ADAPTER=] and DATA=own.jsonl or BENCH=vsr,tallyqa,gqa [N=questions]; trains nothing
-	@$(PY) -m mags_kit evaluate --own "$(DATA)" --bench "$(BENCH)" --model "$(MODEL)" --adapter "$(ADAPTER)" \
-		--questions "$(or $(N),0)" --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)'
+	@$(PY) -m mags_kit evaluate --own="$$DATA" --bench="$$BENCH" --model="$$MODEL" --adapter="$$ADAPTER" \
+		--questions="$${N:-0}" --profile="$$PROFILE" --name="$$NAME" --set="$$SET"
 
 # Notebook 00 needs none of the others, so it runs beside them; what it says is shown where it fails.
-smoke: PROFILE = smoke
+smoke: PROFILE := $(call given,PROFILE,smoke)
 smoke: $(READY) ## every cell of every notebook, with tiny sizes
 	@export OMP_NUM_THREADS=1; log=$$(mktemp); \
-	$(PY) -m mags_kit run --profile smoke --name "$(or $(NAME),smoke)-base" --set '$(SET)' --job base >$$log 2>&1 & \
+	$(PY) -m mags_kit run --profile smoke --name="$${NAME:-smoke}-base" --set="$$SET" --job base >$$log 2>&1 & \
 	trap "kill $$!" INT TERM; \
 	$(RUN) --job smoke; rest=$$?; wait $$!; base=$$?; [ $$base = 0 ] || tail -n 5 $$log; rm $$log; exit $$((rest + base))
 
-reference: PROFILE = reference
+reference: PROFILE := $(call given,PROFILE,reference)
 reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, five seeds (an estimated two hours on two cores)
 	@$(RUN) --job reference
 
 results: $(READY) ## copy what the README shows of the reference run into results/
-	@$(PY) scripts/publish.py --name "$(or $(NAME),reference)"
+	@$(PY) scripts/publish.py --name="$${NAME:-reference}"
 
-ablations: PROFILE = reference
+ablations: PROFILE := $(call given,PROFILE,reference)
 ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (35 trainings, an estimated three hours on two cores)
 	@$(RUN) --job ablations
 
-base: NAME = base
+base: NAME := $(call given,NAME,base)
 base: $(READY) ## train the embedded base model again from nothing (notebook 00, an estimated 80 minutes on two cores)
 	@$(RUN) --job base
 
 status: $(READY) ## each step of run NAME=: done, stale and why, or missing
-	@$(PY) -m mags_kit status --name "$(or $(NAME),$(PROFILE))"
+	@$(PY) -m mags_kit status --name="$${NAME:-$$PROFILE}"
 
 plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing
-	@$(PY) -m mags_kit plan --profile "$(PROFILE)" --set '$(SET)'
+	@$(PY) -m mags_kit plan --profile="$$PROFILE" --set="$$SET"
 
-measure: PROFILE = paper
+measure: PROFILE := $(call given,PROFILE,paper)
 measure: $(READY) ## memory and seconds of a step of PROFILE= on this GPU, beside the plan, on random weights: results/gpu/
-	@$(PY) scripts/bench.py --random --profile "$(PROFILE)" --set '$(SET)'
+	@$(PY) scripts/bench.py --random --profile="$$PROFILE" --set="$$SET"
 
 bench: $(READY) ## rollouts by batch size, one call per sample, TRL's loop, a training step by part: runs/bench/bench.json
-	@$(PY) scripts/bench.py --profile "$(PROFILE)" --set '$(SET)'
+	@$(PY) scripts/bench.py --profile="$$PROFILE" --set="$$SET"
 
 merge: $(READY) ## the best adapter of run NAME= merged into its base: runs/NAME/merged/, with model cards
-	@$(PY) -m mags_kit merge --name "$(or $(NAME),$(PROFILE))"
+	@$(PY) -m mags_kit merge --name="$${NAME:-$$PROFILE}"
 
-# $(value …): a `$` in a question or a path stays one.
-look: override export QUESTION := $(value QUESTION)
-look: override export IMAGE := $(value IMAGE)
 look: $(READY) ## two rounds on one image: IMAGE=photo.jpg QUESTION="…" [MODEL=…] [ADAPTER=…]
-	@$(PY) -m mags_kit look --image "$$IMAGE" --question "$$QUESTION" --model "$(MODEL)" --adapter "$(ADAPTER)" --set '$(SET)'
+	@$(PY) -m mags_kit look --image="$$IMAGE" --question="$$QUESTION" --model="$$MODEL" --adapter="$$ADAPTER" --set="$$SET"
 
-inspect: export MAGS_RUN := $(or $(NAME),$(PROFILE))
 inspect: $(READY) ## the inspector and the playground of run NAME= as a page on this machine alone; Ctrl-C stops it
-	@test -e "$${MAGS_RUNS:-runs}/$$MAGS_RUN/config.json" || { echo "expected NAME= a folder under runs/, got $$MAGS_RUN"; exit 1; }
-	@MAGS_RUNS="$$(cd "$${MAGS_RUNS:-runs}" && pwd)" exec $(PY) -m voila mags_kit/viz/inspect.ipynb \
+	@export MAGS_RUN="$${NAME:-$$PROFILE}"; test -e "$${MAGS_RUNS:-runs}/$$MAGS_RUN/config.json" \
+		|| { printf "expected NAME= a folder under runs/, got %s\n" "$$MAGS_RUN"; exit 1; }; \
+	MAGS_RUNS="$$(cd "$${MAGS_RUNS:-runs}" && pwd)" exec $(PY) -m voila mags_kit/viz/inspect.ipynb \
 		--Voila.config_file_paths=mags_kit/viz --no-browser
 
 rescore: $(READY) ## score the stored trajectories of run NAME= anew, without a model: the same, or what differs
-	@$(PY) -m mags_kit rescore --name "$(or $(NAME),$(PROFILE))"
+	@$(PY) -m mags_kit rescore --name="$${NAME:-$$PROFILE}"
 
 compare: $(READY) ## two runs A= and B= question by question: what differs, and how surely
-	@test "$(A)" -a "$(B)" || { echo "expected two runs, A= and B=, by the names of their folders under runs/"; exit 1; }
-	@$(PY) -m mags_kit compare "$(A)" "$(B)"
+	@test "$$A" && test "$$B" || { echo "expected two runs, A= and B=, by the names of their folders under runs/"; exit 1; }
+	@$(PY) -m mags_kit compare -- "$$A" "$$B"
 
 check: $(READY) ## hold run NAME= against the README's claims (results/claims.yaml)
-	@$(PY) -m mags_kit check --name "$(or $(NAME),$(PROFILE))"
+	@$(PY) -m mags_kit check --name="$${NAME:-$$PROFILE}"
 
 # The browser is the system's: Debian's `chromium`, or one that CHROMIUM= names.
 test-browser: $(READY) ## the widgets in a real Chromium, in JupyterLab and by Voilà; pictures in runs/browser/
@@ -116,9 +124,8 @@ test: $(READY) ## the tests
 test-long: $(READY) ## the long tests: killed runs, hostile replies, several processes, the paper profile on a tiny model
 	@$(PY) -m pytest --numprocesses auto --dist loadfile -m long
 
-KILLS   ?= 30
 chaos: $(READY) ## kill a small run KILLS= times at random, and compare it with one that was left alone (an hour and more)
-	@$(PY) tests/chaos.py --kills $(KILLS)
+	@$(PY) tests/chaos.py --kills="$$KILLS"
 
 fuzz: $(READY) ## 100,000 hostile replies of two kinds of model each through rollout and TRL's loop (an hour on one core)
 	@REPLIES=100000 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_fuzz.py -m long
@@ -143,8 +150,9 @@ check-lock: | $(UV) ## is there a wheel of each locked version for each platform
 		echo "$$python $$platform: yes"; done; done
 
 clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
-	@case "$(or $(NAME),$(PROFILE))" in .*|*/*) echo 'NAME=$(NAME): expected the name of a folder in runs/'; exit 1;; esac
-	rm -rf "$${MAGS_RUNS:-runs}/$(or $(NAME),$(PROFILE))"
+	@case "$${NAME:-$$PROFILE}" in ""|.*|*/*) \
+		printf "NAME=%s: expected the name of a folder in runs/\n" "$$NAME"; exit 1;; esac
+	rm -rf "$${MAGS_RUNS:-runs}/$${NAME:-$$PROFILE}"
 
 # basicsr's sdist asks for torch at build time; in isolation a second one, several GB, would be fetched.
 # Its own list of needs is left out (--no-deps): pyproject.toml has those that are used.

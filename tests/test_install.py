@@ -121,3 +121,40 @@ def test_clean_deletes_one_run_and_nothing_else(make, tmp_path):
         (tmp_path / "r ü" / name).mkdir(parents=True)
     assert make("clean", "NAME=one", f"MAGS_RUNS={tmp_path / 'r ü'}").returncode == 0
     assert [p.name for p in (tmp_path / "r ü").iterdir()] == ["two"]
+
+
+def test_words_on_the_command_line_are_taken_as_they_are(make, tmp_path):
+    """A stand-in for Python writes down its arguments; none of a word is run or changed, by make or by a shell."""
+    folder, said = tmp_path / "a b ü" / ".venv", tmp_path / "said"
+    (folder / "bin").mkdir(parents=True)
+    stand_in, ran = folder / "bin" / "python", tmp_path / "ran"
+    stand_in.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" >'{said}'\n")
+    stand_in.chmod(0o755)
+    for name in ("bin/uv", ".mags-kit-ready"):
+        (folder / name).touch()
+    words = (
+        "-what?", "--help", "a$b.jsonl", "a$$b", "it's \"so\"", f"`touch {ran}`", f"$(touch {ran})",
+        f"$(shell touch {ran})", f"'; touch {ran}; '", f'"; touch {ran}; "', "a\\b\\", "two  blanks ", "#1 of 100%",
+        "two\nlines", "a=b", "{seed: 1}", "*?[~]", "é",
+    )  # fmt: skip
+    takers = {
+        "reproduce": "PROFILE NAME SET DATA", "evaluate": "PROFILE NAME SET DATA BENCH MODEL ADAPTER N",
+        "look": "IMAGE QUESTION MODEL ADAPTER SET", "plan": "PROFILE SET", "bench": "PROFILE SET", "base": "SET",
+        "measure": "SET", "compare": "A B", "chaos": "KILLS",
+        **dict.fromkeys(("curate", "results", "status", "merge", "rescore", "check"), "NAME"),
+    }  # fmt: skip
+    wrong = []
+    for target, variables in takers.items():
+        for word in words:
+            made, names = make(target, *(f"{variable}={word}" for variable in variables.split())), variables.split()
+            found = said.read_text().split("\0")
+            if sum(word in (argument, argument.partition("=")[2]) for argument in found) != len(names):
+                wrong.append((target, word, made.stderr, found))
+    defaults = {"evaluate": "--profile=", "reference": "--profile=reference", "base": "--name=base"}
+    for target, argument in [*defaults.items(), ("reproduce", "--set="), ("reference PROFILE=", "--profile=")]:
+        made = make(*target.split(" "))
+        wrong += [] if argument in said.read_text().split("\0") else [(target, made.stderr, said.read_text())]
+    for word in words:
+        for target in ("clean", "inspect", "smoke"):
+            make(target, f"NAME={word}")
+    assert wrong == [] and not ran.exists()
