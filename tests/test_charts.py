@@ -1,5 +1,7 @@
 """Charts draw what they are given, read no text as a formula, and leave Matplotlib's settings alone."""
 
+from itertools import product
+
 import matplotlib
 from matplotlib.text import Text
 from test_records import make_trajectory
@@ -31,6 +33,23 @@ def test_no_text_is_read_as_a_formula_and_no_setting_of_matplotlib_changes():
         said = [text for text in chart.findobj(Text) if "$" in text.get_text()]
         assert said and not any(text.get_parse_math() for text in said), name
     assert dict(matplotlib.rcParams) == before
+
+
+def test_charts_look_alike_whatever_a_matplotlibrc_says():
+    theirs = [
+        {"text.usetex": True}, {"text.usetex": True, "font.family": "serif", "axes.formatter.use_mathtext": True},
+        {"figure.facecolor": "black", "text.color": "white", "axes.facecolor": "black"}, {"font.size": 30.0},
+        {"savefig.transparent": True}, {"savefig.format": "pdf", "savefig.pad_inches": 2}, {"axes.grid": True},
+        {"lines.linewidth": 9}, {"path.sketch": (1, 100, 2)}, {"axes.formatter.use_locale": True},
+    ]  # fmt: skip
+    plain, wrong = {name: make()._repr_png_() for name, make in DRAWN.items()}, []
+    for settings, (name, make) in product(theirs, DRAWN.items()):
+        with matplotlib.rc_context(settings):
+            try:
+                wrong += [] if make()._repr_png_() == plain[name] else [(settings, name)]
+            except (RuntimeError, ValueError) as error:  # without LaTeX
+                wrong.append((settings, name, error))
+    assert wrong == []
 
 
 def test_charts_show_the_numbers():

@@ -5,6 +5,7 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
+from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -15,6 +16,7 @@ from mags_kit.viz import draw
 BLUE, RED, GREEN, _, ORANGE, _ = draw.PALETTE
 GREY, LIGHT = "#7F7F7F", "#D9D9D9"
 INKS = BLUE, ORANGE, GREEN, RED, GREY
+plain = style.context("default")  # charts look alike whatever the user's matplotlibrc says, LaTeX and dark styles too
 
 
 class Chart(Figure):
@@ -22,6 +24,8 @@ class Chart(Figure):
 
     No text is read as a formula: a $ is a dollar.
     """
+
+    savefig = plain(Figure.savefig)
 
     def draw(self, renderer) -> None:
         for text in self.findobj(Text):
@@ -73,6 +77,7 @@ def _intervals(axis, rows: dict[str, dict[str, dict]], key: str = "accuracy") ->
     _rows(axis, list(rows))
 
 
+@plain
 def show_training(log: list[dict], validation: list[dict], boundaries: list[int], title: str) -> Chart:
     """By step: rewards, where the policy looked, how informative groups were (keys of the log), validation accuracy."""
     rows = pd.DataFrame([row for row in log if "reward" in row]).set_index("step")
@@ -99,6 +104,7 @@ def show_training(log: list[dict], validation: list[dict], boundaries: list[int]
     return figure
 
 
+@plain
 def show_results(metrics: dict, title: str) -> Chart:
     """Accuracy with 95% intervals: a row for each condition, a colour for each checkpoint."""
     results = {CHECKPOINTS[checkpoint]: each for checkpoint, each in metrics["conditions"].items()}
@@ -112,6 +118,7 @@ def show_results(metrics: dict, title: str) -> Chart:
     return figure
 
 
+@plain
 def show_where(found: dict, checkpoint: str, title: str) -> Chart:
     """Two rounds less one by class of questions, in points with 95% intervals; hollow where not significant."""
     classes = found[checkpoint]["where"]
@@ -123,6 +130,7 @@ def show_where(found: dict, checkpoint: str, title: str) -> Chart:
     return figure
 
 
+@plain
 def show_costs(metrics: dict, found: dict, costs: dict, checkpoint: str, title: str) -> Chart:
     """Accuracy against tokens per question, written and seen; a dot for each condition whose costs are known."""
     figure, [[axis]] = chart(9, 4.6, title)
@@ -138,6 +146,7 @@ def show_costs(metrics: dict, found: dict, costs: dict, checkpoint: str, title: 
     return figure
 
 
+@plain
 def show_worth(found: dict, title: str) -> Chart:
     """A panel for each part of the method: accuracy with and without it by class, with 95% intervals."""
     figure, axes = chart(4.1 * len(found), 4, title, 1, len(found))
@@ -149,6 +158,7 @@ def show_worth(found: dict, title: str) -> Chart:
     return figure
 
 
+@plain
 def show_groups(values: dict[str, list[float]], label: str, title: str) -> Chart:
     """One row per name: a dot per seed, a line at their mean."""
     figure, [[axis]] = chart(9, 0.42 * len(values) + 1.4, title)
@@ -160,6 +170,7 @@ def show_groups(values: dict[str, list[float]], label: str, title: str) -> Chart
     return figure
 
 
+@plain
 def show_regions(checkpoints: dict[str, list[Trajectory]]) -> Chart:
     """Sizes of the usable regions as shares of the image, and the places of their centres, by checkpoint."""
     figure, [[sizes, *places]] = chart(4 + 3.4 * len(checkpoints), 3.6, "", 1, 1 + len(checkpoints))
