@@ -6,8 +6,10 @@
 import io
 import os
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import requests
 import urllib3
@@ -38,6 +40,10 @@ def require(models: list[str], datasets: list[str] = ()) -> None:
         if missing:
             raise ValueError(f"OFFLINE=1, and the hub's cache lacks {', '.join(missing)}; fetch it once with a network")
     elif needed := [*models, *datasets]:
+        for name, proxy in getproxies().items():
+            if proxy.startswith("socks") and not (find_spec("socks") and find_spec("socksio")):
+                hint = "`pip install pysocks socksio`, or name an http:// proxy there"
+                raise ValueError(f"{name.upper()}_PROXY names a SOCKS proxy, and packages for it are missing; {hint}")
         try:
             requests.head(constants.ENDPOINT, timeout=4)
         except requests.RequestException:
