@@ -10,6 +10,7 @@ from mags_kit.config import load_config
 from mags_kit.data import benchmarks
 from mags_kit.evaluation import conditions
 from mags_kit.method import rewards
+from mags_kit.method.policy import check_adapter
 from mags_kit.run import CHECKOUT, Run, open_run, run_folder
 from mags_kit.steps import Step
 
@@ -52,8 +53,8 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
     folder = run_folder(name or profile)
     if not folder.joinpath("config.json").exists():  # else these were there when it began
         config = load_config(profile, settings)
-        if config.adapter and not Path(config.adapter, "adapter_config.json").is_file():
-            raise ValueError(f"ADAPTER={config.adapter}: expected a folder with adapter_config.json, as PEFT saves it")
+        if config.adapter:
+            check_adapter(config.adapter)
         benchmarks.check(config)
         plan.check(config)
         for reward in config.rewards:
@@ -95,6 +96,17 @@ def status(run: Run, notebooks: tuple[str, ...]) -> str:
     return "\n".join(f"{step.name:<48}{state:<12}{why}".rstrip() for step in rows for state, why in [step.state()])
 
 
+def _kernel() -> type:
+    """A class of kernels of this very Python: Jupyter may find a `python3` elsewhere first."""
+    from jupyter_client import AsyncKernelManager, kernelspec
+
+    class Kernel(AsyncKernelManager):
+        def __init__(self, **options):
+            super().__init__(**options, kernel_spec_manager=kernelspec.KernelSpecManager(kernel_dirs=[]))
+
+    return Kernel
+
+
 def _execute(name: str, run: Run, parameters: dict) -> None:
     """Execute a notebook into `notebooks/` of the run; on an error keep the copy as `failed_….ipynb` and stop."""
     import papermill
@@ -109,7 +121,7 @@ def _execute(name: str, run: Run, parameters: dict) -> None:
     try:
         papermill.execute_notebook(
             str(NOTEBOOKS / f"{name}.ipynb"), str(partial), parameters, kernel_name="python3", log_output=True,
-            progress_bar=False, cwd=str(Path.cwd()),
+            progress_bar=False, cwd=str(Path.cwd()), kernel_manager_class=_kernel(),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         partial.replace(failed)
@@ -121,7 +133,7 @@ def _execute(name: str, run: Run, parameters: dict) -> None:
         if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
             raise
         raise SystemExit(
-            f"\n{name}: its kernel was killed or died, usually out of memory (smaller: batch_size, rollout_batch, "
-            "micro_batch). The same command goes on from there."
+            f"\n{name}: its kernel died; what it said last stands above. If it said nothing, it was killed, usually "
+            "out of memory (smaller: batch_size, rollout_batch, micro_batch). The same command goes on from there."
         ) from None
     partial.replace(run.notebooks / f"{name}.ipynb")

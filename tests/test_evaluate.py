@@ -107,7 +107,7 @@ def test_a_wrong_evaluation_is_one_sentence_and_makes_nothing(own, monkeypatch):
         "evaluate --model x": "expected DATA=own.jsonl or BENCH=vsr,tallyqa,gqa",
         "evaluate --own photos.jsonl --bench vsr": "DATA=photos.jsonl and BENCH=vsr: expected one of them",
         "evaluate --own gone.jsonl": "DATA=gone.jsonl: no such file",
-        "evaluate --own photos.jsonl --adapter here": "ADAPTER=here: expected a folder with adapter_config.json",
+        "evaluate --own photos.jsonl --adapter here": "adapter 'here': expected a folder with adapter_config.json",
         "evaluate --bench vqa": "expected some of vsr, tallyqa, gqa",
         "evaluate --bench VSR": "not in the cache (OFFLINE=1): yfan1997/GRIT_data/vsr_val.jsonl",
         "evaluate --name never-made": "curated.jsonl is missing; `make curate` with the same settings makes it, or give ",

@@ -1,3 +1,6 @@
+import json
+import sys
+from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -52,9 +55,33 @@ def test_a_failure_is_kept_and_named_and_the_rest_goes_on_from_there(notebooks, 
 
 @pytest.mark.slow
 def test_a_kernel_that_dies_is_one_sentence(notebooks):
-    notebooks("01_a", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(SystemExit, match="01_a: its kernel was killed or died, usually out of memory"):
-        pipeline.reproduce("smoke", "r", {}, ("01_a",))
+    said = "01_a: its kernel died; what it said last stands above. If it said nothing, it was killed, usually out of me"
+    for code in ("os.kill(os.getpid(), 9)", "os.abort()", "os._exit(3)"):
+        notebooks("01_a", f"import os; {code}")
+        with pytest.raises(SystemExit, match=said):
+            pipeline.reproduce("smoke", "r", {}, ("01_a",))
+
+
+@pytest.mark.slow
+def test_notebooks_run_in_this_python_whatever_kernels_jupyter_finds(notebooks, tmp_path, monkeypatch):
+    notebooks("01_a", "import sys; open('log', 'a').write(sys.executable + chr(10))")
+    kernel = {"display_name": "mine", "language": "python"}
+    kernel |= {"argv": ["/gone/python", "-m", "ipykernel", "-f", "{connection_file}"]}
+    specs = {
+        "of a Python that is gone": json.dumps(kernel),
+        "that ends at once": json.dumps(kernel | {"argv": ["false"]}),
+        "without ipykernel": json.dumps(kernel | {"argv": [sys.executable, "-S", *kernel["argv"][1:]]}),
+        "of another language": json.dumps(kernel | {"argv": ["R", "--slave"], "language": "R"}),
+        "not JSON": "{",
+    }
+    for place, (name, text) in product(("JUPYTER_PATH", "JUPYTER_DATA_DIR"), specs.items()):
+        spec = tmp_path / place / name / "kernels" / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text(text)
+        with monkeypatch.context() as patch:
+            patch.setenv(place, str(spec.parents[2]))
+            pipeline.reproduce("smoke", f"{place}-{name.replace(' ', '-')}", {}, ("01_a",))
+    assert tmp_path.joinpath("log").read_text().split() == [sys.executable] * 10
 
 
 def test_other_settings_do_not_enter_a_run_folder(tmp_path, monkeypatch):

@@ -17,7 +17,8 @@ from mags_kit.method import processes, protocol
 from mags_kit.method.families import Family, family_of
 from mags_kit.method.features import remember
 from mags_kit.method.parsing import text_of
-from mags_kit.records import write_json
+from mags_kit.method.weights import check_filled, check_folder
+from mags_kit.records import read_json, write_json
 from mags_kit.run import mend_modes
 
 
@@ -135,9 +136,12 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
 
     Raises ValueError where the model cannot be found or is not supported.
     """
-    family = family_of(published(config).model_type)
-    with _one_sentence(config.model):
-        processor = compat.transformers().AutoProcessor.from_pretrained(**_source(config))
+    found = published(config)
+    if adapter:
+        check_adapter(adapter)
+    family = family_of(found.model_type)
+    with _one_sentence(f"model {config.model!r}"):
+        processor = _load_processor(config, found)
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
     if config.thinking and not family.thinking:
@@ -150,7 +154,11 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         tokenizer.response_template = getattr(chat_template_utils, family.replies)
         plain = None if family.thinking else plain  # Qwen3.5's own reasons at length before a direct answer
     images = processor.image_processor
-    limits = images.size["shortest_edge"], images.size["longest_edge"]
+    limits = images.size.shortest_edge or images.size.min_pixels, images.size.longest_edge or images.size.max_pixels
+    token = protocol.VISION_TOKENS[0]
+    if None in limits or tokenizer.convert_tokens_to_ids(token) != found.image_token_id:
+        wrong = f"its processor has no least and most pixels, or its tokenizer no {token} that config.json knows"
+        raise ValueError(f"model {config.model!r}: {wrong}; copy or download its folder again")
     # It would enlarge small crops, so that the condition "plain crop" would be another magnifier
     images.size = {"shortest_edge": (images.patch_size * images.merge_size) ** 2, "longest_edge": limits[1]}
     model = _load_model(config, tokenizer)
@@ -215,13 +223,16 @@ def _system(processor) -> str:
 
 def published(config: Config):
     """The `config.json` of a model; a ValueError of one sentence where it cannot be found or is not supported."""
-    if not Path(model_path(config.model)).is_dir():
+    folder = Path(model_path(config.model))
+    if not folder.is_dir():
         hub.require([config.model])  # fails within seconds, transformers after many tries
-    with _one_sentence(config.model):
+    with _one_sentence(f"model {config.model!r}"):
         found = compat.transformers().AutoConfig.from_pretrained(**_source(config))
     family_of(found.model_type)
     if getattr(found, "quantization_config", None):  # merged into quantised weights, an adapter would be rounded away
         raise ValueError(f"model {config.model!r} is stored quantised; name the model in full weights")
+    if folder.is_dir():
+        check_folder(folder)
     return found
 
 
@@ -233,13 +244,25 @@ def _source(config: Config) -> dict:
 
 
 @contextmanager
-def _one_sentence(model: str):
-    """Turn transformers' errors on a model's files, of many lines, into a ValueError of one."""
+def _one_sentence(name: str, expected: str = "a folder or a reachable hub id of a Qwen-VL"):
+    """Turn errors of transformers and PEFT on files, of many lines, into a ValueError of one."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise ValueError(f"model {model!r}: expected a folder or a reachable hub id of a Qwen-VL; {said}") from None
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
+            raise  # out of memory
+        said = str(error).strip().split(":\n\t")[-1].splitlines()[0]
+        raise ValueError(f"{name}: expected {expected}; {said}") from None
+
+
+def _load_processor(config: Config, found):
+    """The processor of the model type: its files often name it, and its parts, as other versions of transformers do."""
+    transformers, place = compat.transformers(), _source(config)
+    kinds, videos = transformers.models.auto.processing_auto, transformers.models.auto.video_processing_auto
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+    images = transformers.Qwen2VLImageProcessor.from_pretrained(**place)
+    video = videos.VIDEO_PROCESSOR_MAPPING[type(found)]["torchvision"].from_pretrained(**place)
+    return kinds.PROCESSOR_MAPPING[type(found)](images, tokenizer, video, chat_template=tokenizer.chat_template)
 
 
 def save_processor(policy: Policy, folder: Path) -> None:
@@ -262,6 +285,7 @@ def precision() -> str:
 def _load_model(config: Config, tokenizer):
     import torch
     from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, GenerationConfig
+    from transformers.utils import cached_file
 
     dtype, options = getattr(torch, precision()), {}
     if config.four_bit:
@@ -271,7 +295,12 @@ def _load_model(config: Config, tokenizer):
         )  # fmt: skip
     device = processes.here().local_process_index if torch.cuda.is_available() else "cpu"
     place = {"device_map": {"": device}, **_source(config)}
-    model = AutoModelForImageTextToText.from_pretrained(**place, dtype=dtype, **options)
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # `check_filled` refuses these
+    with _one_sentence(f"model {config.model!r}"):
+        model, filled = AutoModelForImageTextToText.from_pretrained(**place, dtype=dtype, **options)
+        check_filled(model, filled)
+        file = cached_file(model_path(config.model), "config.json", revision=place["revision"], local_files_only=True)
+        check_folder(Path(file).parent)
     compat.keep_nf4_as_stored(model, dtype)
     # Qwen's own generation settings (a repetition penalty, a temperature, a second end mark) would be the defaults
     # of every call, and different ones here and in TRL.
@@ -279,14 +308,24 @@ def _load_model(config: Config, tokenizer):
     return model
 
 
+def check_adapter(folder: str | Path) -> None:
+    """Raise a ValueError of one sentence unless a folder holds a whole LoRA adapter; it may be of another model."""
+    file = Path(folder, "adapter_config.json")
+    if not file.is_file():
+        raise ValueError(f"adapter {str(folder)!r}: expected a folder with adapter_config.json, as PEFT saves it")
+    check_folder(file.parent, "adapter_model")
+    kind = read_json(file)
+    if not isinstance(kind, dict) or kind.get("peft_type") != "LORA":
+        raise ValueError(f"{file}: expected the settings of a LoRA adapter, with peft_type: LORA; name another folder")
+
+
 def with_adapter(model, config: Config, family: Family, adapter, trainable: bool):
     """The model with the adapter of the folder `adapter`, or with a new one where that is empty."""
     from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, load_peft_weights
 
     if adapter:
-        if not Path(adapter, "adapter_config.json").exists():
-            raise ValueError(f"adapter {str(adapter)!r}: expected a folder with adapter_config.json, as PEFT saves it")
-        model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+        with _one_sentence(f"adapter {str(adapter)!r}", "an adapter of this model"):
+            model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
         stored = set(load_peft_weights(str(adapter), device="cpu"))
         lost = sorted(stored ^ set(get_peft_model_state_dict(model, save_embedding_layers=False)))
         if lost:  # PEFT itself leaves out weights that match no layer

@@ -11,9 +11,9 @@ optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, a
 6. The adapter that is kept did best on a validation set (`monitoring`); it need not be the last.
 """
 
-import contextlib
 import importlib.util
 import math
+import zipfile
 from pathlib import Path
 
 from mags_kit import compat
@@ -21,7 +21,7 @@ from mags_kit.config import Config
 from mags_kit.method import monitoring, parsing, processes
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.episode import Agent
-from mags_kit.method.policy import Policy, load_policy, precision, save_adapter
+from mags_kit.method.policy import Policy, check_adapter, load_policy, precision, save_adapter
 from mags_kit.method.trl_environment import Environment, reward_functions
 from mags_kit.records import Sample, read_json, write_json
 from mags_kit.run import Run
@@ -171,12 +171,27 @@ def sampling(config: Config, policy: Policy) -> dict:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that is whole: the trainer writes its state last, and may be killed before or in that."""
-    whole = []
-    for state in folder.glob("checkpoint-*/trainer_state.json"):
-        with contextlib.suppress(ValueError):
-            whole.append((read_json(state)["global_step"], str(state.parent)))
-    return max(whole)[1] if whole else None
+    """The last checkpoint that is whole; a line says which later ones are passed over, and why."""
+    steps = {int(p.name.split("-")[1]): p for p in folder.glob("checkpoint-*") if p.name.split("-")[1].isdigit()}
+    for _, checkpoint in sorted(steps.items(), reverse=True):
+        try:
+            _check_checkpoint(checkpoint)
+            return str(checkpoint)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            print(f"{checkpoint} is passed over, for an earlier one or the stage's start: {error}", flush=True)
+    return None
+
+
+def _check_checkpoint(folder: Path) -> None:
+    """Raise an error unless all its files are whole: training may be killed while it writes, and copies end early."""
+    state = read_json(folder / "trainer_state.json")
+    if not isinstance(state, dict) or type(state.get("global_step")) is not int:
+        raise ValueError("its trainer_state.json names no global_step")
+    check_adapter(folder)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state*.pth"):  # zip archives, as torch writes them
+        files = [*folder.glob(name)]
+        if not files or not all(map(zipfile.is_zipfile, files)) or any(zipfile.ZipFile(f).testzip() for f in files):
+            raise ValueError(f"its {name} is missing or damaged")
 
 
 def free_memory() -> None:
