@@ -61,23 +61,22 @@ def sampled(run: Run, checkpoint: str, adapter) -> list[list[Trajectory]]:
 
 def pass_at_k(good: int, n: int, k: int) -> float:
     """The unbiased estimate of pass@k from n sampled answers to a question, `good` of them right (Chen et al. 2021,
-    arXiv 2107.03374, eq. 1).
-
-    >>> pass_at_k(1, 4, 1), pass_at_k(1, 4, 2), pass_at_k(0, 4, 4)
-    (0.25, 0.5, 0.0)
-    """
+    arXiv 2107.03374, eq. 1)."""
     return 1 - math.comb(n - good, k) / math.comb(n, k)
 
 
 def majority(answers: Sequence[Trajectory], k: int) -> float:
-    """Share of the blocks of k answers to a question whose most frequent one is right; of equally frequent ones the
-    first. Right answers count as one, wrong ones by their normal form; a trajectory without an answer has no vote."""
+    """Share of the blocks of k answers to a question whose most frequent one is right; of several, each counts in part.
+
+    Right answers count as one, wrong ones by their normal form; a trajectory without an answer has no vote.
+    """
     said = [
         None if t.outcome != Outcome.ANSWERED else True if good else normalise(t.answer)
         for t, good in zip(answers, right(answers), strict=True)
     ]
     blocks = [[one for one in said[start : start + k] if one is not None] for start in range(0, len(said) - k + 1, k)]
-    return float(np.mean([max(block, key=block.count, default=None) is True for block in blocks]))
+    winners = [{one for one in block if block.count(one) == max(map(block.count, block))} for block in blocks]
+    return float(np.mean([(True in found) / max(1, len(found)) for found in winners]))
 
 
 def estimates(checkpoints: dict[str, list[list[Trajectory]]]) -> dict:
