@@ -100,6 +100,8 @@ class Config:
     base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # conditions to measure: four, or `full` (see evaluation.conditions)
+    pass_k: int = 0  # sampled answers to a question for pass@k, by base and trained policy; 0: not measured
+    pass_questions: int = 300  # of the test set, drawn at random, for pass@k; it takes `pass_k` times as long as greedy
     batch_size: int = 48  # trajectories sampled at once outside training
     tracker: str = ""  # tensorboard, wandb or trackio; `none`; empty: tensorboard if it is installed
     seed: int = 0
@@ -165,7 +167,8 @@ def _check_sizes(config: Config) -> None:
     some = f"some of {', '.join(BENCHMARKS)}"
     expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
     trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
-    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1}
+    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "validate_every": 1}
+    least |= {"pass_k": 0, "pass_questions": 1}
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
     for name, bound in least.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
@@ -221,12 +224,13 @@ _PAPER = Config(
     prompt_style="full", data="benchmarks", first_view_pixels=640 * 28 * 28 // 2, view_pixels=384 * 384,
     magnifier="realesrgan-x4plus", max_regions=3, round_tokens=512, pool=400, solve_rollouts=8, test=1288,
     stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, gradient_checkpointing=True,
-    optimizer="paged_adamw_8bit",
+    optimizer="paged_adamw_8bit", pass_k=8,
+    validate_every=20,  # every 10 would take 0.2 to 2.3 hours longer (3B, by plan.hours)
 )  # fmt: skip
 _SMOKE = Config(
     pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
     num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), orders=("learnable",),
-    base_steps=(2, 2, 2, 2, 2),
+    base_steps=(2, 2, 2, 2, 2), pass_k=2,
 )  # fmt: skip
 
 
@@ -239,7 +243,7 @@ def _large(model: str, rollout_batch: int, micro_batch: int, batch_size: int, fo
 PROFILES = {
     "smoke": _SMOKE,
     "cpu": Config(),
-    "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4)),
+    "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4), pass_k=16),
     "paper": _large("Qwen/Qwen2.5-VL-3B-Instruct", 32, 8, 32),
     "paper-7b": _large("Qwen/Qwen2.5-VL-7B-Instruct", 16, 4, 16),
     "qwen3-vl-2b": _large("Qwen/Qwen3-VL-2B-Instruct", 16, 16, 24),

@@ -78,11 +78,13 @@ def shown(run: Run, notebook: str) -> list[Step]:
     """The steps that a notebook makes or reads. Those of other seeds and variants are steps of their own runs."""
     trained = bool(sum(run.config.stage_steps))
     checkpoints = ("base", "trained") if trained else ("base",)
+    answered = [conditions.step(run, c, name) for c in checkpoints for name in conditions.grid(run.config)]
+    answered += [steps.draws(run, c) for c in checkpoints] if run.config.pass_k else []
     return {
         "00_embedded_base": [steps.base(run)],
         "01_data_curation": [steps.data(run), steps.pool(run), steps.curated(run)],
         "02_curriculum_rl": [steps.training(run)],
-        "03_evaluation": [conditions.step(run, c, name) for c in checkpoints for name in conditions.grid(run.config)],
+        "03_evaluation": answered,
     }.get(notebook, [])
 
 

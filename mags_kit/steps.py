@@ -152,6 +152,14 @@ def answers(run: Run, checkpoint: str, condition: str, rests_on: tuple[Step, ...
     return Step(f"{checkpoint}, {condition}", run, outputs, inputs, code=(*CODE, "evaluation/conditions.py"))
 
 
+def draws(run: Run, checkpoint: str) -> Step:
+    """The sampled answers of a checkpoint to questions of the test set, for pass@k; a file for each answer."""
+    adapter = run.best if checkpoint == "trained" else run.config.adapter
+    outputs = tuple(run.path / "pass_at_k" / f"{checkpoint}-{i + 1}.jsonl" for i in range(run.config.pass_k))
+    inputs = (*_weights(run.config, adapter), run.samples("test"))
+    return Step(f"{checkpoint}, pass@k", run, outputs, inputs, code=(*CODE, "evaluation/pass_at_k.py"))
+
+
 def base(run: Run) -> Step:
     """The embedded base model, trained from nothing."""
     folder = run.path / "base"

@@ -23,7 +23,7 @@ NOTEBOOKS = {"stage_steps": [2, 3]}  # so that a stage is resumed in its middle,
 SHORT = {"pool": 6, "curated": 3, "validation": 3, "test": 3, "stage_steps": [1, 2]}
 COMPARED = (
     "metrics.json", "data/*.jsonl", "trajectories/*.jsonl", "training/best/adapter_model.safetensors",
-    "training/*/looks.jsonl",
+    "training/*/looks.jsonl", "pass_at_k/*.jsonl",
 )  # fmt: skip
 VICTIMS = ("command", "child", "all")
 PATIENCE = 120  # seconds in which a command has to end after one of its processes was killed

@@ -14,13 +14,16 @@ DIFFERENCE = {"difference": 0.1, "low": -0.1, "high": 0.3, "n": 9, "tied": True}
 CLASS = {"base": SHARE, "trained": SHARE, "difference": DIFFERENCE}
 METRICS = {"conditions": {"base": {BAD: SHARE}, "trained": {BAD: SHARE}}}
 LOG = [{"reward": 0.5, "step": 1, "rewards/answer/mean": 0.5, "look/call_rate": 1.0, "entropy": 0.1}]
-VALIDATION = [{"step": 1, "accuracy": 0.5, "samples": 9}]
+VALIDATION = [{"step": 1, "accuracy": 0.5, "withheld": 0.3, "gain": 0.4, "harm": 0.2, "samples": 9}]
+LEVELS = {"pass@k": [{"mean": 0.5, "low": 0.4, "high": 0.6}], "majority of k": [{"mean": 0.25, "low": 0.2, "high": 0.3}]}
+PASSED = {"k": [1], "questions": 9, "base": LEVELS, "trained": LEVELS}
 DRAWN = {
     "training": lambda: charts.show_training(LOG, VALIDATION, [1, 2], BAD),
     "training, not validated": lambda: charts.show_training(LOG, [], [1, 2], BAD),
     "results": lambda: charts.show_results(METRICS, BAD),
     "where": lambda: charts.show_where({"trained": {"where": {"family": {BAD: CLASS}}}}, "trained", BAD),
     "worth": lambda: charts.show_worth(dict.fromkeys(("second round", "RL"), {"dense": CLASS}), BAD),
+    "pass@k": lambda: charts.show_pass_at_k(PASSED, BAD),
     "groups": lambda: charts.show_groups({BAD: [50.0, 60.0]}, "accuracy, %", BAD),
 }
 
@@ -53,6 +56,10 @@ def test_charts_look_alike_whatever_a_matplotlibrc_says():
 
 
 def test_charts_show_the_numbers():
+    *_, validated, changed = charts.show_training(LOG, VALIDATION, [1, 2], "t").axes
+    assert [line.get_ydata()[0] for axis in (validated, changed) for line in axis.lines[:2]] == [0.5, 0.3, 0.4, 0.2]
+    [axis] = charts.show_pass_at_k(PASSED, "t").axes
+    assert [line.get_ydata()[0] for line in axis.lines] == [50, 25] * 2 and axis.get_xscale() == "log"
     [axis] = charts.show_results(METRICS, "t").axes
     assert [line.get_xdata()[0] for line in axis.lines] == [50, 50]
     sizes, base, trained = charts.show_regions({"base": [make_trajectory()], "trained": []}).axes

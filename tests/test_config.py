@@ -43,6 +43,8 @@ WRONG = [  # (profile, settings, what the error says)
     ("smoke", {"rewards": {"answer": float("nan")}}, "rewards: answer=nan; expected a number"),
     ("smoke", {"stage_steps": [3, -1]}, "stage_steps=(3, -1); expected 0 or more each"),
     ("smoke", {"pool": 0}, "pool=0; expected at least 1"),
+    ("smoke", {"pass_k": -1}, "pass_k=-1; expected at least 0"),
+    ("smoke", {"validate_every": 0}, "validate_every=0; expected at least 1"),
     ("smoke", {"benchmarks": []}, "benchmarks=(); expected some of vsr, tallyqa, gqa"),
 ]
 

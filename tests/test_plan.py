@@ -53,3 +53,5 @@ def test_hours_grow_with_the_model_and_shrink_with_the_batches():
     small, large = (plan.hours(load_config(p, GIVEN)) for p in ("paper", "paper-7b"))
     assert 1 < small[0] < large[0] and small[0] < small[1] < large[1]
     assert plan.hours(load_config("paper", GIVEN | {"rollout_batch": 64, "batch_size": 128})) < small
+    assert plan.hours(load_config("paper", GIVEN | {"pass_k": 0})) < small
+    assert plan.hours(load_config("paper", GIVEN | {"validate_every": 10})) > small

@@ -42,6 +42,16 @@ def test_a_share_that_is_0_or_1_or_of_few_images_has_wilsons_interval_over_image
         assert (found["low"], found["high"]) == pytest.approx(tuple(expected), abs=1e-3), expected
 
 
+def test_the_lead_of_the_best_checkpoint_is_held_against_other_images():
+    """Two checkpoints, each right on one image: the half that chooses is won or tied, the other one lost or tied."""
+    luck, images = [{"right": [1, 1, 0, 0]}, {"right": [0, 0, 1, 1]}], ["a", "a", "b", "b"]
+    found = s.selection(luck, images)
+    assert found["chosen"] == pytest.approx(0.5, abs=0.1) and found["held out"] == -found["chosen"]
+    better = [{"right": [0, 0, 0, 0]}, {"right": [1, 1, 1, 1]}, {"right": [1, 0, 1, 0]}]
+    assert s.selection(better, images) == {"chosen": 0.5, "held out": 0.5}
+    assert s.selection(better, ["a"] * 4) == {"chosen": 0, "held out": 0}  # one image cannot be halved
+
+
 def test_a_difference_that_was_never_seen_is_not_known_to_be_none():
     ours, theirs = batch(["3"] * 10), batch(["1"] * 10)
     same, won = s.paired_difference(ours, ours), s.paired_difference(ours, theirs)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mags_kit import steps
 from mags_kit.config import Config
+from mags_kit.evaluation import pass_at_k
 from mags_kit.evaluation.conditions import (
     ALL, MAIN, ONE, ConditionedEpisode, grid, regions_of_the_next, step,
 )  # fmt: skip
@@ -27,10 +28,14 @@ Results = dict[str, list[Trajectory]]  # by condition
 
 
 def before_and_after(run: Run) -> dict[str, Results]:
-    """The test set under every condition, answered by the policy that RL began with and by the best adapter, if any."""
+    """The test set under every condition, answered by the policy that RL began with and by the best adapter, if any;
+    and their pass@k, where it is set."""
     samples = read_samples(run.samples("test"))
     adapters = {"base": run.config.adapter} | ({"trained": run.best} if run.best.exists() else {})
-    return {name: evaluate(run, load_policy(run.config, path), samples, name) for name, path in adapters.items()}
+    results = {name: evaluate(run, load_policy(run.config, path), samples, name) for name, path in adapters.items()}
+    if run.config.pass_k:
+        pass_at_k.measure(run)
+    return results
 
 
 def evaluate(

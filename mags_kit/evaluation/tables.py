@@ -69,6 +69,17 @@ def grid_table(metrics: dict, found: dict, checkpoint: str) -> pd.DataFrame:
     return _table({name: row | (significance(differences[name]) if name != MAIN else {}) for name, row in rows.items()})
 
 
+def pass_table(found: dict) -> pd.DataFrame:
+    """pass@k and the majority of k, in percent, by k; and what the trained policy has more, in points."""
+    rows = {k: {} for k in found["k"]}
+    for kind in found["base"]:
+        for checkpoint in [name for name in found if name not in ("k", "questions")]:
+            said = percent if checkpoint in CHECKPOINTS else points
+            for k, row in zip(rows, found[checkpoint][kind], strict=True):
+                rows[k][f"{kind}: {checkpoint}"] = said(row, "mean")
+    return _table(rows).rename_axis("k")
+
+
 def gains_table(found: dict) -> pd.DataFrame:
     """Gains by class (`where` or `worth` of the findings): each version's accuracy in percent, the gain in points."""
     rows = {}

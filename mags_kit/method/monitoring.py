@@ -4,14 +4,13 @@ import math
 from dataclasses import replace
 from statistics import fmean
 
-import numpy as np
 from tqdm import tqdm
 
 from mags_kit import compat
-from mags_kit.method import processes, rewards
+from mags_kit.method import processes
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.episode import Agent
-from mags_kit.method.metrics import step_metrics
+from mags_kit.method.metrics import right, step_metrics
 from mags_kit.method.policy import save_adapter
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
@@ -24,7 +23,8 @@ class Validation(compat.transformers().TrainerCallback):
     """Answers the validation set before the first step and at every checkpoint, and keeps the best adapter.
 
     `rows` holds one row per validation of this stage, `earlier` those of the stages before; steps count over all
-    stages. `raised` holds each alarm once. A progress bar shows reward and alarms.
+    stages. The questions are also asked in one round, the tool withheld, to tell what the tool adds from what the policy
+    learns without it (MED, arXiv 2602.01334). `raised` holds each alarm once. A progress bar shows reward and alarms.
     """
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
@@ -42,12 +42,15 @@ class Validation(compat.transformers().TrainerCallback):
         """
         now = self.stage.before + step
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
-        accuracy = float(np.mean([rewards.reward("answer", t) for t in trajectories]))
+        withheld = rollout(self.agent, self.samples, rounds=1, condition="validation, no tool", progress=False)
         best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
-        measured = {"accuracy": accuracy, "samples": len(trajectories), **step_metrics(trajectories)}
-        self.rows.append({"step": now, **measured})
-        if accuracy > best:
-            save_adapter(self.agent.policy, self.best, note=self.rows[-1])
+        used, alone = right(trajectories), right(withheld)
+        shares = {"accuracy": used, "withheld": alone, "gain": used & ~alone, "harm": alone & ~used}
+        row = {"step": now, **{name: float(each.mean()) for name, each in shares.items()}, "samples": len(trajectories)}
+        row |= step_metrics(trajectories)
+        self.rows.append(row | {"right": used.astype(int).tolist()})
+        if row["accuracy"] > best:
+            save_adapter(self.agent.policy, self.best, note=row)
         if processes.here().is_main_process:
             file = self.folder / "looks.jsonl"
             stored = read_trajectories(file) if file.exists() else []
@@ -68,14 +71,17 @@ class Validation(compat.transformers().TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
             return
-        found = alarms(state.log_history)
+        found = alarms(state.log_history) + tool_alarms(self.earlier + self.rows)
         names = {"alarms": ", ".join(alarm["name"] for alarm in found)} if found else {}
         self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
+        self._raise(found, state.global_step)
+
+    def _raise(self, found: list[dict], step: int) -> None:
         for alarm in found:
-            name, text = alarm["name"], f"{self.stage.name}, step {state.global_step}: {alarm['said']}"
+            name, text = alarm["name"], f"{self.stage.name}, step {step}: {alarm['said']}"
             if name not in self.raised and not alarm["stop"] and processes.here().is_main_process:
                 self.bar.write(text)
-            self.raised.setdefault(name, {"stage": self.stage.name, "step": state.global_step, **alarm})
+            self.raised.setdefault(name, {"stage": self.stage.name, "step": step, **alarm})
             if alarm["stop"]:
                 raise TrainingStopped(text)
 
@@ -86,6 +92,7 @@ class Validation(compat.transformers().TrainerCallback):
         if processes.here().is_main_process:
             mend_modes(self.folder)
         self.validate(state.global_step)
+        self._raise(tool_alarms(self.earlier + self.rows), state.global_step)
 
     def on_train_end(self, args, state, control, **_):
         self.bar.close()
@@ -114,6 +121,20 @@ def alarms(log: list[dict]) -> list[dict]:
     return found
 
 
+def tool_alarms(rows: list[dict]) -> list[dict]:
+    """The alarm after the last validation: two looks in a row at which the tool gains no more than it harms, after one
+    at which it gained more. On few questions this may be chance, so it only warns.
+    """
+    net = [row["gain"] - row["harm"] for row in rows]
+    if max(net[:-2], default=0) <= 0 or max(net[-2:]) > 0:
+        return []
+    return [{"name": "no gain", "said": NO_GAIN.format(**rows[-1]), "stop": False}]
+
+
+NO_GAIN = (
+    "{accuracy:.0%} of the validation questions are right with the tool and {withheld:.0%} without it, and for two looks "
+    "the tool has gained nothing; questions about smaller details, a smaller first_view_pixels, or a larger beta helps"
+)
 BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
 # Name; key of the log; over how many steps which mean is wrong; whether to stop; what to say of it. The shipped runs
 # raise none: their KL stays below 0.1 nats a token (above 1 language is lost).

@@ -1,7 +1,7 @@
 """Charts of training, accuracy, what parts of the method add, costs and regions."""
 
 import io
-from itertools import cycle
+from itertools import cycle, product
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS
+from mags_kit.evaluation.pass_at_k import ANY, MAJORITY
 from mags_kit.records import Trajectory
 from mags_kit.viz import draw
 
@@ -79,20 +80,23 @@ def _intervals(axis, rows: dict[str, dict[str, dict]], key: str = "accuracy") ->
 
 @plain
 def show_training(log: list[dict], validation: list[dict], boundaries: list[int], title: str) -> Chart:
-    """By step: rewards, where the policy looked, how informative groups were (keys of the log), validation accuracy."""
+    """By step: rewards, where the policy looked, how informative groups were (keys of the log), and validation."""
     rows = pd.DataFrame([row for row in log if "reward" in row]).set_index("step")
-    checked = pd.DataFrame(validation, columns=["step", "accuracy", "samples"]).set_index("step")
+    columns = ["step", "accuracy", "withheld", "gain", "harm", "samples"]
+    checked = pd.DataFrame(validation, columns=columns).set_index("step")
     panels = {
         "rewards, means": rows.filter(regex="^rewards/.*/mean$"),
         "where it looks, shares": rows.filter(["look/call_rate", "look/area", "look/coverage"]),
         "what there is to learn from, shares":
             rows.filter(["groups/mixed_answers", "frac_reward_zero_std", "completions/clipped_ratio"]),
         "entropy of a token, nats": rows.filter(["entropy"]),
-        f"validation ({checked.samples.max()} questions), share": checked[["accuracy"]],
+        f"validation ({checked.samples.max()} questions), share":
+            checked[["accuracy", "withheld"]].set_axis(["with the tool", "tool withheld"], axis=1),
+        "what the tool changes there, share":
+            checked[["gain", "harm"]].set_axis(["gain: right only with it", "harm: right only without"], axis=1),
     }  # fmt: skip
     figure, axes = chart(13, 8, title, 2, 3)
-    axes[1, 2].set_axis_off()
-    for axis, (name, curves) in zip(axes.flat, panels.items(), strict=False):
+    for axis, (name, curves) in zip(axes.flat, panels.items(), strict=True):
         if curves.size:
             curves.plot(ax=axis, style=".-", color=[*INKS])
         axis.set(title=name, xlabel="optimisation step")
@@ -127,6 +131,25 @@ def show_where(found: dict, checkpoint: str, title: str) -> Chart:
     _intervals(axis, {f"{name} (n = {d['n']})": {"": d} for name, d in rows.items()}, "difference")
     axis.axvline(0, color="black", lw=0.8)
     axis.set(xlabel="two rounds less one, points (95% interval; hollow: not significant)")
+    return figure
+
+
+@plain
+def show_pass_at_k(found: dict, title: str) -> Chart:
+    """pass@k by k, with 95% intervals, and dashed the majority of k; a colour for each checkpoint."""
+    figure, [[axis]] = chart(8, 4.4, title)
+    inks, lines = zip(CHECKPOINTS, INKS, strict=False), {ANY: "-", MAJORITY: "--"}.items()
+    for (checkpoint, ink), (kind, line) in product(inks, lines):
+        if rows := found.get(checkpoint, {}).get(kind):
+            low, middle, high = (100 * np.array([row[name] for row in rows]) for name in ("low", "mean", "high"))
+            axis.plot(found["k"], middle, f"o{line}", color=ink, ms=4, label=f"{kind}, {CHECKPOINTS[checkpoint]}")
+            if kind == ANY:
+                axis.fill_between(found["k"], low, high, color=ink, alpha=0.18, lw=0)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(found["k"], found["k"])
+    axis.set(ylim=(0, 100), xlabel="k, sampled answers to a question", ylabel="questions answered right, %")
+    axis.grid(axis="y", color="0.9")
+    legend(axis)
     return figure
 
 
