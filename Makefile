@@ -3,6 +3,8 @@ PROFILE ?= cpu
 NAME    ?=
 SET     ?=
 DATA    ?=
+TRAIN   ?=
+CURATED ?=
 IMAGE   ?=
 QUESTION ?=
 MODEL   ?= embedded
@@ -13,7 +15,8 @@ PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '$(FITS)' 2
 PY      := $(VENV)/bin/python
 UV      := $(VENV)/bin/uv
 READY   := $(VENV)/.mags-kit-ready
-RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)"
+RUN      = $(PY) -m mags_kit run --profile "$(PROFILE)" --name "$(NAME)" --set '$(SET)' --own "$(DATA)" \
+           --train "$(TRAIN)" --curated-ids "$(CURATED)"
 
 # A rule's target can't hold a space; every other path may.
 ifneq ($(words $(VENV)),1)
@@ -29,7 +32,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
-	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl  MAGS_RUNS=folder-of-runs"
+	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl  TRAIN=own.jsonl  CURATED=ids.txt  MAGS_RUNS=folder-of-runs"
 
 env: $(READY) ## set up .venv: exact versions, basicsr, the kit
 
