@@ -124,8 +124,7 @@ def check(config) -> None:
 
 
 def build(config, folder: Path, sizes: dict[str, int], avoid: list[Path] = ()) -> tuple[dict[str, list[Sample]], dict]:
-    """Samples of each set in `sizes` (0: all), pictures under `folder/images`; and what was used and left out, for the
-    manifest.
+    """Samples of each set in `sizes` (0: all), pictures under `folder/images`; and what the manifest says of them.
 
     Each set is drawn by the seed, taking turns between its data sets. It shares no photo with those before it, nor
     with the pictures `avoid`, by the photo's name and by its difference hash. Rows whose picture can't be had are left

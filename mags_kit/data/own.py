@@ -66,9 +66,7 @@ def read_own(
     return samples, skipped
 
 
-def training_sets(
-    config: Config, folder: Path, tested: list[Path], say: Callable[[str], None] = print
-) -> tuple[dict[str, list[Sample]], list[dict]]:
+def training_sets(config: Config, folder: Path, tested: list[Path], say: Callable) -> tuple[dict, list[dict]]:
     """`validation` and `pool` from the user's own training rows, and the rows left out.
 
     They are split by picture, in the seed's order; files that look the same are one picture. Left out are rows about

@@ -55,7 +55,7 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
     if others and config.data == "benchmarks":
         others = [name for name in sizes if not files[name]]  # all anew, since each avoids the others
         counts = {name: 0 if name == "pool" and config.curated_ids else sizes[name] for name in others}
-        made, facts = benchmarks.build(config, folder, counts, _pictures(run) if config.own else [])
+        made, facts = benchmarks.build(config, folder, counts, _tested(run) if config.own else [])
         _note(run, "benchmarks", facts)
     for name in others:
         split = "train" if name == "pool" else name
@@ -64,15 +64,15 @@ def prepare(run: Run) -> dict[str, list[Sample]]:
         write_jsonl(run.samples(name), only_named(samples, config) if named else samples)
     if config.train and {"validation", "pool"} & {*wanted}:
         doubts = []
-        made, skipped = training_sets(config, folder, _pictures(run), doubts.append)
-        facts = {"used": sum(map(len, made.values())), "skipped": skipped, "doubts": doubts}
-        _note(run, "own training data", facts)
+        made, skipped = training_sets(config, folder, _tested(run), doubts.append)
+        used = sum(map(len, made.values()))
+        _note(run, "own training data", {"used": used, "skipped": skipped, "doubts": doubts})
         for name, samples in made.items():
             write_jsonl(run.samples(name), samples)
     return {name: read_samples(run.samples(name)) for name in reversed(sizes)}
 
 
-def _pictures(run: Run) -> list[Path]:
+def _tested(run: Run) -> list[Path]:
     """The files of the test set's pictures."""
     return list(dict.fromkeys(run.data / sample.image for sample in read_samples(run.samples("test"))))
 

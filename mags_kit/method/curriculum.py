@@ -69,8 +69,8 @@ def _shares(sizes: dict[str, int], count: int) -> dict[str, int]:
     """`count` dealt out to the families in turn, to none more than its size."""
     shares = dict.fromkeys(sorted(sizes), 0)
     for _ in range(min(count, sum(sizes.values()))):
-        open_ = [family for family in shares if shares[family] < sizes[family]]
-        shares[min(open_, key=shares.get)] += 1
+        left = [family for family in shares if shares[family] < sizes[family]]
+        shares[min(left, key=shares.get)] += 1
     return shares
 
 
