@@ -69,13 +69,6 @@ def test_training_and_rollout_feed_the_model_the_same_tokens_and_the_loss_covers
     assert two_rounds > 0
 
 
-def test_fewer_samples_than_a_step_has_groups_still_make_its_batches(sampled, stages, smoke_run):
-    alone = replace(stages[-1], samples=stages[-1].samples[:1])
-    trainer = training.build_trainer(smoke_run, sampled[0], alone)
-    batches = list(trainer.get_train_dataloader())
-    assert batches and all([row["number"] for row in batch] == [0] * 8 for batch in batches)  # two groups of four
-
-
 def test_a_dropped_view_is_an_error(sampled):
     episode = next(e.episode for e in sampled[1].environments if e.episode.views)
     with pytest.raises(RuntimeError, match="^sample .*max_completion_length is too small"):
@@ -116,6 +109,13 @@ def test_the_log_holds_the_rewards_that_trl_was_given(sampled):
     given = list(trainer._logs["rewards"]["answer"])[:8]
     mixed = (torch.tensor(given).reshape(2, 4).std(1) > 0).float().mean().item()
     assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
+
+
+def test_fewer_samples_than_a_step_has_groups_still_make_its_batches(smoke_run, stages):
+    alone = replace(stages[-1], samples=stages[-1].samples[:1])
+    trainer = training.build_trainer(smoke_run, load_policy(smoke_run.config, trainable=True), alone)
+    batches = list(trainer.get_train_dataloader())
+    assert batches and all([row["number"] for row in batch] == [0] * 8 for batch in batches)  # two groups of four
 
 
 def test_every_setting_of_grpo_reaches_trl(smoke_run, policy, stages, tmp_path):
