@@ -3,6 +3,8 @@ PROFILE ?= cpu
 NAME    ?=
 SET     ?=
 DATA    ?=
+TRAIN   ?=
+CURATED ?=
 IMAGE   ?=
 QUESTION ?=
 MODEL   ?= embedded
@@ -16,7 +18,7 @@ KILLS   ?= 30
 $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$(eval override export $v := $$(value $v))))
 # What the command line says, else a target's own default
 given = $(if $(filter override,$(origin $1)),$($1),$2)
-export PROFILE NAME SET DATA IMAGE QUESTION MODEL ADAPTER BENCH N A B KILLS
+export PROFILE NAME SET DATA TRAIN CURATED IMAGE QUESTION MODEL ADAPTER BENCH N A B KILLS
 
 VENV    ?= .venv
 FITS    := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -24,7 +26,8 @@ PYTHON  ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '$(FITS)' 2
 PY      := $(VENV)/bin/python
 UV      := $(VENV)/bin/uv
 READY   := $(VENV)/.mags-kit-ready
-RUN     := $(PY) -m mags_kit run --profile="$$PROFILE" --name="$$NAME" --set="$$SET" --own="$$DATA"
+RUN     := $(PY) -m mags_kit run --profile="$$PROFILE" --name="$$NAME" --set="$$SET" --own="$$DATA" \
+           --train="$$TRAIN" --curated-ids="$$CURATED"
 
 # A rule's target can't hold a space; every other path may.
 ifneq ($(words $(VENV)),1)
@@ -40,7 +43,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
-	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl  MAGS_RUNS=folder-of-runs"
+	@echo "settings: PROFILE=smoke|cpu|reference|paper|qwen3-vl-4b|…  NAME=run-folder  SET='{seed: 1}'  DATA=own.jsonl  TRAIN=own.jsonl  CURATED=ids.txt  MAGS_RUNS=folder-of-runs"
 
 env: $(READY) ## set up .venv: exact versions, basicsr, the kit
 

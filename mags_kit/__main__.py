@@ -19,7 +19,8 @@ PARTS = ("curate", "train", "evaluate")
 
 def run(options) -> None:
     """The notebooks into a run folder, and a report."""
-    settings = parse_settings(options.set) | ({"own": options.own} if options.own else {})
+    files = {"own": options.own, "train": options.train, "curated_ids": options.curated_ids}
+    settings = parse_settings(options.set) | {name: file for name, file in files.items() if file}
     print(pipeline.reproduce(options.profile, options.name, settings, pipeline.JOBS[options.job]))
 
 
@@ -161,6 +162,8 @@ def parser() -> Parser:
 
     added = command(run, "profile", "name", "set")
     added.add_argument("--own", default="", help="a JSONL of image, question, answer that replaces the test set")
+    added.add_argument("--train", default="", help="a JSONL of the same kind: training and validation questions")
+    added.add_argument("--curated-ids", default="", help="a file of ids, one a line: the training samples")
     added.add_argument("--job", default="reproduce", choices=pipeline.JOBS, help="which notebooks")
     for part in PARTS:
         added = command(evaluate if part == "evaluate" else parts, "profile", "name", "set", name=part, profile="")

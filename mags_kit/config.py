@@ -28,7 +28,7 @@ GRPO_SETTINGS = (
     "mask_truncated_completions", "num_iterations", "vllm_gpu_memory_utilization", "vllm_enable_sleep_mode",
 )  # fmt: skip
 CHOICES = {
-    "curriculum": CURRICULA, "selection": ("even", "hardest", "varied"), "optimizer": tuple(OPTIMIZERS),
+    "curriculum": CURRICULA, "selection": ("even", "hardest", "varied", "random"), "optimizer": tuple(OPTIMIZERS),
     "vsr": ("random", "zeroshot"), "grid": ("short", "full"), "prompt_style": ("compact", "full"),
     "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
     "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
@@ -68,13 +68,15 @@ class Config:
     vsr: str = "random"  # VSR's split for training; `zeroshot` holds other concepts in its test set
     revisions: dict = field(default_factory=dict)  # of models and data sets on the hub: {repo: commit}
     own: str = ""  # a JSONL of image, question, answer: takes the place of the test set
+    train: str = ""  # another, of which pool and validation are made: `pool`, `curated`, `validation` of it at most
+    curated_ids: str = ""  # a file of ids, one a line: these candidates are the pool, and all are training samples
     pool: int = 240  # candidates to curate from; 0, with `curated` and `validation` 0: evaluation only
     solve_rollouts: int = 4  # rollouts per candidate that measure its solve rate
     curated: int = 40  # training samples
     validation: int = 90  # questions that choose the checkpoint
-    test: int = 300  # questions that results are measured on
+    test: int = 300  # questions that results are measured on; 0: every row of the benchmarks, or of `own`
     # curriculum RL
-    selection: str = "even"  # spread evenly over solve rates, or the `hardest`, or the most `varied`
+    selection: str = "even"  # spread evenly over solve rates; the `hardest`, the most `varied`; `random`, the baseline
     curriculum: str = "easy_first"  # order of the samples over the stages, see method.curriculum
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
     samples_per_step: int = 8  # groups in one step
@@ -152,6 +154,7 @@ class Config:
         if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
             raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
         check_own(self.own)
+        _check_training_data(self)
         _check_sizes(self)
         _check_grpo(self)
         _check_vllm(self)
@@ -167,11 +170,13 @@ def _check_sizes(config: Config) -> None:
     some = f"some of {', '.join(BENCHMARKS)}"
     expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
     trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
-    least = {"test": 1, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "validate_every": 1}
+    least = {"test": 0, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "validate_every": 1}
     least |= {"pass_k": 0, "pass_questions": 1}
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
     for name, bound in least.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
+    some_rows = config.test or config.own or config.data == "benchmarks"
+    expect(bool(some_rows), config, "test", "at least 1; 0, all rows, is for benchmarks and for DATA=")
     expect(1 <= config.max_looks <= 4, config, "max_looks", "1 to 4")
     expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
     for name, value in vars(config).items():
@@ -179,6 +184,16 @@ def _check_sizes(config: Config) -> None:
             expect(0 <= value < math.inf, config, name, "0 or more")  # NaN compares False
     if config.curated > config.pool:
         raise ValueError(f"curated={config.curated} samples cannot come from a pool of {config.pool}")
+
+
+def _check_training_data(config: Config) -> None:
+    check_own(config.train, "TRAIN")
+    if config.curated_ids and not Path(config.curated_ids).is_file():
+        raise ValueError(f"CURATED={config.curated_ids}: no such file; expected ids of candidates, one a line")
+    if config.train and config.own and Path(config.train).samefile(config.own):
+        raise ValueError(f"TRAIN and DATA are both {config.train}; expected two files, with other pictures in each")
+    if (config.train or config.curated_ids) and not config.pool:
+        raise ValueError("pool=0 trains nothing; expected it without TRAIN and CURATED")
 
 
 def _check_grpo(config: Config) -> None:
@@ -206,10 +221,10 @@ def model_path(name: str) -> str:
     return str(files("mags_kit") / "assets" / "base") if name == "embedded" else name
 
 
-def check_own(file: str) -> None:
+def check_own(file: str, name: str = "DATA") -> None:
     """Raise a ValueError unless a file of own questions, where one is named, is there."""
     if file and not Path(file).is_file():
-        raise ValueError(f"DATA={file}: no such file; expected a JSONL with image, question and answer a row")
+        raise ValueError(f"{name}={file}: no such file; expected a JSONL with image, question and answer a row")
 
 
 def check_network(network: str) -> None:

@@ -61,7 +61,10 @@ def choose_samples(run: Run, rates: dict[str, float]) -> list[Sample]:
     """Choose the training samples from the measured pool, and list them."""
     if processes.main_says(steps.start, steps.curated(run)):
         pool, config = read_samples(run.samples("pool")), run.config
-        chosen = curriculum.choose(pool, rates, config.curated, config.seed, config.selection)
+        if config.curated_ids:
+            chosen = [curriculum.explained(sample, rates, "; named by the user") for sample in pool]
+        else:
+            chosen = curriculum.choose(pool, rates, config.curated, config.seed, config.selection)
         if processes.here().is_main_process:
             write_jsonl(run.samples("curated"), chosen)
         processes.here().wait_for_everyone()

@@ -15,6 +15,7 @@ from mags_kit.records import existing
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO")
 MAX_ASPECT = 200  # Qwen's processors raise on longer images
 MIN_SIDE = 8  # pixels; smaller images are mostly placeholders for missing ones
+SAME = 30  # bits of 256: copies of a photo differ by up to 9, different photos by 99 and more (27 photos of COCO)
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # white in grey images of 1, 8, 10, 12, 14 and 16 bits
 ROUNDING = 3  # levels of 255: sRGB's own profiles differ from sRGB by up to 1, gamma 2.2 by 9
 

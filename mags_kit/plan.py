@@ -93,5 +93,6 @@ def table(config: Config) -> str:
     batches = ", ".join(map(str, (*config.step_batches, config.batch_size)))
     rows += [("rollout_batch, micro_batch, batch_size", batches, "")]
     low, high = hours(config)
-    rows += [("hours on one GPU, a rule of thumb", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
+    rule = "a rule of thumb" if config.test else "a rule of thumb, without the test set's"
+    rows += [(f"hours on one GPU, {rule}", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
     return "\n".join(f"{name:<56}{need:>19}   {there}".rstrip() for name, need, there in rows)

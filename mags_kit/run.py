@@ -104,10 +104,10 @@ class Run:
     @property
     def caution(self) -> str:
         """A warning where the questions are about photos and the model has seen none; else empty."""
-        photos = self.config.own or self.config.data == "benchmarks"
+        photos = self.config.own or self.config.train or self.config.data == "benchmarks"
         if self.config.model != "embedded" or not photos:
             return ""
-        return NO_PHOTOS
+        return NO_PHOTOS + self._trained_on
 
     @property
     def scope(self) -> str:
@@ -119,7 +119,12 @@ class Run:
                 "The policy is the embedded tiny VLM, whose regions are deliberately poor: these numbers are "
                 "about that model and say nothing about large ones."
             )
-        return f"The policy is {self.config.model}."
+        return f"The policy is {self.config.model}.{self._trained_on}"
+
+    @property
+    def _trained_on(self) -> str:
+        file = Path(self.config.train).name
+        return f" Its training samples and validation questions come from {file}." if file else ""
 
     def note(self, name: str, **facts) -> None:
         """Write facts about the data into the manifest."""
@@ -207,10 +212,12 @@ def seeds(config: Config) -> tuple[int, ...]:
 
 def variants(config: Config) -> dict[str, dict]:
     """The variants that notebook 06 compares, name -> settings changed; the first is the run's own curriculum."""
-    own, amount = config.curriculum, config.curated
+    own, amount = config.curriculum, "the named" if config.curated_ids else config.curated
     rows = {f"{own}, {amount} samples": {}}
     others = [order for order in CURRICULA if order in config.orders and order != own]
     rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in others}
+    if config.curated_ids:  # the samples are given, so that orders alone can vary
+        return rows
     return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
 
 

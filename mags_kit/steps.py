@@ -38,7 +38,10 @@ class Step:
 
     def made_from(self) -> dict[str, str]:
         """Digest of each input and of the code."""
-        return {"the kit's code": digest_of_code(self.code)} | {_named(i): digest(i) for i in self.inputs}
+        made = {"the kit's code": digest_of_code(self.code)}
+        for path in self.inputs:  # two files of one name share an entry
+            made[_named(path)] = made.get(_named(path), "") + digest(path)
+        return made
 
     def state(self) -> tuple[str, str]:
         """Where the step stands, and what has changed."""
@@ -113,8 +116,9 @@ def _weights(config: Config, adapter: str | Path = "") -> tuple[str | Path, ...]
 def data(run: Run) -> Step:
     """The lists of candidates, validation and test questions, and their images; of a model alone the test's only."""
     run = run.parent or run
-    lists = [run.samples(name) for name in ("pool", "validation", "test") if getattr(run.config, name)]
-    own = (Path(run.config.own),) if run.config.own else ()
+    config = run.config
+    lists = [run.samples(name) for name in ("pool", "validation") if getattr(config, name)] + [run.samples("test")]
+    own = tuple(Path(file) for file in (config.own, config.train, config.curated_ids) if file)
     return Step("data", run, (run.data,), own, lambda: all(path.exists() for path in lists))
 
 

@@ -76,9 +76,12 @@ def test_every_set_becomes_samples_and_no_photo_of_the_test_is_in_another(web, m
 
 
 def test_the_full_test_sets(web, make):
-    _, samples, _ = make(test_sets="full", vsr="zeroshot")
+    _, samples, _ = make(test_sets="full", vsr="zeroshot", test=0)
     assert Counter(s.dataset for s in samples["test"]) == {"VSR": 6, "TallyQA": 8, "GQA": 5}
     assert {s.answer for s in samples["test"]} == {"yes", "no", "2", "red"}
+    kinds = {name: Counter((s.dataset, s.meta.get("kind")) for s in each) for name, each in samples.items()}
+    assert [kinds["test"]["TallyQA", kind] for kind in ("simple", "complex")] == [4, 4] and kinds["test"]["VSR", None]
+    assert kinds["pool"]["TallyQA", "simple"] + kinds["pool"]["TallyQA", "complex"] == 4
     assert len({s.id for group in samples.values() for s in group}) == sum(map(len, samples.values()))
 
 
@@ -93,8 +96,23 @@ def test_high_resolution_benchmarks_are_test_sets(web, make):
     assert hrbench[0].question == "What number is on the door?\n(A) 11\n(B) 12\n(C) 13\n(D) 14"
     assert sorted(s.answer for s in hrbench) == ["A", "B", "C", "D"] and len({s.image for s in hrbench}) == 1
     assert all(open_image(run.data / s.image).size == (64, 48) for s in test)
+    assert Counter(s.meta["kind"] for s in test) == {"direct attributes": 4, "FSP": 2, "FCP": 2}
     _, samples, _ = make("b", test_sets="highres-8k")
     assert Counter(s.dataset for s in samples["test"]) == {"V*Bench": 4, "HR-Bench 8k": 2}
+
+
+def test_named_candidates_are_the_pool_in_their_order_and_all_others_keep_off_their_photos(web, make, tmp_path):
+    _, first, _ = make("a")
+    wanted = [s.id for s in reversed(first["pool"])][:5] + ["tallyqa-pool-000001-0"]
+    tmp_path.joinpath("ids.txt").write_text("\n".join([*wanted, "", wanted[0]]))
+    ids = {"curated_ids": str(tmp_path / "ids.txt")}
+    _, samples, facts = make("b", **ids, seed=1, pool=6, curated=6)  # another seed, and fewer than the first had
+    assert [s.id for s in samples["pool"]] == wanted and facts["skipped"] == []
+    images = [{s.image for s in each} for each in samples.values()]
+    assert len(samples["validation"]) == 6 and sum(map(len, images)) == len(set.union(*images))
+    tmp_path.joinpath("ids.txt").write_text(f"gqa-pool-1\n{wanted[0]}\nvsr-pool-000023-0\n")  # the last: a test photo
+    with pytest.raises(ValueError, match="ids.txt: 2 of its 3 ids are of no candidate, the first is 'gqa-pool-1'; exp"):
+        make("c", **ids)
 
 
 def test_the_seed_chooses_and_the_size_balances(web, make):

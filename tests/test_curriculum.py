@@ -34,6 +34,27 @@ def test_always_or_never_solved_samples_come_last_and_say_so(pool):
     assert sum("too few" in s.meta["chosen"] for s in chosen) == 5
 
 
+def test_a_random_choice_is_balanced_seeded_and_blind_to_the_solve_rates(pool):
+    samples, rates = pool
+    chosen = curriculum.choose(samples, rates, 40, 0, "random")
+    assert sorted(Counter(s.family for s in chosen).values()) == [13, 13, 14] and len({s.id for s in chosen}) == 40
+    other = {name: 1 - rate for name, rate in rates.items()}
+    assert [s.id for s in chosen] == [s.id for s in curriculum.choose(samples, other, 40, 0, "random")]
+    assert {s.id for s in chosen} != {s.id for s in curriculum.choose(samples, rates, 40, 1, "random")}
+    assert all(s.meta["chosen"].endswith("of the time; drawn at random") for s in chosen)
+
+
+def test_a_small_family_leaves_its_share_to_the_others(pool):
+    samples, rates = pool
+    few = [s for i, s in enumerate(samples) if s.family != "count" or i < 15]  # 30, 30, and 5 of `count`
+    for selection in ("even", "random"):
+        taken = Counter(s.family for s in curriculum.choose(few, rates, 40, 0, selection))
+        assert taken == {"attribute": 18, "count": 5, "relation": 17}
+    assert len(curriculum.choose(few, rates, 99, 0)) == 65
+    one = curriculum.choose(few, rates, 1, 0)
+    assert [len(stage.samples) for stage in curriculum.stages(one, PROFILES["cpu"])] == [1, 1]
+
+
 def test_stages_grow_in_the_order_asked_for(pool):
     chosen = curriculum.choose(*pool, 40, seed=0)
     made = {}

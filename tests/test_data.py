@@ -3,17 +3,20 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 from unicodedata import normalize
 
 import pytest
 from PIL import Image
 
+from mags_kit import steps
 from mags_kit.data import pictures, sets
 from mags_kit.data.own import EXPECTED, read_own
 from mags_kit.images import open_image
 from mags_kit.method import magnifier
 from mags_kit.records import read_json, read_samples, sample_from, to_json, write_jsonl
 from mags_kit.run import branch, open_run
+from tiny_benchmarks import jpeg
 
 
 def test_prepared_data_is_not_made_again(smoke_run):
@@ -272,6 +275,100 @@ def test_a_run_names_the_rows_that_were_left_out(own, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(said)
     write_jsonl(tmp_path / "again.jsonl", samples)
     assert read_samples(tmp_path / "again.jsonl") == samples
+
+
+@pytest.fixture
+def training(tmp_path):
+    """`make(**settings)`: a run on rows of one's own about 20 pictures, two rows each; it returns run and sets.
+
+    Of the test's three pictures one is a training picture by a link, one a smaller copy. Pictures 10 and 11 are copies.
+    """
+    for number in range(30):
+        tmp_path.joinpath(f"{number}.jpg").write_bytes(jpeg(number))
+    tmp_path.joinpath("11.jpg").write_bytes(jpeg(10, quality=50))
+    tmp_path.joinpath("21.jpg").write_bytes(jpeg(1, 40, (50, 40)))
+    tmp_path.joinpath("20.jpg").unlink()
+    tmp_path.joinpath("20.jpg").symlink_to(tmp_path / "0.jpg")
+
+    def row(i, **more):
+        return json.dumps({"image": f"{i}.jpg", "question": "How many dots?", "answer": 2} | more) + "\n"
+
+    tmp_path.joinpath("test.jsonl").write_text("".join(row(i) for i in (20, 21, 22)))
+    tmp_path.joinpath("train.jsonl").write_text("".join(row(i, id=f"{i}{turn}") for i in range(20) for turn in "ab"))
+
+    def make(name, rows=40, **settings):
+        lines = tmp_path.joinpath("train.jsonl").read_text().splitlines(keepends=True)
+        tmp_path.joinpath(f"{name}.jsonl").write_text("".join(lines[:rows]))
+        files = {"own": str(tmp_path / "test.jsonl"), "train": str(tmp_path / f"{name}.jsonl")}
+        run = open_run("smoke", name, files | settings, root=tmp_path / "runs")
+        return run, sets.prepare(run)
+
+    return make
+
+
+def shown(samples) -> set[int]:
+    """The pictures of samples; a copy counts as what it was made from."""
+    return {{20: 0, 21: 1, 11: 10}.get(n := int(os.path.basename(s.image)[:-4]), n) for s in samples}
+
+
+def test_training_rows_of_ones_own_share_no_picture_between_the_sets(training):
+    run, made = training("r", pool=90, validation=90)
+    assert list(map(len, made.values())) == [24, 12, 3]  # 36 rows can be used: a third for validation
+    pictures = [shown(each) for each in made.values()]
+    assert sum(map(len, pictures)) == len(set.union(*pictures)) == 17 + 3  # of the test's, 2 are in the training rows
+    facts = read_json(run.manifest)["steps"]["own training data"]
+    assert facts["used"] == 36 and sorted({row["image"] for row in facts["skipped"]}) == ["0.jpg", "1.jpg"]
+    assert len(facts["skipped"]) == 4 and facts["skipped"][0]["row"].startswith("r.jsonl, row ")
+    assert {row["reason"] for row in facts["skipped"]} == {"its picture is in the test set, or looks like one there"}
+    knows_none = "knows no photos, only drawn scenes: what it answers about photos means nothing. Its training samples"
+    assert knows_none in run.caution == run.scope and run.scope.endswith("validation questions come from r.jsonl.")
+    large = replace(run, config=replace(run.config, model="Qwen/Qwen3-VL-2B-Instruct"))
+    assert not large.caution and large.scope.startswith("The policy is Qwen/Qwen3-VL-2B-Instruct. Its training samples")
+
+    before = run.samples("pool").read_bytes()
+    run.samples("pool").unlink()  # a killed run: what is missing is made again, and the same
+    sets.prepare(run)
+    assert run.samples("pool").read_bytes() == before
+    smaller, other = (training(name, seed=seed)[1] for name, seed in (("b", 0), ("c", 1)))
+    assert [len(smaller[name]) for name in ("pool", "validation")] == [12, 6] and len(shown(smaller["pool"])) == 12
+    assert shown(smaller["validation"]) != shown(other["validation"])
+
+
+def test_named_training_rows_are_the_pool(training, tmp_path):
+    names = ["7b", "10a", "7a", "15b"]
+    tmp_path.joinpath("ids.txt").write_text("\ufeff" + "\r\n".join(names))
+    ids = {"curated_ids": str(tmp_path / "ids.txt")}
+    run, made = training("r", **ids)
+    assert [s.id for s in made["pool"]] == names and len(made["validation"]) == 6
+    assert not shown(made["validation"]) & ({7, 10, 15} | shown(made["test"]))
+    tmp_path.joinpath("ids.txt").write_text("7b")
+    assert steps.data(run).state() == (steps.STALE, "changed: ids.txt")
+
+
+def test_too_little_of_ones_own_to_train_on_is_one_sentence(training, tmp_path):
+    ids = {"curated_ids": str(tmp_path / "ids.txt")}
+    cases = {
+        "one row left": (5, {}, None, "1 rows about 1 different pictures can be used; expected 3 and 2 at least, "),
+        "of the test alone": (4, {}, None, "; the first left out, r1.jsonl, row "),
+        "no picture for validation": (10, ids, "2a\n3a\n4a\n", "and a picture for validation that CURATED does not"),
+        "ids of a test picture": (40, ids, "7a\n0a\n1b\n", "2 of its 3 ids are of no candidate, the first is '0a'"),
+        "no ids": (40, ids, " \n", "ids.txt: no id in it; expected ids of candidates, one a line"),
+    }
+    failures = []
+    for number, (case, (rows, settings, named, said)) in enumerate(cases.items()):
+        tmp_path.joinpath("ids.txt").write_text(named or "")
+        with pytest.raises(ValueError) as error:
+            training(f"r{number}", rows, **settings)
+        if said not in str(error.value) or "\n" in str(error.value):
+            failures.append((case, str(error.value)))
+    assert not failures
+
+
+def test_named_scenes_are_the_pool(tmp_path):
+    tmp_path.joinpath("ids.txt").write_text("train-00007\ntrain-00002\n")
+    ids = {"curated_ids": str(tmp_path / "ids.txt"), "test": 3, "validation": 3}
+    made = sets.prepare(open_run("smoke", "r", ids, root=tmp_path / "runs"))
+    assert [s.id for s in made["pool"]] == ["train-00007", "train-00002"] and len(made["validation"]) == 3
 
 
 def test_a_network_that_is_a_pickle_runs_no_code(tmp_path):

@@ -64,4 +64,23 @@ def test_tables_show_what_the_metrics_hold():
     assert list(table.index) == list(conditions.CONDITIONS) and table.loc[MAIN, "trained"].startswith("75.0 (")
     assert found["differences"][f"{MAIN}: trained, less base"]["difference"] == 0.5
     assert tables.family_table(found).loc["count", "questions"] == 4
+    assert "kinds" not in found["conditions"]["base"][MAIN]
     assert tables.difference_table(found).iloc[-1, 0].startswith("+50.0 (")
+
+
+def test_kinds_of_questions_are_rows_of_their_own_clustered_by_image():
+    """20 questions of each kind, in four orders of their options: as many images as questions."""
+    asked = [(f"{i // 4}.jpg", kind, "3" if i % 8 < 4 else "1") for kind in ("FSP", "FCP") for i in range(160)]
+    made = batch([answer for _, _, answer in asked])
+    turns = [
+        replace(t, sample=replace(t.sample, image=image, family="HR-Bench 4k", meta={"kind": kind}))
+        for t, (image, kind, _) in zip(made, asked, strict=True)
+    ]  # fmt: skip
+    found = evaluation.metrics({"alone": dict.fromkeys(conditions.CONDITIONS, turns)})
+    kinds = found["conditions"]["alone"][MAIN]["kinds"]
+    assert list(kinds) == ["HR-Bench 4k: FCP", "HR-Bench 4k: FSP"]
+    hand = mean_interval(np.tile([1, 0], 20), np.arange(40), 0)
+    for kind in kinds.values():
+        assert (kind["n"], kind["accuracy"]) == (160, 0.5)
+        assert (kind["low"], kind["high"]) == pytest.approx((hand["low"], hand["high"]))
+    assert tables.family_table(found)["questions"].to_dict() == {"HR-Bench 4k": 320, **dict.fromkeys(kinds, 160)}

@@ -4,7 +4,7 @@ from test_records import of_another_mode
 
 from mags_kit.method.policy import load_policy, model_path
 from mags_kit.method.rollout import prompt_ids
-from mags_kit.records import write_json
+from mags_kit.records import Sample, write_json, write_jsonl
 from mags_kit.report import export
 from mags_kit.run import open_run
 from mags_kit.data import scenes
@@ -21,6 +21,7 @@ def trained(tmp_path_factory):
             parameter.data.normal_(0, 0.02)
     policy.model.save_pretrained(run.best)
     result = {"accuracy": 0.5, "low": 0.25, "high": 0.75, "n": 12}
+    write_jsonl(run.samples("curated"), [Sample(str(i), "x.jpg", "?", "1") for i in range(5)])
     write_json(run.metrics, {"conditions": {"trained": {"two rounds, super-resolution": result}}})
     return run
 
@@ -54,6 +55,7 @@ def test_the_merged_model_says_the_same_without_peft(trained):
 def test_the_cards_say_what_where_and_how_well(trained):
     for merged in (True, False):
         text = export.card(trained, merged)
+        assert "trained on 5 samples of scenes." in text
         assert "50.0 (25 to 75)" in text and '"seed": 3' in text and "torch" in text
         assert str(model_path("embedded")) not in text and str(trained.path.resolve().parent) not in text
 

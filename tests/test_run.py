@@ -93,6 +93,16 @@ def test_a_changed_input_makes_a_step_stale_and_its_output_is_kept(step, capsys)
     assert "a step is made again (changed: input.txt); what was there lies in" in capsys.readouterr().out
 
 
+def test_two_inputs_of_one_name_are_both_watched(step, tmp_path):
+    both = Step(step.name, step.run, step.outputs, (*step.inputs, tmp_path / "b" / "input.txt"))
+    write_text(both.inputs[1], "one")
+    for path in both.inputs:
+        steps.start(both)
+        write_text(both.outputs[0], "made")
+        write_text(path, "two")
+        assert both.state() == (STALE, "changed: input.txt")
+
+
 def test_changed_code_makes_a_step_stale(step, monkeypatch):
     steps.start(step)
     write_text(step.outputs[0], "made")

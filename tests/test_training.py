@@ -112,6 +112,13 @@ def test_the_log_holds_the_rewards_that_trl_was_given(sampled):
     assert trainer._metrics["train"]["groups/mixed_answers"][0] == mixed
 
 
+def test_fewer_samples_than_a_step_has_groups_still_make_its_batches(smoke_run, stages):
+    alone = replace(stages[-1], samples=stages[-1].samples[:1])
+    trainer = training.build_trainer(smoke_run, load_policy(smoke_run.config, trainable=True), alone)
+    batches = list(trainer.get_train_dataloader())
+    assert batches and all([row["number"] for row in batch] == [0] * 8 for batch in batches)  # two groups of four
+
+
 def test_every_setting_of_grpo_reaches_trl(smoke_run, policy, stages, tmp_path):
     grpo = {"loss_type": "grpo", "entropy_coef": 0.01, "mask_truncated_completions": True, "num_iterations": 2}
     run = run_in(tmp_path, smoke_run, "grpo", scale_rewards="none", grpo=grpo)

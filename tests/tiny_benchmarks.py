@@ -97,7 +97,7 @@ def write_mirror(folder):
         lines(f"cambridgeltl/vsr_{split}/test.jsonl", [vsr(n, n % 2) for n in range(200, 206)])
 
     def tally(image, number):
-        kind = {"data_source": "amt", "issimple": False, "question_id": number, "image_id": number}
+        kind = {"data_source": "amt", "issimple": number % 2 > 0, "question_id": number, "image_id": number}
         return {"answer": number % 4, "image": image, "question": "How many cats?"} | kind
 
     rows = [tally(f"VG_100K_2/{n}.jpg", n) for n in [*range(300, 330), *TEST_VG]]
@@ -124,7 +124,7 @@ def write_mirror(folder):
     picture = Features({"id": Value("string"), "image": Picture()})
     rows = [{"id": f"n{n}", "image": {"bytes": jpeg(500 + n), "path": None}} for n in range(5)]
     table("lmms-lab/GQA/testdev_balanced_images/testdev.parquet", rows, picture)
-    qa = [{"question": "How many?", "answer": "2", "is_simple": True, "data_source": "amt"}] * 2
+    qa = [{"question": "How many?", "answer": "2", "is_simple": s, "data_source": "amt"} for s in (True, False)]
     rows = [{"image": {"bytes": jpeg(600 + n), "path": None}, "qa": qa} for n in range(4)]
     qa_type = [{"question": Value("string"), "answer": Value("string")}]
     qa_type[0] |= {"is_simple": Value("bool"), "data_source": Value("string")}
@@ -145,7 +145,7 @@ def write_mirror(folder):
         path.with_suffix(".json").write_text(json.dumps(note))
     kind = {"category": "single", "cycle_category": "single", "question": "What number is on the door?"}
     kind |= {"A": "11", "B": "12", "C": "13", "D": "14"}
-    rows = [kind | {"index": n, "answer": "ABCD"[n % 4]} for n in range(4)]
+    rows = [kind | {"index": n, "answer": "ABCD"[n % 4], "category": ("single", "cross")[n > 1]} for n in range(4)]
     rows = [row | {"image": base64.b64encode(jpeg(750)).decode()} for row in rows]  # a question, its options turned
     table("DreamMr/HR-Bench/hr_bench_4k.parquet", rows)
     table("DreamMr/HR-Bench/hr_bench_8k.parquet", rows[:2])

@@ -16,31 +16,34 @@ import numpy as np
 from mags_kit import hub
 from mags_kit.data import own
 from mags_kit.data.pictures import fetch, photo
-from mags_kit.images import difference_hash, open_image
+from mags_kit.images import SAME, difference_hash, open_image
 from mags_kit.records import Sample, existing, write_bytes
 
 DATASETS = ("VSR", "TallyQA", "GQA")  # the families of their questions, too
-SAME = 30  # bits of 256: copies of a photo differ by up to 9, different photos by 99 and more (27 photos of COCO)
+SIMPLE = {True: "simple", False: "complex"}  # kinds of TallyQA
+INSTANCES = {"single": "FSP", "cross": "FCP"}  # kinds of HR-Bench: fine-grained perception of one or several instances
 
 
 # Readers: a row (and the folder of its file) -> (question, answer, picture's path or bytes, boxes, size that these are
-# for) of each of its questions. Columns are as in the public files, or in programs that read them.
+# for, kind) of each of its questions. Columns are as in the public files, or in programs that read them. Kinds are
+# those by which papers report a benchmark, or "".
 
 
 def _plain(row, _):
     """TallyQA's training rows, GQA and GRIT."""
     image = row["image"] if "image" in row else f"{row['imageId']}.jpg"
-    yield row["question"], row["answer"], image, row.get("bboxs"), (row.get("width"), row.get("height"))
+    size = row.get("width"), row.get("height")
+    yield row["question"], row["answer"], image, row.get("bboxs"), size, SIMPLE.get(row.get("issimple"), "")
 
 
 def _vsr(row, _):
     question = row["caption"] and f"Is this statement about the image true? {row['caption']}"
-    yield question, {0: "no", 1: "yes"}.get(row["label"]), row["image"], (), None
+    yield question, {0: "no", 1: "yes"}.get(row["label"]), row["image"], (), None, ""
 
 
 def _tallyqa_test(row, _):
     for qa in row["qa"]:
-        yield qa["question"], qa["answer"], row["image"]["bytes"], (), None
+        yield qa["question"], qa["answer"], row["image"]["bytes"], (), None, SIMPLE.get(qa.get("is_simple"), "")
 
 
 def _vstar(row, folder):
@@ -48,12 +51,14 @@ def _vstar(row, folder):
     question = row["text"].partition("\nAnswer with the option")[0]  # how to answer is for the prompt to say
     picture = existing(folder / row["image"])
     boxes = json.loads(picture.with_suffix(".json").read_bytes())["bbox"]
-    yield question, row["label"], picture.read_bytes(), tuple((x, y, x + w, y + h) for x, y, w, h in boxes), None
+    boxes, kind = tuple((x, y, x + w, y + h) for x, y, w, h in boxes), (row.get("category") or "").replace("_", " ")
+    yield question, row["label"], picture.read_bytes(), boxes, None, kind
 
 
 def _hrbench(row, _):
     options = "\n".join(f"({letter}) {row[letter]}" for letter in "ABCD" if row[letter])
-    yield f"{row['question']}\n{options}", row["answer"], base64.b64decode(row["image"]), (), None
+    kind = INSTANCES.get(row.get("category"), "")
+    yield f"{row['question']}\n{options}", row["answer"], base64.b64decode(row["image"]), (), None, kind
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def sources(config) -> dict[str, dict[str, Source]]:
     for part, vsr_split, gqa_split in (("validation", "dev", "val"), ("pool", "train", "train")):
         gqa = GQA(f"{gqa_split}_balanced_instructions/*.parquet")
         group = {"VSR": vsr(f"{vsr_split}.jsonl"), "TallyQA": TALLYQA, "GQA": gqa}
-        sets[part] = group if getattr(config, part) else {}
+        sets[part] = group if getattr(config, part) and not config.train else {}
     chosen = {name for name in DATASETS if name.lower() in config.benchmarks}
     return {part: {n: s for n, s in group.items() if n in chosen or n not in DATASETS} for part, group in sets.items()}
 
@@ -119,7 +124,7 @@ def check(config) -> None:
 
 
 def build(config, folder: Path, sizes: dict[str, int], avoid: list[Path] = ()) -> tuple[dict[str, list[Sample]], dict]:
-    """Samples of each set in `sizes`, pictures under `folder/images`; and what was used and left out, for the manifest.
+    """Samples of each set in `sizes` (0: all), pictures under `folder/images`; and what the manifest says of them.
 
     Each set is drawn by the seed, taking turns between its data sets. It shares no photo with those before it, nor
     with the pictures `avoid`, by the photo's name and by its difference hash. Rows whose picture can't be had are left
@@ -134,7 +139,7 @@ def build(config, folder: Path, sizes: dict[str, int], avoid: list[Path] = ()) -
             paths, revisions[source.repo] = files(source, config)
             streams.append(_rows(dataset, part, source, config, paths, rng, frozenset(names), skipped))
         turns = (row for turn in zip_longest(*streams) for row in turn if row)  # longer ones make up for shorter ones
-        drawn = list(islice(turns, count))
+        drawn = list(islice(turns, count or None))
         found, missing = fetch([picture for _, picture, _ in drawn], config.mirror)
         earlier = np.array(looks, bool).reshape(-1, 256)
         for name, (_, _, look) in found.items():
@@ -176,30 +181,37 @@ def _table(paths: list[Path], what: str):
 def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator[tuple]:
     """(sample without its image, picture, size that its boxes are for) in the seed's order, without the photos `names`.
 
-    Many questions of a test set ask about one photo; training sees as many photos as it has questions. A row that can't
-    be read is left out and named.
+    Many questions of a test set ask about one photo; training sees as many photos as it has questions, or the questions
+    that `config.curated_ids` names. A row that can't be read is left out and named.
     """
+    named = set(own.read_ids(config.curated_ids)) if part == "pool" else set()
+    numbers = {name.rpartition("-")[0] for name in named}
     table, ids, used = _table(paths, str(source)), {}, set()
     further = files(source, config, source.pictures)[0] if source.pictures else []
     if source.pictures.endswith(".parquet"):
         pictures = _table(further, source.pictures)
         ids = {f"{name}.jpg": i for i, name in enumerate(pictures["id"])}
     for number in rng.permutation(len(table)).tolist():
+        name = f"{dataset.lower()}-{part}-{number:06d}"
+        if named and name not in numbers:
+            continue
         try:
             asked = list(source.reader(table[number], paths[0].parent))
         except KeyError as error:
             raise ValueError(f"{source}: expected a table with a column {error}") from None
-        for turn, (question, answer, where, boxes, size) in enumerate(asked):
+        for turn, (question, answer, where, boxes, size, kind) in enumerate(asked):
             row = f"{source}, row {number + 1}" + (f", question {turn + 1}" if turn else "")
             try:
                 picture = photo(where)
                 if where in ids:
                     picture = replace(picture, content=pictures[ids[where]]["image"]["bytes"])
-                if picture.name in names or (picture.name in used and part != "test"):
+                again = picture.name in used and part != "test" and not named
+                if picture.name in names or again or (named and f"{name}-{turn}" not in named):
                     continue
                 facts = {"question": question, "answer": answer, "boxes": boxes, "family": dataset, "dataset": dataset}
-                facts |= {"id": f"{dataset.lower()}-{part}-{number:06d}-{turn}", "image": picture.name}
+                facts |= {"id": f"{name}-{turn}", "image": picture.name}
                 sample = own.sample_of(facts, number, row)
+                sample = replace(sample, meta=sample.meta | ({"kind": kind} if kind else {}))
                 if reason := own.unaskable(sample.question):
                     raise ValueError(reason)
             except ValueError as error:

@@ -4,12 +4,15 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from math import ceil, floor
 from pathlib import Path
 
+import numpy as np
 from tqdm.auto import tqdm
 
-from mags_kit.images import open_image
+from mags_kit.config import Config
+from mags_kit.images import SAME, difference_hash, open_image
 from mags_kit.records import Box, Sample, area, existing, read_jsonl
 
 EXPECTED = "expected image, question and answer"
@@ -61,6 +64,84 @@ def read_own(
     if doubt := _doubt(list(framed.values())):
         say(f"{path}: {doubt}")
     return samples, skipped
+
+
+def training_sets(config: Config, folder: Path, tested: list[Path], say: Callable) -> tuple[dict, list[dict]]:
+    """`validation` and `pool` from the user's own training rows, and the rows left out.
+
+    They are split by picture, in the seed's order; files that look the same are one picture. Left out are rows about
+    pictures of the test set, whose files are `tested`. Validation has at most a third of the rows, and none about a
+    picture of which `config.curated_ids` names a row. The pool takes turns between its pictures. Too few rows are a
+    ValueError.
+    """
+    samples, skipped = read_own(config.train, folder, say)
+    named, of_file = set(read_ids(config.curated_ids)), {}
+    for sample in samples:
+        of_file.setdefault(os.path.realpath(folder / sample.image), []).append(sample)
+    files = [list(of_file)[i] for i in np.random.default_rng(config.seed).permutation(len(of_file))]
+    files.sort(key=lambda file: not named & {sample.id for sample in of_file[file]})
+    enough = max(len(named) or config.pool, 2 * config.validation) + config.validation
+    seen, *pictures = [[s for file in group for s in of_file[file]] for group in _pictures(files, tested, enough)]
+    reason = "its picture is in the test set, or looks like one there"
+    skipped += [{"row": s.meta["source"], "image": Path(s.image).name, "reason": reason} for s in seen]
+
+    limit = min(config.validation, sum(map(len, pictures)) // 3)
+    free = [rows for rows in pictures if not named & {sample.id for sample in rows}]
+    held = sorted(free, key=len)[:1]  # one picture at least
+    for rows in free:
+        if rows not in held and sum(map(len, held)) + len(rows) <= limit:
+            held.append(rows)
+    validation = [sample for rows in held for sample in rows][:limit]
+    turns = zip_longest(*(rows for rows in pictures if rows not in held))
+    pool = [sample for turn in turns for sample in turn if sample]
+    if not validation or not pool:
+        first = f"; the first left out, {skipped[0]['row']}: {skipped[0]['reason']}" if skipped else ""
+        raise ValueError(
+            f"TRAIN={config.train}: {sum(map(len, pictures))} rows about {len(pictures)} different pictures can be "
+            f"used; expected 3 and 2 at least, and a picture for validation that CURATED does not name{first}"
+        )
+    pool = only_named(pool, config) if config.curated_ids else pool[: config.pool]
+    return {"validation": validation, "pool": pool}, skipped
+
+
+def _pictures(files: list[str], tested: list[Path], enough: int) -> list[list[str]]:
+    """Groups of files that look the same; first those that look like a `tested` file. It ends with `enough` groups."""
+    looks = np.zeros((len(tested) + len(files), 256), bool)
+    looks[: len(tested)] = [difference_hash(open_image(path)) for path in tested]
+    group_of, groups = [0] * len(tested), [[]]
+    for file in tqdm(files, desc="different pictures", unit="image", mininterval=1):
+        known, look = len(group_of), difference_hash(open_image(file))
+        distances = (looks[:known] != look).sum(1)
+        if distances.min(initial=256) < SAME:
+            group_of.append(group_of[distances.argmin()])
+        else:
+            group_of.append(len(groups))
+            groups.append([])
+        groups[group_of[-1]].append(file)
+        looks[known] = look
+        if len(groups) > enough:
+            break
+    return groups
+
+
+def read_ids(file: str) -> list[str]:
+    """The ids in a file, one a line; none where no file is named."""
+    lines = Path(file).read_text(encoding="utf-8-sig", errors="replace").splitlines() if file else ()
+    ids = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if file and not ids:
+        raise ValueError(f"CURATED={file}: no id in it; expected ids of candidates, one a line")
+    return ids
+
+
+def only_named(candidates: list[Sample], config: Config) -> list[Sample]:
+    """The candidates that `config.curated_ids` names, in its order; ValueError for an id that none has."""
+    ids, known = read_ids(config.curated_ids), {sample.id: sample for sample in candidates}
+    if unknown := [name for name in ids if name not in known]:
+        raise ValueError(
+            f"CURATED={config.curated_ids}: {len(unknown)} of its {len(ids)} ids are of no candidate, the first is "
+            f"{unknown[0]!r}; expected ids of rows that can be used, about pictures that are not in the test set"
+        )
+    return [known[name] for name in ids]
 
 
 def sample_of(row: dict, number: int, source: str) -> Sample:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mags_kit import steps
 from mags_kit.data import benchmarks, drawing, scenes
-from mags_kit.data.own import read_own
+from mags_kit.data.own import only_named, read_own, training_sets
 from mags_kit.records import Sample, read_samples, write_bytes, write_jsonl
 from mags_kit.run import Run
 
@@ -39,26 +39,42 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
 def prepare(run: Run) -> dict[str, list[Sample]]:
     """Pool, validation and test set of a run, made once; a run that measures a model alone has a test set only."""
     folder, config = run.data, run.config
-    sizes = {"test": config.test, "validation": config.validation, "pool": config.pool}
-    sizes = {name: count for name, count in sizes.items() if count}
+    # each set avoids the photos of those before it, and those of named candidates are not to be given up
+    order = ("test", "pool", "validation") if config.curated_ids else ("test", "validation", "pool")
+    sizes = {name: getattr(config, name) for name in order if getattr(config, name) or name == "test"}
+    files = {"test": config.own, "validation": config.train, "pool": config.train}  # the user's own
     steps.start(steps.data(run))
     wanted, made = [name for name in sizes if not run.samples(name).exists()], {}
     if "test" in wanted and config.own:
         doubts = []
         samples, skipped = read_own(config.own, folder, doubts.append)
-        samples = samples if config.pool else samples[: config.test]
+        samples = samples if config.pool else samples[: config.test or None]
         _note(run, "own data", {"used": len(samples), "skipped": skipped, "doubts": doubts})
         write_jsonl(run.samples("test"), samples)
-        wanted.remove("test")
-    if wanted and config.data == "benchmarks":
-        own = [folder / sample.image for sample in read_samples(run.samples("test"))] if config.own else []
-        wanted = [name for name in sizes if name != "test" or not config.own]  # all anew, since each avoids the others
-        made, facts = benchmarks.build(config, folder, {name: sizes[name] for name in wanted}, own)
+    others = [name for name in wanted if not files[name]]
+    if others and config.data == "benchmarks":
+        others = [name for name in sizes if not files[name]]  # all anew, since each avoids the others
+        counts = {name: 0 if name == "pool" and config.curated_ids else sizes[name] for name in others}
+        made, facts = benchmarks.build(config, folder, counts, _tested(run) if config.own else [])
         _note(run, "benchmarks", facts)
-    for name in wanted:
+    for name in others:
         split = "train" if name == "pool" else name
-        write_jsonl(run.samples(name), made.get(name) or scene_samples(split, sizes[name], folder))
+        samples = made.get(name) or scene_samples(split, sizes[name], folder)
+        named = name == "pool" and config.curated_ids
+        write_jsonl(run.samples(name), only_named(samples, config) if named else samples)
+    if config.train and {"validation", "pool"} & {*wanted}:
+        doubts = []
+        made, skipped = training_sets(config, folder, _tested(run), doubts.append)
+        used = sum(map(len, made.values()))
+        _note(run, "own training data", {"used": used, "skipped": skipped, "doubts": doubts})
+        for name, samples in made.items():
+            write_jsonl(run.samples(name), samples)
     return {name: read_samples(run.samples(name)) for name in reversed(sizes)}
+
+
+def _tested(run: Run) -> list[Path]:
+    """The files of the test set's pictures."""
+    return list(dict.fromkeys(run.data / sample.image for sample in read_samples(run.samples("test"))))
 
 
 def _note(run: Run, name: str, facts: dict) -> None:

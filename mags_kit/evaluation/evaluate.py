@@ -106,6 +106,15 @@ def examples(trajectories: list[Trajectory]) -> list[Trajectory]:
     return chosen or trajectories[:1]
 
 
+def by_kind(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
+    """Those of benchmarks that papers report by kinds of questions, as `TallyQA: simple`."""
+    found = {}
+    for t in trajectories:
+        if kind := t.sample.meta.get("kind"):
+            found.setdefault(f"{t.sample.family}: {kind}", []).append(t)
+    return dict(sorted(found.items()))
+
+
 def by_family(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
     families = sorted({t.sample.family for t in trajectories})
     return {family: [t for t in trajectories if t.sample.family == family] for family in families}
@@ -116,10 +125,11 @@ def summary(trajectories: list[Trajectory]) -> dict:
     grounded = pd.DataFrame([grounding(t) for t in trajectories if t.sample.boxes and t.regions], dtype=float)
     outcomes = pd.Series([str(t.outcome) for t in trajectories])
     regions = pd.Series([str(r.outcome) for t in trajectories for r in t.regions], dtype=object)
-    changes = [change(t) for t in trajectories]
+    changes, kinds = [change(t) for t in trajectories], by_kind(trajectories)
     return {
         **accuracy(trajectories),
         "families": {family: accuracy(each) for family, each in by_family(trajectories).items()},
+        **({"kinds": {kind: accuracy(each) for kind, each in kinds.items()}} if kinds else {}),
         "outcomes": outcomes.value_counts(normalize=True).to_dict(),
         "regions": regions.value_counts().to_dict(),
         "drafts": {name: changes.count(name) / len(changes) for name in (*CHANGES, NO_DRAFT)},

@@ -48,10 +48,10 @@ def accuracy_table(metrics: dict) -> pd.DataFrame:
 
 
 def family_table(metrics: dict) -> pd.DataFrame:
-    """MAIN's accuracy in percent by question family, and how many questions each has."""
+    """MAIN's accuracy in percent by question family and kind, and how many questions each has."""
     rows = {}
     for checkpoint, results in metrics["conditions"].items():
-        for family, result in results[MAIN]["families"].items():
+        for family, result in (results[MAIN]["families"] | results[MAIN].get("kinds", {})).items():
             rows.setdefault(family, {"questions": result["n"]})[CHECKPOINTS[checkpoint]] = percent(result)
     return _table(rows)
 

@@ -4,7 +4,7 @@ The paper does not publish its rule; this one is ours. Difficulty is measured: a
 the base's rollouts that answer it rightly. A group that is all right or all wrong teaches GRPO nothing.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,30 +34,44 @@ def solve_rates(trajectories: list[Trajectory]) -> dict[str, float]:
 
 
 def choose(pool: list[Sample], rates: dict[str, float], count: int, seed: int, selection: str = "even") -> list[Sample]:
-    """`count` samples, balanced over families; each says in `meta` why it was chosen.
+    """`count` samples, or fewer from a small pool, balanced over families; each says in `meta` why it was chosen.
 
     Candidates that the base always or never solves are left out while others remain. In each family, the rest is
     ordered by solve rate (ties by a seeded shuffle) and picked at even distances; `hardest` takes the least solved,
-    `varied` those whose answers vary most, p(1 - p).
+    `varied` those whose answers vary most, p(1 - p). `random` ignores the solve rates.
     """
     rng = np.random.default_rng(seed)
-    families = sorted({sample.family for sample in pool})
     chosen = []
-    for i, family in enumerate(families):
-        want = count // len(families) + (i < count % len(families))
+    for family, want in _shares(Counter(sample.family for sample in pool), count).items():
         members = [pool[j] for j in rng.permutation(len(pool)) if pool[j].family == family]
+        if selection == "random":
+            chosen += [explained(sample, rates, "; drawn at random") for sample in members[:want]]
+            continue
         members.sort(key=lambda s: rates[s.id])
         useful = [s for s in members if 0 < rates[s.id] < 1]
         spare = [s for s in members if not 0 < rates[s.id] < 1]
         if selection == "varied":
             useful.sort(key=lambda s: -rates[s.id] * (1 - rates[s.id]))
         picked = _evenly(useful, want) if selection == "even" else useful[:want]
-        for sample in picked + _evenly(spare, want - len(picked)):
-            rate = rates[sample.id]
-            few = "" if 0 < rate < 1 else f" (too few {family} candidates were solved sometimes)"
-            reason = f"{family}, solved {rate:.0%} of the time{few}"
-            chosen.append(replace(sample, meta=sample.meta | {"solve_rate": rate, "chosen": reason}))
+        few = f" (too few {family} candidates were solved sometimes)"
+        chosen += [explained(sample, rates) for sample in picked]
+        chosen += [explained(sample, rates, few) for sample in _evenly(spare, want - len(picked))]
     return chosen
+
+
+def explained(sample: Sample, rates: dict[str, float], note: str = "") -> Sample:
+    """The sample with its solve rate, and with why it was chosen, in its `meta`."""
+    reason = f"{sample.family}, solved {rates[sample.id]:.0%} of the time{note}"
+    return replace(sample, meta=sample.meta | {"solve_rate": rates[sample.id], "chosen": reason})
+
+
+def _shares(sizes: dict[str, int], count: int) -> dict[str, int]:
+    """`count` dealt out to the families in turn, to none more than its size."""
+    shares = dict.fromkeys(sorted(sizes), 0)
+    for _ in range(min(count, sum(sizes.values()))):
+        left = [family for family in shares if shares[family] < sizes[family]]
+        shares[min(left, key=shares.get)] += 1
+    return shares
 
 
 def _evenly(items: list, want: int) -> list:
@@ -78,6 +92,6 @@ def stages(samples: list[Sample], config: Config) -> list[Stage]:
         mixed.sort(key=lambda sample: rank[config.curriculum](sample.meta["solve_rate"]))
     parts, made = len(config.stage_steps), []
     for i, steps in enumerate(config.stage_steps):
-        count = round(len(mixed) * (i + 1) / parts)
+        count = max(1, round(len(mixed) * (i + 1) / parts))
         made.append(Stage(f"stage {i + 1}", tuple(mixed[:count]), steps, i, sum(config.stage_steps[:i])))
     return made

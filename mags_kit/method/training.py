@@ -75,8 +75,9 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
         {"prompt": [*policy.opening_messages, {"role": "user", "content": ""}], "number": i}
         for i in range(len(stage.samples))
     ]
-    if args.generation_batch_size < config.samples_per_step * config.num_generations:
-        # else an epoch could end within a step
+    groups = args.generation_batch_size // config.num_generations
+    if groups < config.samples_per_step or len(rows) < groups:
+        # else an epoch could end within a step, or be empty
         rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     compat.keep_vision_frozen(policy.model)
     compat.parse_replies_with(policy.processor.tokenizer, parsing.message)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mags_kit.config import Config
 from mags_kit.method.policy import load_policy, published, save_processor
-from mags_kit.records import as_json, read_json, write_text
+from mags_kit.records import as_json, read_json, read_jsonl, write_text
 from mags_kit.evaluation import tables
 from mags_kit.run import Run, mend_modes
 
@@ -35,7 +35,9 @@ def card(run: Run, merged: bool) -> str:
     config, manifest = run.config, read_json(run.manifest)
     base = config.model if not Path(config.model).is_dir() else Path(config.model).name
     changed = {k: v for k, v in asdict(config).items() if v != getattr(Config(), k)} | {"model": base}
-    changed = {k: Path(v).name if k in ("own", "adapter", "magnifier") else v for k, v in changed.items()}
+    files = ("own", "train", "curated_ids", "adapter", "magnifier")
+    changed = {k: Path(v).name if k in files else v for k, v in changed.items()}
+    samples = len(read_jsonl(run.samples("curated")))
     what = "Transformers weights with the LoRA adapter merged in." if merged else "A LoRA adapter, as PEFT saves it."
     measured = tables.accuracy_table(read_json(run.metrics)).to_string() if run.metrics.exists() else "not evaluated"
     return f"""---
@@ -47,7 +49,7 @@ tags: [mags-rl, grpo]
 # Mags-RL: run {run.path.name}
 
 {what} Base: {base}{" (trained over NF4 weights)" * config.four_bit};
-profile `{manifest["profile"]}`; trained on {config.curated} samples of {config.data}.
+profile `{manifest["profile"]}`; trained on {samples} samples of {Path(config.train).name or config.data}.
 
 Accuracy on the run's test set, greedy, in percent with the 95% interval, clustered by image:
 

@@ -77,7 +77,7 @@ def figures(folder: Path) -> list[dict]:
 
 def left_out(manifest: dict) -> dict:
     """How many rows of the data were used, and a line for each that could not be, with its reason."""
-    read = [manifest["steps"].get(name, {}) for name in ("own data", "benchmarks")]
+    read = [manifest["steps"].get(name, {}) for name in ("own data", "own training data", "benchmarks")]
     skipped = [row for facts in read for row in facts.get("skipped", [])]
     rows = [f"{row['row']} ({row['image']}): {row['reason']}" for row in skipped]
     return {"used": sum(facts.get("used", 0) for facts in read), "rows": rows}
