@@ -44,7 +44,6 @@ class Config:
     # policy
     model: str = "embedded"  # `embedded`, a local folder, or a hub id of a Qwen2.5-VL, Qwen3-VL or Qwen3.5
     adapter: str = ""  # folder of a PEFT adapter to start from; empty: a new one
-    thinking: bool = False  # let a Qwen3.5 reason in its own way before each reply; wants a larger `round_tokens`
     prompt_style: str = "compact"  # `compact` for the embedded model's small vocabulary, `full` otherwise
     prompts: dict = field(default_factory=dict)  # texts in place of the style's own, see PROMPTS above
     four_bit: bool = True  # NF4 with double quantisation, by bitsandbytes; the vision tower keeps its precision

@@ -147,11 +147,10 @@ def training(run: Run) -> Step:
     return Step("training", run, (run.path / "training",), inputs, finished)
 
 
-def answers(run: Run, checkpoint: str, condition: str, rests_on: tuple[Step, ...] = ()) -> Step:
-    """The test set's answers by a checkpoint under one condition; `rests_on` are other answers that they are made from."""
+def answers(run: Run, checkpoint: str, condition: str) -> Step:
+    """The test set's answers by a checkpoint under one condition."""
     adapter = run.best if checkpoint == "trained" else run.config.adapter
-    before = [path for step in rests_on for path in step.outputs]
-    inputs = (*_weights(run.config, adapter), run.samples("test"), *before)
+    inputs = (*_weights(run.config, adapter), run.samples("test"))
     outputs = (run.trajectories(checkpoint, condition),)
     return Step(f"{checkpoint}, {condition}", run, outputs, inputs, code=(*CODE, "evaluation/conditions.py"))
 

@@ -34,7 +34,7 @@ def situations(policy, config):
         return "<think>the disc is small</think><draft>2</draft>" + protocol.tool_call_text(written, policy.family.xml)
 
     def one_round(name):
-        return lambda agent: ConditionedEpisode(agent, SAMPLE, 1, ALL[name], {})
+        return lambda agent: ConditionedEpisode(agent, SAMPLE, 1, ALL[name])
 
     twice, free = replace(config, max_looks=2), replace(config, must_look=False)
     look = lambda agent: Episode(agent, SAMPLE)  # noqa: E731

@@ -1,6 +1,5 @@
 """Baselines, ablations and controls of an evaluation, and what each isolates."""
 
-import math
 import re
 import zlib
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ PLAIN, BICUBIC = "two rounds, plain crop", "two rounds, bicubic"
 COMPACT, X4PLUS = "two rounds, compact", "two rounds, x4plus"
 DIRECT, BOXES = "direct answer", "one round, boxes and no view"
 BLANKED, RANDOM, AGAIN = "two rounds, blank view", "two rounds, random region", "two rounds, whole image again"
-ANOTHER, ORACLE = "two rounds, another question's region", "two rounds, true region"
+ORACLE = "two rounds, true region"
 CHECKPOINTS = {"base": "base", "trained": "trained", "alone": "this model"}  # as tables and charts name them
 WRITTEN_BOX = r"[\[(]" + ",".join([r"\s*(-?\d+(?:\.\d+)?)\s*"] * 4) + r"[\])]"  # four numbers in brackets
 
@@ -36,7 +35,7 @@ class Condition:
     rounds: int = 2
     network: str = ""  # of the magnifier; empty: the run's own
     prompt: str = ""  # a name in `protocol.PROMPTS`; empty: that of the number of rounds
-    shows: str = "asked"  # which region a view shows: asked, random, whole, another, true
+    shows: str = "asked"  # which region a view shows: asked, random, whole, true
 
 
 # In the order of the result table.
@@ -52,7 +51,6 @@ ALL = {
     BLANKED: Condition("control", "the second round itself, with nothing to see in the view", network=BLANK),
     RANDOM: Condition("control", "the choice of region: a view of the same size from a random place", shows="random"),
     AGAIN: Condition("control", "more pixels: the second view repeats the whole image", shows="whole"),
-    ANOTHER: Condition("control", "the question: the region chosen for another question", shows="another"),
     ORACLE: Condition("control", "pointing: the region that holds the answer, where the data give it", shows="true"),
 }
 CONDITIONS = {name: ALL[name] for name in (ONE, DIRECT, PLAIN, BICUBIC, MAIN)}  # of the setting grid="short"
@@ -76,18 +74,16 @@ def left_out(config: Config) -> dict[str, str]:
 
 
 def step(run: Run, checkpoint: str, name: str) -> steps.Step:
-    """The step of a run that makes a condition's answers, some of them from those of other conditions."""
-    others = (MAIN,) if ALL[name].shows == "another" else ()
-    rests_on = [step(run, checkpoint, other) for other in others if other in grid(run.config)]
-    return steps.answers(run, checkpoint, name, tuple(rests_on))
+    """The step of a run that makes a condition's answers."""
+    return steps.answers(run, checkpoint, name)
 
 
 class ConditionedEpisode(Episode):
-    """An episode that is asked and shown what its condition says. `others`: see `regions_of_the_next`."""
+    """An episode that is asked and shown what its condition says."""
 
-    def __init__(self, agent: Agent, sample: Sample, rounds: int, condition: Condition, others: dict[str, list]):
+    def __init__(self, agent: Agent, sample: Sample, rounds: int, condition: Condition):
         super().__init__(agent, sample, rounds)
-        self.condition, self.others = condition, others
+        self.condition = condition
 
     @property
     def asks(self) -> str:
@@ -104,10 +100,6 @@ class ConditionedEpisode(Episode):
             return 0, 0, *self.size
         if self.condition.shows == "random":
             return anywhere(box, self.size, f"{self.agent.config.seed} {self.sample.id} {index}")
-        if self.condition.shows == "another":
-            boxes = self.others[self.sample.id]
-            x0, y0, x1, y1 = np.array(boxes[index % len(boxes)]) * (self.size * 2)
-            return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
         return box  # as asked; for `true`, round 1 was rewritten to ask for it
 
     def trajectory(self, replies: list[str], lengths: list[int], condition: str = "") -> Trajectory:
@@ -133,10 +125,3 @@ def anywhere(box: Box, size: tuple[int, int], key: str) -> Box:
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     x, y = (int(v) for v in rng.integers(0, (size[0] - width + 1, size[1] - height + 1)))
     return x, y, x + width, y + height
-
-
-def regions_of_the_next(trajectories: list[Trajectory]) -> dict[str, list[tuple[float, ...]]]:
-    """For each sample id the regions, as shares of the image, that were chosen for the next question that has any."""
-    of = [[tuple(np.array(r.box) / (t.size * 2)) for r in t.regions if r.usable] for t in trajectories]
-    turned = [next((b for b in of[i + 1 :] + of[: i + 1] if b), []) for i in range(len(of))]
-    return {t.sample.id: boxes for t, boxes in zip(trajectories, turned, strict=True)}

@@ -13,7 +13,7 @@ from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation import pass_at_k
 from mags_kit.evaluation.conditions import (
-    ALL, MAIN, ONE, ConditionedEpisode, grid, regions_of_the_next, step,
+    ALL, MAIN, ONE, ConditionedEpisode, grid, step,
 )  # fmt: skip
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
@@ -51,7 +51,7 @@ def evaluate(
         wanted = step(run, checkpoint, name)
         if processes.main_says(steps.start, wanted):
             began = time.perf_counter()
-            trajectories = answers(run, policy, samples, checkpoint, name, results, firsts)
+            trajectories = answers(run, policy, samples, f"{checkpoint}, {name}", name, firsts)
             if processes.here().is_main_process:
                 trajectories = [scored(t, run.config) for t in trajectories]
                 note_costs(run, checkpoint, name, trajectories, time.perf_counter() - began, policy.factor)
@@ -62,13 +62,11 @@ def evaluate(
     return results
 
 
-def answers(run, policy, samples, checkpoint: str, name: str, results: Results, firsts: Callable) -> list[Trajectory]:
-    """One trajectory a sample under a condition; where it shows the true region, only of samples with boxes. `results`
-    are of the conditions before, `firsts()` the replies of round 1 that conditions of two rounds share."""
+def answers(run, policy, samples, label: str, name: str, firsts: Callable) -> list[Trajectory]:
+    """One trajectory a sample under a condition; where it shows the true region, only of samples with boxes.
+    `firsts()` are the replies of round 1 that conditions of two rounds share."""
     condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
-    label = f"{checkpoint}, {name}"
-    others = regions_of_the_next(results[MAIN]) if condition.shows == "another" else {}
-    episode = partial(ConditionedEpisode, condition=condition, others=others)
+    episode = partial(ConditionedEpisode, condition=condition)
     if condition.rounds == 1:
         return rollout(agent, samples, rounds=1, condition=label, look=episode)
     kept = [i for i, sample in enumerate(samples) if sample.boxes or condition.shows != "true"]

@@ -15,7 +15,7 @@ class Family:
 
     frame: str  # of its boxes, as Qwen documents it: `pixels` of the view that it sees, or `thousand`ths
     template: str
-    thinking: str = ""  # the template with which it reasons in its own way before each reply; empty: none
+    reasons: bool = False  # by its own template, at length and in its own way before each reply: it is not used
     replies: str = "qwen3_template"  # the format of its replies
     xml: bool = False  # tool calls are XML, else JSON
     layers: tuple[str, ...] = ATTENTION  # those of the language model that LoRA trains
@@ -34,8 +34,8 @@ FAMILIES = {
     # TRL's training templates are the model's own, but keep earlier turns as they were. Unsloth advises against 4 bits
     # (unsloth.ai/docs/models/qwen3.5/fine-tune); from 9B on Qwen3.5 would need a GPU of over 24 GB without.
     "qwen3_5": Family(
-        "thousand", "qwen3_5_nothink_training_chat_template", "qwen3_5_think_training_chat_template",
-        "qwen3_5_template", xml=True, layers=ATTENTION + DELTA, four_bit_from=5e9,
+        "thousand", "qwen3_5_nothink_training_chat_template", reasons=True, replies="qwen3_5_template", xml=True,
+        layers=ATTENTION + DELTA, four_bit_from=5e9,
     ),
 }  # fmt: skip
 # Not Gemma, InternVL, SmolVLM, Mistral and the like: TRL 1.16 passes a tool's images on with token types, which their

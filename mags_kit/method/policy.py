@@ -67,16 +67,9 @@ class Policy:
         calls = [i for token, i in tokenizer.get_vocab().items() if token.endswith(protocol.CALL[1])]
         return [tokenizer.eos_token_id, *sorted(calls)]
 
-    @cached_property
-    def opening(self) -> str:
-        """What the chat template writes after a turn's header, so that each reply begins with it."""
-        talk = [{"role": "user", "content": [{"type": "text", "text": "-"}]}]
-        return self.processor.apply_chat_template(talk, add_generation_prompt=True).rpartition(protocol.HEADER)[2]
-
     def text(self, ids: list[int]) -> str:
-        """The text of a reply, with the `<think>` that the template may have opened for it."""
-        opened = self.opening if self.opening.strip() == f"<{protocol.THINK}>" else ""
-        return opened + text_of(self.processor.tokenizer, ids)
+        """The text of a reply."""
+        return text_of(self.processor.tokenizer, ids)
 
     def first_view(self, image, pixels: int):
         """The whole image resized to at most `pixels` and within the model's limits, by its processor's rule."""
@@ -144,15 +137,13 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         processor = _load_processor(config, found)
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
-    if config.thinking and not family.thinking:
-        raise ValueError("thinking: true, but this model has no template for it; set thinking: false")
     plain, system = processor.chat_template, _system(processor)
     if getattr(tokenizer, "response_template", None) is None:  # the embedded model's tokenizer has its own formats
         from trl import chat_template_utils
 
-        processor.chat_template = getattr(chat_template_utils, family.thinking if config.thinking else family.template)
+        processor.chat_template = getattr(chat_template_utils, family.template)
         tokenizer.response_template = getattr(chat_template_utils, family.replies)
-        plain = None if family.thinking else plain  # Qwen3.5's own reasons at length before a direct answer
+        plain = None if family.reasons else plain
     images = processor.image_processor
     limits = images.size.shortest_edge or images.size.min_pixels, images.size.longest_edge or images.size.max_pixels
     token = protocol.VISION_TOKENS[0]
