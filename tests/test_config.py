@@ -43,6 +43,8 @@ WRONG = [  # (profile, settings, what the error says)
     ("smoke", {"rewards": {"answer": float("nan")}}, "rewards: answer=nan; expected a number"),
     ("smoke", {"stage_steps": [3, -1]}, "stage_steps=(3, -1); expected 0 or more each"),
     ("smoke", {"pool": 0}, "pool=0; expected at least 1"),
+    ("smoke", {"cold_start": -1}, "cold_start=-1; expected at least 0"),
+    ("smoke", {"cold_start": 9, "stage_steps": [0]}, "cold_start=9 is a start for RL; expected 0 where stage_steps"),
     ("smoke", {"benchmarks": []}, "benchmarks=(); expected some of vsr, tallyqa, gqa"),
 ]
 

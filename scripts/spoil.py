@@ -1,0 +1,54 @@
+"""Spoil the form of the embedded base: a base as a real model may be, which seldom calls the tool when asked to.
+
+The embedded base writes nine replies in ten as it was asked to, so that a cold start would have nothing to teach it.
+This samples its own replies under the two-round prompt, cuts all but a share `--keep` of them off before the tool call,
+and finetunes all weights of its language model on both (the same tokens and the same trainer as in a cold start). So it
+ends most of its replies without a call, and what it knows of pointing, reading and verifying stays. Model and processor
+are written to `--folder`, for runs with `SET='{model: FOLDER}'`; then it says how often sampled replies still look.
+"""
+
+import argparse
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from mags_kit.data import sets
+from mags_kit.method import cold_start, curriculum, protocol, rollout, training
+from mags_kit.method.episode import Agent
+from mags_kit.method.policy import load_policy, save_processor
+from mags_kit.run import mend_modes, open_run
+
+read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+read.add_argument("--folder", type=Path, default=Path("runs/spoiled"))
+read.add_argument("--keep", type=float, default=0.1, help="share of the replies that keep their call")
+read.add_argument("--scenes", type=int, default=480)
+read.add_argument("--steps", type=int, default=60)
+read.add_argument("--rate", type=float, default=5e-4, help="step size")
+options = read.parse_args()
+
+settings = {"pool": options.scenes, "curated": 1, "validation": 60, "learning_rate": options.rate}
+run = open_run("cpu", f"{options.folder.name}-made", settings, root=options.folder.parent)
+samples = sets.prepare(run)
+torch.manual_seed(0)
+random.seed(0)
+
+
+def sampled(policy, name: str):
+    return rollout.rollout(Agent.of(run, policy), samples[name], temperature=1.0, condition=name)
+
+
+policy = load_policy(replace(run.config, four_bit=False))
+spoilt = [
+    t if random.random() < options.keep else replace(t, replies=(t.replies[0].split(protocol.CALL[0])[0],))
+    for t in sampled(policy, "pool")
+]
+policy.model.model.visual.requires_grad_(False)
+stage = curriculum.Stage("spoil", (), options.steps, imitated=tuple(spoilt))
+training.build_imitation(run, policy, stage).train()
+policy.model.half().save_pretrained(options.folder)
+save_processor(policy, options.folder)
+mend_modes(options.folder)
+again = load_policy(replace(run.config, model=str(options.folder)))  # in NF4, as a run has it
+print(cold_start.summary(sampled(again, "validation")))
