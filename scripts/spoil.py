@@ -1,14 +1,13 @@
 """Spoil the form of the embedded base: a base as a real model may be, which seldom calls the tool when asked to.
 
 The embedded base writes nine replies in ten as it was asked to, so that a cold start would have nothing to teach it.
-This samples its own replies under the two-round prompt, cuts all but a share `--keep` of them off before the tool call,
+This samples its own replies under the two-round prompt, cuts all but one in `--cut` of them off before the tool call,
 and finetunes all weights of its language model on both (the same tokens and the same trainer as in a cold start). So it
 ends most of its replies without a call, and what it knows of pointing, reading and verifying stays. Model and processor
 are written to `--folder`, for runs with `SET='{model: FOLDER}'`; then it says how often sampled replies still look.
 """
 
 import argparse
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +21,8 @@ from mags_kit.run import mend_modes, open_run
 
 read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 read.add_argument("--folder", type=Path, default=Path("runs/spoiled"))
-read.add_argument("--keep", type=float, default=0.1, help="share of the replies that keep their call")
-read.add_argument("--scenes", type=int, default=480)
+read.add_argument("--cut", type=int, default=10, help="one in so many replies keeps its call")
+read.add_argument("--scenes", type=int, default=96)
 read.add_argument("--steps", type=int, default=60)
 read.add_argument("--rate", type=float, default=5e-4, help="step size")
 options = read.parse_args()
@@ -32,7 +31,6 @@ settings = {"pool": options.scenes, "curated": 1, "validation": 60, "learning_ra
 run = open_run("cpu", f"{options.folder.name}-made", settings, root=options.folder.parent)
 samples = sets.prepare(run)
 torch.manual_seed(0)
-random.seed(0)
 
 
 def sampled(policy, name: str):
@@ -40,10 +38,10 @@ def sampled(policy, name: str):
 
 
 policy = load_policy(replace(run.config, four_bit=False))
-spoilt = [
-    t if random.random() < options.keep else replace(t, replies=(t.replies[0].split(protocol.CALL[0])[0],))
-    for t in sampled(policy, "pool")
-]
+spoilt = []
+for t in sampled(policy, "pool"):  # each both ways, or it would learn by heart which questions keep their call
+    cut = replace(t, replies=(t.replies[0].split(protocol.CALL[0])[0],))
+    spoilt += [t] + [cut] * (options.cut - 1)
 policy.model.model.visual.requires_grad_(False)
 stage = curriculum.Stage("spoil", (), options.steps, imitated=tuple(spoilt))
 training.build_imitation(run, policy, stage).train()
