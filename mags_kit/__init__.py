@@ -9,7 +9,7 @@ The rooms, each importing only those before it:
     config, records, images, hub    settings; samples and trajectories; images; all network access
     run, lock, steps, memory        the run folder, its lock, what is done in it; memory that a model needs
     method/       the paper's method, in reading order: protocol, parsing, magnifier, policy, episode, rollout,
-                  scoring, rewards, metrics, curriculum, trl_environment, training
+                  scoring, rewards, metrics, curriculum, cold_start, trl_environment, training
     data/         the questions of a run: procedural scenes, benchmarks, your own
     tiny_base/    how the shipped base model was trained
     evaluation/   conditions, statistics and tables; scoring a stored run again

@@ -16,6 +16,7 @@ NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anim
 BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to the view's content
 CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable")
+COLD_START = "cold start"  # name of the stage before RL that the setting `cold_start` asks for
 # transformers' name -> bytes of state per trainable parameter; paged states move to the host when GPU memory is full
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of rewards, by default
@@ -75,6 +76,7 @@ class Config:
     validation: int = 90  # questions that choose the checkpoint
     test: int = 300  # questions that results are measured on; 0: every row of the benchmarks, or of `own`
     # curriculum RL
+    cold_start: int = 0  # steps of finetuning on the base's own good trajectories of the pool, before RL; 0: none
     selection: str = "even"  # spread evenly over solve rates; the `hardest`, the most `varied`; `random`, the baseline
     curriculum: str = "easy_first"  # order of the samples over the stages, see method.curriculum
     stage_steps: tuple[int, ...] = (10, 35)  # optimisation steps of each stage; 0 steps in all: no training
@@ -170,7 +172,7 @@ def _check_sizes(config: Config) -> None:
     expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
     trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
     least = {"test": 0, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "validate_every": 1}
-    least |= {"pass_k": 0, "pass_questions": 1}
+    least |= {"pass_k": 0, "cold_start": 0, "pass_questions": 1}
     least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
     for name, bound in least.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
@@ -178,6 +180,8 @@ def _check_sizes(config: Config) -> None:
     expect(bool(some_rows), config, "test", "at least 1; 0, all rows, is for benchmarks and for DATA=")
     expect(1 <= config.max_looks <= 4, config, "max_looks", "1 to 4")
     expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
+    if config.cold_start and not sum(config.stage_steps):
+        raise ValueError(f"cold_start={config.cold_start} is a start for RL; expected 0 where stage_steps has no steps")
     for name, value in vars(config).items():
         if isinstance(value, float):
             expect(0 <= value < math.inf, config, name, "0 or more")  # NaN compares False

@@ -59,7 +59,7 @@ def check(config: Config) -> None:
 
 def check_look(config: Config) -> None:
     """The same for one episode."""
-    check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), batch_size=1))
+    check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), cold_start=0, batch_size=1))
 
 
 def hours(config: Config) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from mags_kit import hub, lock
-from mags_kit.config import Config, model_path
+from mags_kit.config import COLD_START, Config, model_path
 from mags_kit.records import read_json, write_json
 from mags_kit.run import Run
 
@@ -140,6 +140,9 @@ def training(run: Run) -> Step:
     wanted = {f"stage {i + 1}" for i, steps in enumerate(run.config.stage_steps) if steps}
     own = [Path(name.rpartition(":")[0]) for name in run.config.rewards if ".py:" in name]
     inputs = (*_weights(run.config, run.config.adapter), run.samples("curated"), run.samples("validation"), *own)
+    if run.config.cold_start:
+        wanted.add(COLD_START)
+        inputs += ((run.parent or run).trajectories("pool"),)
 
     def finished() -> bool:
         return wanted <= set(read_json(run.training_log)["stages"] if run.training_log.exists() else ())

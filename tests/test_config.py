@@ -51,6 +51,8 @@ WRONG = [  # (profile, settings, what the error says)
     ("smoke", {"pool": 0}, "pool=0; expected at least 1"),
     ("smoke", {"pass_k": -1}, "pass_k=-1; expected at least 0"),
     ("smoke", {"validate_every": 0}, "validate_every=0; expected at least 1"),
+    ("smoke", {"cold_start": -1}, "cold_start=-1; expected at least 0"),
+    ("smoke", {"cold_start": 9, "stage_steps": [0]}, "cold_start=9 is a start for RL; expected 0 where stage_steps"),
     ("smoke", {"benchmarks": []}, "benchmarks=(); expected some of vsr, tallyqa, gqa"),
 ]
 

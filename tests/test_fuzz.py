@@ -65,7 +65,7 @@ class Loops:
 
         class Scripted(type(self.agent.policy)):
             def generate(self, prompts, images, max_tokens, temperature=0.0):
-                self._inputs(prompts, images)
+                self.inputs(prompts, images)
                 return turn(prompts)
 
         fields = {f.name: getattr(self.agent.policy, f.name) for f in dataclasses.fields(self.agent.policy)}

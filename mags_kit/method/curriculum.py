@@ -23,6 +23,7 @@ class Stage:
     steps: int
     number: int = 0  # stages before it
     before: int = 0  # optimisation steps before it
+    imitated: tuple[Trajectory, ...] = ()  # what a cold start is finetuned on, in place of RL on samples
 
 
 def solve_rates(trajectories: list[Trajectory]) -> dict[str, float]:
@@ -93,5 +94,6 @@ def stages(samples: list[Sample], config: Config) -> list[Stage]:
     parts, made = len(config.stage_steps), []
     for i, steps in enumerate(config.stage_steps):
         count = max(1, round(len(mixed) * (i + 1) / parts))
-        made.append(Stage(f"stage {i + 1}", tuple(mixed[:count]), steps, i, sum(config.stage_steps[:i])))
+        before = config.cold_start + sum(config.stage_steps[:i])
+        made.append(Stage(f"stage {i + 1}", tuple(mixed[:count]), steps, i, before))
     return made

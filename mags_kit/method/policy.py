@@ -71,6 +71,13 @@ class Policy:
         """The text of a reply."""
         return text_of(self.processor.tokenizer, ids)
 
+    def ids(self, text: str) -> list[int]:
+        """The token ids of a reply, up to and with what ends it, from its text as `text` gives it."""
+        own = text.removeprefix(self.text([]))
+        # split: an "<|image_pad|>" that the policy wrote as text must not become an image token
+        ids = self.processor.tokenizer.encode(own, split_special_tokens=True)
+        return ids if ids and ids[-1] in self.stops else [*ids, self.processor.tokenizer.eos_token_id]
+
     def first_view(self, image, pixels: int):
         """The whole image resized to at most `pixels` and within the model's limits, by its processor's rule."""
         from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
@@ -96,7 +103,7 @@ class Policy:
             max_new_tokens=max_tokens, eos_token_id=self.stops, pad_token_id=tokenizer.pad_token_id,
             suppress_tokens=self.vision_ids, **({"do_sample": False} | sampling),
         )  # fmt: skip
-        inputs, was_training = self._inputs(prompts, images), self.model.training
+        inputs, was_training = self.inputs(prompts, images), self.model.training
         self.model.eval()
         with torch.no_grad(), self.sampling():
             out = self.model.generate(**{k: v.to(device) for k, v in inputs.items()}, generation_config=config)
@@ -111,7 +118,7 @@ class Policy:
         """What replies are sampled in: the context of `full_weights`, or none."""
         return full_weights(self.model) if self.copied else nullcontext()
 
-    def _inputs(self, prompts: list[list[int]], images: list[list]) -> dict:
+    def inputs(self, prompts: list[list[int]], images: list[list]) -> dict:
         """A batch padded on the left, `(B, T)`, and the pixels of all its images."""
         processor, images = self.processor, [image for group in images for image in group]
         texts = processor.tokenizer.pad({"input_ids": prompts}, return_tensors="pt")

@@ -9,6 +9,7 @@ optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, a
 4. The KL penalty is against the adapter with which the stage began, not against the base.
 5. Samples come in stages, easy ones first (`curriculum`); each stage begins with a fresh optimiser.
 6. The adapter that is kept did best on a validation set (`monitoring`); it need not be the last.
+7. With `cold_start`, a stage of supervised finetuning (TRL's SFTTrainer) comes first.
 """
 
 import importlib.util
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from mags_kit import compat
 from mags_kit.config import Config
-from mags_kit.method import monitoring, parsing, processes
+from mags_kit.method import cold_start, monitoring, parsing, processes
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import Policy, check_adapter, load_policy, precision, save_adapter
@@ -36,7 +37,8 @@ def train(run: Run, validation: list[Sample], stages: list[Stage]) -> Path:
     state, adapter = {"stages": [], "log": [], "validation": [], "alarms": []}, run.config.adapter
     if run.training_log.exists():
         state |= read_json(run.training_log)
-    for stage in (stage for stage in stages if stage.steps):
+    first = [cold_start.stage(run)] if run.config.cold_start else []
+    for stage in (stage for stage in first + stages if stage.steps):
         if stage.name not in state["stages"]:
             _train_stage(run, adapter, validation, stage, state)
             free_memory()  # or two models would be in memory while the next stage loads its own
@@ -48,7 +50,7 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
     compat.transformers().set_seed(_seed(run.config, stage))  # a new adapter starts from random numbers
     policy = load_policy(run.config, adapter, trainable=True)
     monitor = monitoring.Validation(run, Agent.of(run, policy), validation, stage, state["validation"])
-    trainer = build_trainer(run, policy, stage, (monitor,))
+    trainer = (build_imitation if stage.imitated else build_trainer)(run, policy, stage, (monitor,))
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(run.stage(stage.name)))
     finally:
@@ -67,7 +69,6 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
 def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ()):
     """TRL's trainer for one stage, with the kit's environment and rewards; a row of its dataset names a sample."""
     from datasets import Dataset
-    from transformers import PrinterCallback
     from trl import GRPOTrainer
 
     config, agent, args = run.config, Agent.of(run, policy), arguments(run, policy, stage)
@@ -79,9 +80,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
     if groups < config.samples_per_step or len(rows) < groups:
         # else an epoch could end within a step, or be empty
         rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
-    compat.keep_vision_frozen(policy.model)
     compat.parse_replies_with(policy.processor.tokenizer, parsing.message)
-    adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
 
     class Trainer(GRPOTrainer):
         def _get_tool_suffix_ids(self, messages):  # a reply ends at its call: the end mark belongs to what follows
@@ -91,15 +90,49 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
             with policy.sampling():
                 return super()._generate(prompts)
 
-    trainer = Trainer(
-        model=policy.model,
+    return _trainer(
+        Trainer,
+        policy,
         reward_funcs=reward_functions(agent),
         args=args,
         train_dataset=Dataset.from_list(rows),
-        processing_class=policy.processor,
         environment_factory=lambda: Environment(agent, stage.samples),
         callbacks=list(callbacks),
     )
+
+
+def build_imitation(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ()):
+    """TRL's trainer for a stage that imitates trajectories; a row of its dataset is the number of one."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    agent, share = Agent.of(run, policy), max(1, cold_start.BATCH // processes.here().num_processes)
+    micro = math.gcd(share, run.config.step_batches[1])
+    args = SFTConfig(
+        **_common(run, policy, stage),
+        learning_rate=max(run.config.learning_rate, cold_start.RATE),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=share // micro,
+        dataset_kwargs={"skip_prepare_dataset": True},  # `cold_start.batch` makes the tokens, the same as in RL
+        remove_unused_columns=False,
+    )
+    return _trainer(
+        SFTTrainer,
+        policy,
+        args=args,
+        train_dataset=Dataset.from_list([{"number": i} for i in range(len(stage.imitated))]),
+        data_collator=lambda rows: cold_start.batch(agent, [stage.imitated[row["number"]] for row in rows]),
+        callbacks=list(callbacks),
+    )
+
+
+def _trainer(kind, policy: Policy, **options):
+    """A trainer of TRL's class `kind` for the policy's adapter, in float32, and nothing else."""
+    from transformers import PrinterCallback
+
+    compat.keep_vision_frozen(policy.model)
+    adapter = {n: p.data.float().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
+    trainer = kind(model=policy.model, processing_class=policy.processor, **options)
     for name, parameter in policy.model.named_parameters():
         if name in adapter:  # TRL rounds adapters of quantised models to bf16, which loses small updates
             parameter.data = adapter[name]
@@ -112,10 +145,8 @@ def arguments(run: Run, policy: Policy, stage: Stage):
 
     config = run.config
     options = dict(
-        output_dir=str(run.stage(stage.name)),
-        max_steps=stage.steps,
+        **_common(run, policy, stage),
         learning_rate=config.learning_rate,
-        lr_scheduler_type="constant",
         **batches(config, processes.here().num_processes),
         num_generations=config.num_generations,
         max_tool_calling_iterations=config.max_looks,
@@ -124,8 +155,20 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         top_k=0,
         beta=config.beta,
         scale_rewards=config.scale_rewards,
-        optim=config.optimizer,
         reward_weights=[float(w) for w in config.rewards.values()],
+        shuffle_dataset=config.curriculum != "learnable",
+    )
+    return GRPOConfig(**options | config.grpo)
+
+
+def _common(run: Run, policy: Policy, stage: Stage) -> dict:
+    """What every stage asks of transformers' Trainer."""
+    config = run.config
+    return dict(
+        output_dir=str(run.stage(stage.name)),
+        max_steps=stage.steps,
+        lr_scheduler_type="constant",
+        optim=config.optimizer,
         gradient_checkpointing=config.gradient_checkpointing,
         logging_steps=1,
         logging_nan_inf_filter=False,  # or a loss that is no number would be logged as one
@@ -139,7 +182,6 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         report_to=config.tracker or ("tensorboard" if importlib.util.find_spec("tensorboard") else "none"),
         disable_tqdm=True,  # `monitoring.Validation` shows one bar with the reward
     )
-    return GRPOConfig(**options | config.grpo)
 
 
 def batches(config: Config, count: int) -> dict[str, int]:

@@ -103,7 +103,7 @@ def show_training(log: list[dict], validation: list[dict], boundaries: list[int]
         axis.locator_params(axis="x", integer=True)
         if "share" in name:
             axis.set_ylim(-0.03, 1.03)
-        for boundary in boundaries[:-1]:
+        for boundary in filter(None, boundaries[:-1]):
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
     return figure
 
