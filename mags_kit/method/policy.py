@@ -73,9 +73,8 @@ class Policy:
 
     def ids(self, text: str) -> list[int]:
         """The token ids of a reply, up to and with what ends it, from its text as `text` gives it."""
-        own = text.removeprefix(self.text([]))
         # split: an "<|image_pad|>" that the policy wrote as text must not become an image token
-        ids = self.processor.tokenizer.encode(own, split_special_tokens=True)
+        ids = self.processor.tokenizer.encode(text, split_special_tokens=True)
         return ids if ids and ids[-1] in self.stops else [*ids, self.processor.tokenizer.eos_token_id]
 
     def first_view(self, image, pixels: int):

@@ -149,13 +149,10 @@ def answered(policy: Policy, episode: Episode, reply: list[int]) -> list[dict] |
 
 def force(policy: Policy, episode: Episode, reply: list[int], boxes: list[Box]) -> list[int]:
     """A reply of round 1 that asks for other boxes, which it encloses; what stands before its tool call is kept."""
-    tokenizer = policy.processor.tokenizer
-    own = text_of(tokenizer, reply).split(protocol.CALL[0])[0]
+    own = policy.text(reply).split(protocol.CALL[0])[0]
     view, source = episode.first_view.size, episode.size
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step, outward=True) for box in boxes]
-    text = own + protocol.tool_call_text(written, policy.family.xml)
-    # split: an "<|image_pad|>" that the policy wrote as text must not become an image token
-    return tokenizer.encode(text, split_special_tokens=True)
+    return policy.ids(own + protocol.tool_call_text(written, policy.family.xml))
 
 
 def repeat(samples: list[Sample], times: int) -> list[Sample]:

@@ -156,7 +156,6 @@ def arguments(run: Run, policy: Policy, stage: Stage):
         beta=config.beta,
         scale_rewards=config.scale_rewards,
         reward_weights=[float(w) for w in config.rewards.values()],
-        shuffle_dataset=config.curriculum != "learnable",
     )
     return GRPOConfig(**options | config.grpo)
 
