@@ -43,7 +43,7 @@ def test_charts_look_alike_whatever_a_matplotlibrc_says():
         {"text.usetex": True}, {"text.usetex": True, "font.family": "serif", "axes.formatter.use_mathtext": True},
         {"figure.facecolor": "black", "text.color": "white", "axes.facecolor": "black"}, {"font.size": 30.0},
         {"savefig.transparent": True}, {"savefig.format": "pdf", "savefig.pad_inches": 2}, {"axes.grid": True},
-        {"lines.linewidth": 9}, {"path.sketch": (1, 100, 2)}, {"axes.formatter.use_locale": True},
+        {"lines.linewidth": 9}, {"path.sketch": (1, 100, 2)},
     ]  # fmt: skip
     plain, wrong = {name: make()._repr_png_() for name, make in DRAWN.items()}, []
     for settings, (name, make) in product(theirs, DRAWN.items()):
