@@ -45,6 +45,12 @@ def train(options) -> None:
         evaluate(inside, load_policy(inside.config, inside.best), test, "trained", [MAIN])
 
 
+def curve(run) -> list[dict]:
+    """The rows of all validations, also of a training that an alarm has stopped."""
+    files = run.training_log.parent.glob("*/validation.json")
+    return [row for _, row in sorted({row["step"]: row for file in files for row in read_json(file)}.items())]
+
+
 def report(options) -> None:
     runs, found = [reopen(name) for name in options.runs], {}
     for arm, changes in ARMS.items():
@@ -52,7 +58,7 @@ def report(options) -> None:
         inside = [branch(run, name, **changes) for run in runs if run.branches.joinpath(name).exists()]
         if not inside:
             continue
-        curves = [read_json(each.training_log)["validation"] for each in inside]
+        curves = [curve(each) for each in inside]
         ours = [evaluate(each, None, [], "trained", [MAIN])[MAIN] for each in inside]
         theirs = [evaluate(each.parent, None, [], "base", [MAIN])[MAIN] for each in inside]
         half = [next((r["step"] for r in rows if r["accuracy"] >= rows[0]["accuracy"] + HALF), None) for rows in curves]
