@@ -19,7 +19,6 @@ class Family:
     replies: str = "qwen3_template"  # the format of its replies
     xml: bool = False  # tool calls are XML, else JSON
     layers: tuple[str, ...] = ATTENTION  # those of the language model that LoRA trains
-    four_bit_from: float = 0  # parameters from which on NF4 is the default
 
     @property
     def lora(self) -> str:
@@ -35,7 +34,7 @@ FAMILIES = {
     # (unsloth.ai/docs/models/qwen3.5/fine-tune); from 9B on Qwen3.5 would need a GPU of over 24 GB without.
     "qwen3_5": Family(
         "thousand", "qwen3_5_nothink_training_chat_template", reasons=True, replies="qwen3_5_template", xml=True,
-        layers=ATTENTION + DELTA, four_bit_from=5e9,
+        layers=ATTENTION + DELTA,
     ),
 }  # fmt: skip
 # Not Gemma, InternVL, SmolVLM, Mistral and the like: TRL 1.16 passes a tool's images on with token types, which their

@@ -11,7 +11,6 @@ from mags_kit.records import RegionOutcome, Region, area
 THINK, DRAFT, RETHINK, VERDICT, ANSWER = TAGS = "think", "draft", "rethink", "verdict", "answer"  # a reply's parts
 RIGHT, WRONG = VERDICTS = "right", "wrong"  # what round 2 can say of the draft
 CALL = "<tool_call>", "</tool_call>"
-HEADER = "<|im_start|>assistant\n"  # begins each turn of the policy
 VISION_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 MIN_SIDE = 8  # pixels of a region's side; smaller ones are `tiny`
 NO_VIEW = "no view"  # what the magnifier says when no region could be cut out
