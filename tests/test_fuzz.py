@@ -136,7 +136,7 @@ def test_forced_regions_stand_behind_whatever_the_policy_spelt(loops):
 
 PIECES = [
     *(f"<{slash}{tag}>" for tag in (*protocol.TAGS, "tool_call") for slash in ("", "/")), "<THINK>", '<answer a="b">',
-    *protocol.VISION_TOKENS, protocol.HEADER, "<|im_end|>", "<|endoftext|>", "<tool_response>", CALL, CALL[:-20],
+    *protocol.VISION_TOKENS, "<|im_start|>assistant\n", "<|im_end|>", "<|endoftext|>", "<tool_response>", CALL, CALL[:-20],
     "<draft>2</draft>", "<answer>no</answer>", '{"name": "magnify", ', '"arguments": ', '{"regions": ', "[[", "]]",
     "}}", "null", "1e999", "-NaN", "9" * 99, '\\"', "\\ud800", "```json\n", "```", "<function=magnify>", "</function>",
     "<parameter=regions>", "</parameter>", '{"bbox_2d": ', "__import__('os')", "{{7*7}}", "\u202e", "\x00", "é", "\n",

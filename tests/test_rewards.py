@@ -134,6 +134,9 @@ EXPLOITS = {
 def test_no_exploit_earns_as_much_as_the_honest_reply():
     earned = {name: played(**HONEST | exploit) for name, exploit in EXPLOITS.items()}
     assert not {name: value for name, value in earned.items() if value >= played(**HONEST) - 0.01}
+    at_once = [f"<think>t</think><answer>{answer}</answer>" for answer in ANSWERS]  # where that is allowed
+    never = [make_trajectory(replies=(r,), answer=a, draft=None, regions=(), views=()) for r, a in zip(at_once, ANSWERS)]
+    assert np.mean([rewards.scores(t, WEIGHTS)["total"] for t in never]) < played(**HONEST) - 0.01
     echo = "<draft> </draft><verdict>right</verdict><answer>3</answer>"
     long = "<think>" + protocol.TOOL_PROMPT + " and so on" * 200 + "</think>"
     for more in (echo, long):  # neither echoed tags nor length nor a copy of the prompt earns anything

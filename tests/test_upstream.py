@@ -20,12 +20,17 @@ def relied(*rows: tuple[bool, str, str]) -> None:
 
 
 def test_trls_templates():
+    from trl import GRPOTrainer
     from trl import chat_template_utils as templates
 
     marks = [mark.split("\n")[0] for mark in (*protocol.CALL, "<tool_response>", "<|im_start|>assistant\n")]
-    written = [getattr(templates, n) for f in FAMILIES.values() for n in (f.template,)]
+    written = [getattr(templates, n) for f in FAMILIES.values() for n in [f.template]]
     shown = all(mark in template for mark in marks for template in written)
-    relied((shown, "templates with tool calls and messages", "method/families"))
+    steps = all(hasattr(GRPOTrainer, name) for name in ("_generate", "_get_tool_suffix_ids"))
+    relied(
+        (shown, "templates with tool calls and messages", "method/families"),
+        (steps, "the steps of GRPOTrainer that a subclass extends", "method/training"),
+    )
 
 
 def test_papermill_nbconvert_and_the_hub():
