@@ -100,7 +100,7 @@ def test_replies_from_a_full_copy_are_those_of_nf4(smoke_run):
             parameter.data.normal_(0, 0.05)
     episodes = [Episode(Agent.of(smoke_run, made), s) for s in read_samples(smoke_run.samples("test"))[:4]]
     prompts, images = [prompt_ids(made, e.prompt()) for e in episodes], [[e.first_view] for e in episodes]
-    inputs = made._inputs(prompts, images)
+    inputs = made.inputs(prompts, images)
     with torch.no_grad():
         own = made.model(**inputs).logits
         with full_weights(made.model):
