@@ -97,6 +97,7 @@ def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
     """Rates of tool calls and truncated replies, written tokens, exact matches, words copied, verdicts, and `grounding` where boxes are known."""
     found = {
         "tool-call rate": np.mean([CALL[0] in t.replies[0] for t in trajectories]),
+        "looks": np.mean([len(t.looks) for t in trajectories]),
         "truncation rate": np.mean([max(t.lengths, default=0) >= config.round_tokens for t in trajectories]),
         "written tokens": np.mean([sum(t.lengths) for t in trajectories]),
         "exact match": np.mean([exact_match(t) for t in trajectories]),

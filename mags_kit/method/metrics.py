@@ -102,6 +102,7 @@ def step_metrics(trajectories: list[Trajectory]) -> dict[str, float]:
         "call_rate": [bool(t.regions) for t in trajectories],
         "area": [area(r.box) / (t.size[0] * t.size[1]) for t in trajectories for r in t.regions if r.usable],
         "coverage": [grounding(t)["coverage"] for t in trajectories if t.sample.boxes],
+        "looks": [len(t.looks) for t in trajectories],
         "words": [len(t.replies[0].split()) for t in trajectories],
         "copied": [copied(t) for t in trajectories],
         "went_on": [went_on(t) for t in trajectories],
