@@ -34,7 +34,7 @@ TOOL = magnify.__name__
 TOOL_PROMPT = (
     "{question}\n"
     "Work in rounds. Round 1: reason about the image in <think> </think>, give your first guess in <draft> </draft>, "
-    "then {call} the tool magnify with one to {max_regions} regions that show the details you need, as "
+    "{call} the tool magnify with one to {max_regions} regions that show the details you need, as "
     "[x0, y0, x1, y1] boxes{frame}; choose them tight. For example:\n{example}\nIn the last round: look at the magnified "
     "regions, check your draft against them in <rethink> </rethink>, say in <verdict> </verdict> whether the draft was "
     "right or wrong, and give the final answer, as short as possible, in <answer> </answer>."
@@ -46,10 +46,9 @@ PROMPTS = {
     # The embedded tiny VLM's vocabulary holds little more than these words
     "compact": {"two": "{question} Look twice.", "free": "{question} Look if needed.", "reason": "{question} Answer now."},
     "full": {
-        "two": TOOL_PROMPT.replace("{call}", "call"),
-        "free": TOOL_PROMPT.replace(
-            "then {call}", "then, if the image as it is does not suffice, call"
-        ) + " Where it does suffice, answer in round 1: <think> </think> and <answer> </answer> alone.",
+        "two": TOOL_PROMPT.replace("{call}", "then call"),
+        "free": TOOL_PROMPT.replace("{call}", "then, if the image as it is does not suffice, call")
+        + " Where it does suffice, answer in round 1: <think> </think> and <answer> </answer> alone.",
         "reason": (
             "{question}\n"
             "Reason about the image in <think> </think>, then give the final answer, as short as possible, in "
