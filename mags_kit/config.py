@@ -23,7 +23,7 @@ WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify"
 COSTS = ("look_cost", "token_cost")  # further rewards, of weight 0: for each look, for each image token of the views
 BLANKS = ("question", "max_regions", "frame", "example", "number", "box", "times")  # what a prompt may hold in braces
 PROMPTS = ("two", "free", "reason", "direct", "options", "boxes", "view", "again", "due")  # see method.protocol
-# What the setting `grpo` may hold: these go to TRL's GRPOConfig as they are; docs/large-models.md says when to use which
+# What the setting `grpo` may hold, which goes to TRL's GRPOConfig as it is; docs/large-models.md says when to use it
 GRPO_SETTINGS = (
     "loss_type", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy", "entropy_target",
     "mask_truncated_completions", "num_iterations", "vllm_gpu_memory_utilization", "vllm_enable_sleep_mode",
@@ -48,7 +48,7 @@ class Config:
     prompt_style: str = "compact"  # `compact` for the embedded model's small vocabulary, `full` otherwise
     prompts: dict = field(default_factory=dict)  # texts in place of the style's own, see PROMPTS above
     four_bit: bool = True  # NF4 with double quantisation, by bitsandbytes; the vision tower keeps its precision
-    sample_in: str = "auto"  # replies from `nf4` weights, or faster from a `full` copy with the adapter merged in; by memory
+    sample_in: str = "auto"  # replies from `nf4` weights, or faster from a `full` copy of them; `auto`: by memory
     lora_rank: int = 16
     lora_alpha: int = 32
     # views
@@ -134,8 +134,8 @@ class Config:
             expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
         expect({*self.orders} <= {*CURRICULA}, self, "orders", f"some of {', '.join(CURRICULA)}")
         rewards, known = [name for name in self.rewards if ".py:" not in name], (*WEIGHTS, *COSTS, "my_rewards.py:name")
-        given = ("reward", rewards, known), ("grpo setting", self.grpo, GRPO_SETTINGS), ("prompt", self.prompts, PROMPTS)
-        for what, names, known in given:
+        given = {"reward": (rewards, known), "grpo setting": (self.grpo, GRPO_SETTINGS), "prompt": (self.prompts, PROMPTS)}
+        for what, (names, known) in given.items():
             if unknown := sorted({*names} - {*known}):
                 raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
         for name, text in self.prompts.items():

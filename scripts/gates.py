@@ -3,7 +3,7 @@
     python scripts/gates.py train --name gates-0 --seed 0 --arms gated always never "answer alone"
     python scripts/gates.py report gates-0 gates-1 gates-2
 
-`train` makes a run of the profile `cpu` under runs/ and in it a branch for each arm; `report` writes results/gates.json.
+`train` makes a run of the profile `cpu` under runs/ and in it a branch for each arm; `report` writes into results/.
 """
 
 import argparse

@@ -66,7 +66,8 @@ def test_a_model_is_measured_on_own_photos_without_pool_and_training(own, capsys
     run = Path("runs/evaluate-embedded-photos")
     assert [path.name for path in run.joinpath("data").iterdir()] == ["test.jsonl"]
     metrics = read_json(run / "metrics.json")
-    assert {name: found["n"] for name, found in metrics["conditions"]["alone"].items()} == dict.fromkeys(grid(PROFILES["cpu"]), 2)
+    counts = {name: found["n"] for name, found in metrics["conditions"]["alone"].items()}
+    assert counts == dict.fromkeys(grid(PROFILES["cpu"]), 2)
     page = run.joinpath("report.html").read_text()
     assert page.count(caution) == 1 and "Notebooks" not in page and "RL, " not in page
     assert "<h1>Two rounds with super-resolution answer " in page and "held-out" not in page

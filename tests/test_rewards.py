@@ -30,8 +30,9 @@ def test_format_is_graded():
     ends = {1: "no_call", 2: "answered"}
     made = [make_trajectory(replies=replies, outcome=ends[len(replies)]) for replies, _ in PARTS]
     assert [(t.replies, round(6 * rewards.form(t), 6)) for t in made] == PARTS
-    at_once = {"<think>t</think><answer>3</answer>": 1, "<answer>3</answer>": 0.5, "<answer>3</answer><think>t</think>": 0.5}
-    assert {reply: rewards.form(make_trajectory(replies=(reply,))) for reply in at_once} == at_once  # where it is allowed
+    thought, said = "<think>t</think>", "<answer>3</answer>"
+    at_once = {thought + said: 1, said: 0.5, said + thought: 0.5}  # where that is allowed
+    assert {reply: rewards.form(make_trajectory(replies=(reply,))) for reply in at_once} == at_once
 
 
 def test_regions_by_hand():
@@ -135,7 +136,8 @@ def test_no_exploit_earns_as_much_as_the_honest_reply():
     earned = {name: played(**HONEST | exploit) for name, exploit in EXPLOITS.items()}
     assert not {name: value for name, value in earned.items() if value >= played(**HONEST) - 0.01}
     at_once = [f"<think>t</think><answer>{answer}</answer>" for answer in ANSWERS]  # where that is allowed
-    never = [make_trajectory(replies=(r,), answer=a, draft=None, regions=(), views=()) for r, a in zip(at_once, ANSWERS)]
+    nothing, asked = {"draft": None, "regions": (), "views": ()}, zip(at_once, ANSWERS, strict=True)
+    never = [make_trajectory(replies=(reply,), answer=answer, **nothing) for reply, answer in asked]
     assert np.mean([rewards.scores(t, WEIGHTS)["total"] for t in never]) < played(**HONEST) - 0.01
     echo = "<draft> </draft><verdict>right</verdict><answer>3</answer>"
     long = "<think>" + protocol.TOOL_PROMPT + " and so on" * 200 + "</think>"

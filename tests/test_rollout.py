@@ -46,10 +46,12 @@ def test_several_looks_and_none(scripted, smoke_run, samples):
     plain = "<think>the red disc</think><answer>2</answer>"
     cases = [  # max_looks, must_look, the replies of each round; replies that count, looks, outcome
         (2, True, [FIRST, CALL, SECOND], 3, (1, 1), "ok duplicate", "answered"),
-        (2, True, [FIRST, SECOND], 2, (1,), "ok", "answered"), (2, True, [FIRST, again], 3, (1, 1), "ok ok", "no_answer"),
+        (2, True, [FIRST, SECOND], 2, (1,), "ok", "answered"),
+        (2, True, [FIRST, again], 3, (1, 1), "ok ok", "no_answer"),
         (3, True, [FIRST, again, again, again], 4, (1, 1, 1), "ok ok duplicate", "no_answer"),
         (1, True, [FIRST, CALL], 2, (1,), "ok", "no_answer"), (1, False, [plain], 1, (), "", "answered"),
-        (1, False, [FIRST, SECOND], 2, (1,), "ok", "answered"), (1, False, ["<draft>1</draft>"], 1, (), "", "no_answer"),
+        (1, False, [FIRST, SECOND], 2, (1,), "ok", "answered"),
+        (1, False, ["<draft>1</draft>"], 1, (), "", "no_answer"),
     ]  # fmt: skip
     found = []
     for looks, must, replies, *_ in cases:

@@ -1,6 +1,6 @@
 """Whole conversations of each family through its real templates, as `tests/transcripts/FAMILY.txt` for people to read.
 
-After an intended change: `UPDATE=1 .venv/bin/python -m pytest tests/test_transcripts.py -m ""`, then read the difference.
+After an intended change: `UPDATE=1 .venv/bin/python -m pytest tests/test_transcripts.py -m ""`; then read the diff.
 """
 
 import os
@@ -76,7 +76,8 @@ def test_conversations_read_as_they_did(kind, tmp_path):
     model = as_published(save_random(kind, tmp_path / "model"))
     config = load_config("paper", {"model": str(model), **SIZES})
     Image.new("RGB", (640, 448), "white").save(tmp_path / "photo.png")
-    now, file = transcript(load_policy(config), replace(config, first_view_pixels=364 * 252), tmp_path), TRANSCRIPTS / f"{kind}.txt"
+    now = transcript(load_policy(config), replace(config, first_view_pixels=364 * 252), tmp_path)
+    file = TRANSCRIPTS / f"{kind}.txt"
     if os.environ.get("UPDATE"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(now)

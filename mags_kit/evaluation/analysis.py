@@ -94,7 +94,8 @@ def component_gains(checkpoints: dict[str, Results], config: Config) -> dict[str
 
 
 def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
-    """Rates of tool calls and truncated replies, written tokens, exact matches, words copied, verdicts, and `grounding` where boxes are known."""
+    """Rates of tool calls, truncated replies, exact matches and copied words, tokens, verdicts, and `grounding` where
+    boxes are known."""
     found = {
         "tool-call rate": np.mean([CALL[0] in t.replies[0] for t in trajectories]),
         "looks": np.mean([len(t.looks) for t in trajectories]),

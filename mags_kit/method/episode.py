@@ -124,6 +124,6 @@ class Episode:
         return Trajectory(
             self.sample, self.size, condition, tuple(replies), tuple(lengths), tuple(regions), tuple(self.views),
             looks=tuple(self.looks), first_view=self.first_view.size, view_tokens=pixels // self.agent.policy.factor**2,
-            magnifier=self.agent.magnifier.network, draft=first.draft, verdict=last.verdict if len(replies) > 1 else None,
-            answer=last.answer, outcome=outcome,
+            magnifier=self.agent.magnifier.network, draft=first.draft,
+            verdict=last.verdict if len(replies) > 1 else None, answer=last.answer, outcome=outcome,
         )  # fmt: skip

@@ -29,7 +29,7 @@ class Features:
         return made[0][0](pooler_output=pooled, **({"deepstack_features": deep} if deep else {}))
 
     def _of(self, pixels, grid, options) -> tuple:
-        """For one image: the type of the tower's output; what is pooled, and each level of deepstack `(tokens, hidden)`."""
+        """For one image: the type of the output; what is pooled, and each level of deepstack `(tokens, hidden)`."""
         import torch
         import xxhash
 
@@ -39,7 +39,7 @@ class Features:
             with torch.no_grad():
                 out = self.forward(pixels, grid_thw=grid[None], **options)
             self.kept[key] = type(out), [out.pooler_output, *(getattr(out, "deepstack_features", None) or ())]
-            while len(self.kept) > 1 and self.room < sum(part.nbytes for _, parts in self.kept.values() for part in parts):
+            while len(self.kept) > 1 and self.room < sum(p.nbytes for _, parts in self.kept.values() for p in parts):
                 self.kept.popitem(last=False)
         self.kept.move_to_end(key)
         return self.kept[key]

@@ -163,7 +163,8 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
     prompts = protocol.PROMPTS[config.prompt_style] | config.prompts
-    copied = config.four_bit and (config.sample_in == "full" or (config.sample_in == "auto" and room_for_a_copy(config)))
+    wanted = config.sample_in == "full" or (config.sample_in == "auto" and room_for_a_copy(config))
+    copied = config.four_bit and wanted
     policy = Policy(model.eval(), processor, family, prompts, limits, plain, copied, system)
     model.generation_config.eos_token_id = policy.stops  # where TRL looks for them
     return policy

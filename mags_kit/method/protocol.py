@@ -35,8 +35,8 @@ TOOL_PROMPT = (
     "{question}\n"
     "Work in rounds. Round 1: reason about the image in <think> </think>, give your first guess in <draft> </draft>, "
     "{call} the tool magnify with one to {max_regions} regions that show the details you need, as "
-    "[x0, y0, x1, y1] boxes{frame}; choose them tight. For example:\n{example}\nIn the last round: look at the magnified "
-    "regions, check your draft against them in <rethink> </rethink>, say in <verdict> </verdict> whether the draft was "
+    "[x0, y0, x1, y1] boxes{frame}; choose them tight. For example:\n{example}\n"
+    "In the last round: look at the magnified regions, check your draft against them in <rethink> </rethink>, say in <verdict> </verdict> whether the draft was "
     "right or wrong, and give the final answer, as short as possible, in <answer> </answer>."
 )
 # Texts by style; the setting `prompts` replaces single ones. `two` asks for a look and `free` leaves it to the policy;
@@ -44,7 +44,9 @@ TOOL_PROMPT = (
 # what the tool says: of each `view`, and what is due after it, where the policy may look `again` and where not.
 PROMPTS = {
     # The embedded tiny VLM's vocabulary holds little more than these words
-    "compact": {"two": "{question} Look twice.", "free": "{question} Look if needed.", "reason": "{question} Answer now."},
+    "compact": {
+        "two": "{question} Look twice.", "free": "{question} Look if needed.", "reason": "{question} Answer now.",
+    },
     "full": {
         "two": TOOL_PROMPT.replace("{call}", "then call"),
         "free": TOOL_PROMPT.replace("{call}", "then, if the image as it is does not suffice, call")
@@ -58,8 +60,8 @@ PROMPTS = {
         "options": "{question}\nAnswer with the option's letter from the given choices directly.",
         "boxes": (
             "{question}\nReason about the image in <think> </think>, and write down there each region that your "
-            "reasoning rests on, as a [x0, y0, x1, y1] box{frame}; then give the final answer, as short as possible, in "
-            "<answer> </answer>."
+            "reasoning rests on, as a [x0, y0, x1, y1] box{frame}; then give the final answer, as short as possible, "
+            "in <answer> </answer>."
         ),
         "view": "View {number}: {box}, shown {times} times as large as in the image above.\n",
         "again": "You may look again. If you have seen enough, check your draft against the views, then answer.",

@@ -82,7 +82,7 @@ CLAUSE = re.compile(r"[,;:!?()\[\]—…=]|\.(?!\d)|\b(?:but|so|because|since|th
 # The only words over which a yes or no is read and a negation reaches it; those in AHEAD may stand right before it
 AHEAD = {*"so i answer is it's that's are was be seem seems really entirely".split(), *NEGATIONS, *YES_NO}
 LINKS = AHEAD.union("the this that it do does think believe there appear to statement caption claim sentence".split())
-IDLE = "idea clue way answer doubt question error mistake problem reason evidence information longer other others".split()
+IDLE = "idea clue way answer doubt question error mistake problem reason evidence information longer others other".split()
 UNCLEAR = {*"or and is would not if unless maybe perhaps".split(), *IDLE}  # "yes or no", "yes is wrong", "no idea"
 
 
@@ -255,7 +255,7 @@ FRAME |= {"magnified", "shown", "view", "region", "of"}
 OTHERWISE = {*"or and but no if than what which who how where".split(), *NEGATIONS}
 PLACE = "in on at by to with near from above below behind under over beside between left right front next or than"
 PLACE = PLACE.replace(" ", "|")
-ELSE = re.compile(rf"\b(?:{PLACE})(?: (?:{PLACE}|of|side))* \w+")  # what else a question names: "to the left of the bus"
+ELSE = re.compile(rf"\b(?:{PLACE})(?: (?:{PLACE}|of|side))* \w+")  # what else it names: "to the left of the bus"
 
 
 def says(said: str, meant: str, question: str) -> bool:
