@@ -134,7 +134,8 @@ class Config:
             expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
         expect({*self.orders} <= {*CURRICULA}, self, "orders", f"some of {', '.join(CURRICULA)}")
         rewards, known = [name for name in self.rewards if ".py:" not in name], (*WEIGHTS, *COSTS, "my_rewards.py:name")
-        given = {"reward": (rewards, known), "grpo setting": (self.grpo, GRPO_SETTINGS), "prompt": (self.prompts, PROMPTS)}
+        given = {"reward": (rewards, known), "prompt": (self.prompts, PROMPTS)}
+        given["grpo setting"] = self.grpo, GRPO_SETTINGS
         for what, (names, known) in given.items():
             if unknown := sorted({*names} - {*known}):
                 raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")

@@ -24,7 +24,8 @@ class Validation(compat.transformers().TrainerCallback):
 
     `rows` holds one row per validation of this stage, `earlier` those of the stages before; steps count over all
     stages. The questions are also asked in one round, the tool withheld, to tell what the tool adds from what the
-    policy learns without it (MED, arXiv 2602.01334). `raised` holds each alarm once. A progress bar shows reward and alarms.
+    policy learns without it (MED, arXiv 2602.01334). `raised` holds each alarm once. A progress bar shows reward and
+    alarms.
     """
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
@@ -133,7 +134,8 @@ def tool_alarms(rows: list[dict]) -> list[dict]:
 
 NO_GAIN = (
     "{accuracy:.0%} of the validation questions are right with the tool and {withheld:.0%} without it, and for two "
-    "looks the tool has gained nothing; questions about smaller details, a smaller first_view_pixels, or a larger beta helps"
+    "looks the tool has gained nothing; questions about smaller details, a smaller first_view_pixels, or a larger beta "
+    "helps"
 )
 BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
 # Name; key of the log; over how many steps which mean is wrong; whether to stop; what to say of it. The shipped runs
