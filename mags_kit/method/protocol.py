@@ -37,7 +37,8 @@ TOOL_PROMPT = (
     "{call} the tool magnify with one to {max_regions} regions that show the details you need, as "
     "[x0, y0, x1, y1] boxes{frame}; choose them tight. For example:\n{example}\n"
     "In the last round: look at the magnified regions, check your draft against them in <rethink> </rethink>, say in "
-    "<verdict> </verdict> whether the draft was right or wrong, and give the final answer, as short as possible, in <answer> </answer>."
+    "<verdict> </verdict> whether the draft was right or wrong, and give the final answer, as short as possible, in "
+    "<answer> </answer>."
 )
 # Texts by style; the setting `prompts` replaces single ones. `two` asks for a look and `free` leaves it to the policy;
 # `reason`, `direct` (`options`: where the question lists options) and `boxes` are prompts of one round; the others are
