@@ -21,8 +21,10 @@ COLD_START = "cold start"  # name of the stage before RL that the setting `cold_
 OPTIMIZERS = {"adamw_torch_fused": 8, "adamw_torch": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 WEIGHTS = {"answer": 1.0, "format": 0.2, "regions": 0.3, "draft": 0.15, "verify": 0.05}  # of rewards, by default
 COSTS = ("look_cost", "token_cost")  # further rewards, of weight 0: for each look, for each image token of the views
-BLANKS = ("question", "max_regions", "frame", "example", "number", "box", "times")  # what a prompt may hold in braces
-PROMPTS = ("two", "free", "reason", "direct", "options", "boxes", "view", "again", "due")  # see method.protocol
+ASKED = ("question", "max_regions", "frame", "example")
+# The texts of method.protocol, and what each may hold in braces
+PROMPTS = dict.fromkeys(("two", "free", "reason", "direct", "options", "boxes"), ASKED)
+PROMPTS |= {"view": ("number", "box", "times"), "again": (), "due": ()}
 # What the setting `grpo` may hold, which goes to TRL's GRPOConfig as it is; docs/large-models.md says when to use it
 GRPO_SETTINGS = (
     "loss_type", "multi_objective_aggregation", "entropy_coef", "use_adaptive_entropy", "entropy_target",
@@ -102,7 +104,7 @@ class Config:
     # the embedded base model, trained from scratch by notebook 00
     base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
-    grid: str = "short"  # conditions to measure: four, or `full` (see evaluation.conditions)
+    grid: str = "short"  # conditions to measure: the main ones, or `full` (see evaluation.conditions)
     pass_k: int = 0  # sampled answers to a question for pass@k, by base and trained policy; 0: not measured
     pass_questions: int = 300  # of the test set, drawn at random, for pass@k; it takes `pass_k` times as long as greedy
     batch_size: int = 48  # trajectories sampled at once outside training
@@ -125,8 +127,11 @@ class Config:
 
         `factor` is the side in pixels that one image token covers.
         """
-        views = self.max_regions * (self.view_pixels // factor**2 + 2 + 40 * (self.prompt_style == "full"))  # 40: words
-        return (self.max_looks + 1) * self.round_tokens + self.max_looks * (views + 64)  # 64: the tool message's frame
+        own = {name: len(self.prompts.get(name, "")) for name in ("view", "again", "due")}  # a token a letter at most
+        words = own["view"] or 48 * (self.prompt_style == "full")
+        views = self.max_regions * (self.view_pixels // factor**2 + 2 + words)
+        frame = 64 + max(own["again"], own["due"])  # of the tool message
+        return (self.max_looks + 1) * self.round_tokens + self.max_looks * (views + frame)
 
     def __post_init__(self):
         check_network(self.magnifier)
@@ -141,9 +146,10 @@ class Config:
                 raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
         for name, text in self.prompts.items():
             try:
-                text.format(**dict.fromkeys(BLANKS, ""))
+                text.format(**dict.fromkeys(PROMPTS[name], ""))
             except (AttributeError, LookupError, ValueError):
-                expected = f"expected a text with some of {', '.join(BLANKS)} in braces, and two for a brace itself"
+                blanks = f"some of {', '.join(PROMPTS[name])}" if PROMPTS[name] else "nothing"
+                expected = f"expected a text with {blanks} in braces, and two for a brace itself"
                 raise ValueError(f"prompt {name!r} is {text!r:.60}; {expected}") from None
         for file in (name.rpartition(":")[0] for name in self.rewards if ".py:" in name):
             if not Path(file).is_file():

@@ -174,7 +174,7 @@ def _report_alone(run: Run, found: dict, trajectories: list[Trajectory]) -> None
     caption = "Accuracy of each condition, with its 95% interval."
     draw.save(charts.show_results(found, title), run, "accuracy", caption)
     for number, trajectory in enumerate(examples(trajectories), 1):
-        caption = f"Trajectory {number}: the image with the chosen regions, the magnified views and both replies."
+        caption = f"Trajectory {number}: the image with the chosen regions, the magnified views and the replies."
         draw.save(draw.sheet({"": trajectory}, run.data, run.views), run, f"trajectory_{number}", caption)
     page.write(run, ())
 

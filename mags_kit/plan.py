@@ -68,7 +68,8 @@ def hours(config: Config) -> tuple[float, float]:
     trained = steps * config.samples_per_step * config.num_generations  # rollouts
     validations = steps // config.validate_every + len(config.stage_steps) + 1 if steps else 0
     tests = (1 + len(grid(config))) // 2 * (2 if steps else 1)  # most conditions take one round
-    drawn = (2 if steps else 1) * config.pass_k * min(config.pass_questions, config.test) if config.pool else 0
+    passed = min(config.pass_questions, config.test or config.pass_questions) if config.pool else 0
+    drawn = (2 if steps else 1) * config.pass_k * passed
     answered = config.pool * config.solve_rollouts + 1.5 * validations * config.validation + tests * config.test + drawn
     decoded = 2 * config.round_tokens * (trained / config.step_batches[0] + answered / config.batch_size)
     passes = 2 * answered + (6 if config.gradient_checkpointing else 5) * trained  # of the model, or as long as these

@@ -113,6 +113,11 @@ def _weights(config: Config, adapter: str | Path = "") -> tuple[str | Path, ...]
     return model_path(config.model), *([adapter] if adapter else []), *map(Path, own)
 
 
+def own_rewards(config: Config) -> tuple[Path, ...]:
+    """The files of the user's own rewards."""
+    return tuple(Path(name.rpartition(":")[0]) for name in config.rewards if ".py:" in name)
+
+
 def data(run: Run) -> Step:
     """The lists of candidates, validation and test questions, and their images; of a model alone the test's only."""
     run = run.parent or run
@@ -138,8 +143,8 @@ def curated(run: Run) -> Step:
 def training(run: Run) -> Step:
     """All stages, as one: the best adapter is chosen over them."""
     wanted = {f"stage {i + 1}" for i, steps in enumerate(run.config.stage_steps) if steps}
-    own = [Path(name.rpartition(":")[0]) for name in run.config.rewards if ".py:" in name]
-    inputs = (*_weights(run.config, run.config.adapter), run.samples("curated"), run.samples("validation"), *own)
+    inputs = (*_weights(run.config, run.config.adapter), run.samples("curated"), run.samples("validation"))
+    inputs += own_rewards(run.config)
     if run.config.cold_start:
         wanted.add(COLD_START)
         inputs += ((run.parent or run).trajectories("pool"),)
@@ -153,7 +158,7 @@ def training(run: Run) -> Step:
 def answers(run: Run, checkpoint: str, condition: str) -> Step:
     """The test set's answers by a checkpoint under one condition."""
     adapter = run.best if checkpoint == "trained" else run.config.adapter
-    inputs = (*_weights(run.config, adapter), run.samples("test"))
+    inputs = (*_weights(run.config, adapter), run.samples("test"), *own_rewards(run.config))
     outputs = (run.trajectories(checkpoint, condition),)
     return Step(f"{checkpoint}, {condition}", run, outputs, inputs, code=(*CODE, "evaluation/conditions.py"))
 

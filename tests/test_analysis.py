@@ -124,7 +124,7 @@ def test_classes_by_family_meta_and_target_size():
 
 def test_rates_by_hand():
     cut = make_trajectory(lengths=(40, 5), replies=("<tool_call>", "3"))
-    found = analysis.looking([cut, make_trajectory()], CONFIG)
+    found = analysis.looking([cut, make_trajectory()], CONFIG.round_tokens)
     assert (found["truncation rate"], found["tool-call rate"], found["written tokens"]) == (0.5, 0.5, 27)
 
 

@@ -41,6 +41,7 @@ WRONG = [  # (profile, settings, what the error says)
     ("smoke", {"prompts": {"two": "{question} {image}"}}, "prompt 'two' is '{question} {image}'; expected a text"),
     ("smoke", {"prompts": {"two": '{question} {"a": 1}'}}, "in braces, and two for a brace itself"),
     ("smoke", {"prompts": {"two": 3}}, "prompt 'two' is 3; expected a text with some of question,"),
+    ("smoke", {"prompts": {"again": "{question} Look again."}}, "expected a text with nothing in braces, and two for"),
     ("smoke", {"max_looks": 5}, "max_looks=5; expected 1 to 4"),
     ("smoke", {"scale_rewards": "all"}, "scale_rewards='all'; expected one of group, batch, none"),
     ("smoke", {"learning_rate": "nan"}, "learning_rate=nan; expected 0 or more"),

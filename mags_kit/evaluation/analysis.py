@@ -8,7 +8,9 @@ import pandas as pd
 
 from mags_kit.config import Config
 from mags_kit.data import drawing, scenes
-from mags_kit.evaluation.conditions import BICUBIC, BLANKED, CONDITIONS, MAIN, ONE, PLAIN, X4PLUS
+from mags_kit.evaluation.conditions import (
+    BICUBIC, BLANKED, CONDITIONS, DIRECT, DIRECT_TOKENS, MAIN, ONE, PLAIN, X4PLUS,
+)  # fmt: skip
 from mags_kit.evaluation.evaluate import Results
 from mags_kit.evaluation.statistics import (
     accuracy, clusters_of, over_seeds, paired_difference, two_way, with_holm,
@@ -29,7 +31,7 @@ DRAFTS = "right drafts kept", "verdict fits draft and answer", "verdict true, ba
 
 def findings(checkpoints: dict[str, Results], config: Config) -> dict:
     """`findings.json`: for each checkpoint all analyses of one run, and the gains of each part of the method."""
-    found = {}
+    found, limits = {}, {DIRECT: DIRECT_TOKENS}
     for checkpoint, results in checkpoints.items():
         rounds, classes = {"one round": results[ONE], "two rounds": results[MAIN]}, by_class(results[MAIN], config)
         where = {of: gains(names, rounds, "two rounds", "one round") for of, names in classes.items()}
@@ -37,7 +39,7 @@ def findings(checkpoints: dict[str, Results], config: Config) -> dict:
         found[checkpoint] = {
             "differences": with_holm(less),
             "where": {grouping: rows for grouping, rows in where.items() if rows},
-            "looking": {name: looking(trajectories, config) for name, trajectories in results.items()},
+            "looking": {name: looking(each, limits.get(name, config.round_tokens)) for name, each in results.items()},
         }
     return found | {"worth": component_gains(checkpoints, config)}
 
@@ -93,13 +95,13 @@ def component_gains(checkpoints: dict[str, Results], config: Config) -> dict[str
     return {part: rows for part, rows in found.items() if rows}
 
 
-def looking(trajectories: list[Trajectory], config: Config) -> dict[str, float]:
+def looking(trajectories: list[Trajectory], limit: int) -> dict[str, float]:
     """Rates of tool calls, truncated replies, exact matches and copied words, tokens, verdicts, and `grounding` where
-    boxes are known."""
+    boxes are known; `limit` is that of tokens in a reply."""
     found = {
         "tool-call rate": np.mean([CALL[0] in t.replies[0] for t in trajectories]),
         "looks": np.mean([len(t.looks) for t in trajectories]),
-        "truncation rate": np.mean([max(t.lengths, default=0) >= config.round_tokens for t in trajectories]),
+        "truncation rate": np.mean([max(t.lengths, default=0) >= limit for t in trajectories]),
         "written tokens": np.mean([sum(t.lengths) for t in trajectories]),
         "exact match": np.mean([exact_match(t) for t in trajectories]),
         "words copied": np.mean([copied(t) for t in trajectories]),

@@ -68,7 +68,7 @@ def left_out(config: Config) -> dict[str, str]:
     for name, condition in (CONDITIONS if config.grid == "short" else ALL).items():
         if condition.prompt and condition.prompt not in words:
             reasons[name] = f"prompt style {config.prompt_style!r} has no words for it"
-        elif condition.network == config.magnifier and name not in CONDITIONS:
+        elif condition.network == config.magnifier and condition.rounds == 2 and name not in CONDITIONS:
             reasons[name] = f"it is “{MAIN}” in this run"
     return reasons
 
@@ -87,8 +87,9 @@ class ConditionedEpisode(Episode):
 
     @property
     def asks(self) -> str:
-        wanted = self.condition.prompt
-        return "options" if wanted == "direct" and options(self.sample.question) else wanted or super().asks
+        wanted, words = self.condition.prompt, self.agent.policy.prompts
+        listed = wanted == "direct" and "options" in words and options(self.sample.question)
+        return "options" if listed else wanted or super().asks
 
     @property
     def tokens(self) -> int:

@@ -22,9 +22,12 @@ SETTINGS = ("rewards", "gate", "round_tokens", "first_view_pixels")  # all that 
 
 
 def stored_run(name: str, root: str | Path = "") -> Run:
-    """A run folder with its SETTINGS only: others may be of an older kit, or name files of another machine."""
+    """A run folder with its SETTINGS only: others may be of an older kit, or name files of another machine. Rewards of
+    the user's own count as far as their files are here."""
     path = made_before(name, root)
     stored = read_json(path / "config.json")
+    rewards = stored.get("rewards", {}).items()
+    stored["rewards"] = {n: w for n, w in rewards if ".py:" not in n or Path(n.rpartition(":")[0]).is_file()}
     return Run(path, load_config("cpu", {key: stored[key] for key in SETTINGS if key in stored}))
 
 

@@ -69,7 +69,7 @@ def went_on(t: Trajectory) -> bool:
 
 
 def copied(t: Trajectory) -> float:
-    """Share of the first reply's words that stand in runs of RUN words copied from the question or the prompt."""
+    """Share of the first reply's words that stand in runs of RUN words copied from the question or the kit's prompt."""
     told, said = (text.split() for text in (f"{t.sample.question} {TOOL_PROMPT}", t.replies[0]))
     runs = {tuple(told[i : i + RUN]) for i in range(len(told))}
     starts = [i for i in range(len(said) - RUN + 1) if tuple(said[i : i + RUN]) in runs]

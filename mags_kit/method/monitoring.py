@@ -31,6 +31,7 @@ class Validation(compat.transformers().TrainerCallback):
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
         self.agent, self.samples, self.stage, self.earlier = agent, samples, stage, earlier
         self.best, self.folder = run.best, run.stage(stage.name)
+        self.must_look = run.config.must_look
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
         self.raised: dict[str, dict] = {}  # alarms by name
@@ -72,7 +73,7 @@ class Validation(compat.transformers().TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
             return
-        found = alarms(state.log_history) + tool_alarms(self.earlier + self.rows)
+        found = alarms(state.log_history, self.must_look) + tool_alarms(self.earlier + self.rows)
         names = {"alarms": ", ".join(alarm["name"] for alarm in found)} if found else {}
         self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
         self._raise(found, state.global_step)
@@ -108,8 +109,11 @@ class TrainingStopped(ValueError):
     """An alarm ended the training."""
 
 
-def alarms(log: list[dict]) -> list[dict]:
-    """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`."""
+def alarms(log: list[dict], must_look: bool = True) -> list[dict]:
+    """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`.
+
+    Where the policy need not look, a lack of calls may be right: it is a warning only.
+    """
     rows, found = [row for row in log if "reward" in row], []  # the others are no optimisation steps
     for key in ("loss", "grad_norm", "kl", "reward"):
         if rows and not found and not math.isfinite(rows[-1].get(key) or 0.0):
@@ -118,7 +122,7 @@ def alarms(log: list[dict]) -> list[dict]:
     for name, key, steps, wrong, stop, said in RULES:
         values = [row[key] for row in rows[-steps:] if key in row]
         if len(values) == steps and wrong(fmean(values)):
-            found.append({"name": name, "said": said.format(fmean(values)), "stop": stop})
+            found.append({"name": name, "said": said.format(fmean(values)), "stop": stop and must_look})
     return found
 
 

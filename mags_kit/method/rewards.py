@@ -7,6 +7,7 @@ import math
 import runpy
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -82,12 +83,12 @@ REWARDS |= {"look_cost": look_cost, "token_cost": token_cost}
 
 def function(name: str) -> Callable[[Trajectory], float]:
     """A reward by its name in REWARDS, or one of the user's own."""
-    return REWARDS[name] if name in REWARDS else own(name)
+    return REWARDS[name] if name in REWARDS else own(name, Path(name.rpartition(":")[0]).stat().st_mtime_ns)
 
 
 @cache
-def own(name: str) -> Callable[[Trajectory], float]:
-    """`my_rewards.py:name` is the function `name` in that file; ValueError where it has none."""
+def own(name: str, time: int) -> Callable[[Trajectory], float]:
+    """`my_rewards.py:name` is the function `name` in that file, as of its `time`; ValueError where it has none."""
     file, _, attribute = name.rpartition(":")
     found = runpy.run_path(file).get(attribute)
     if not callable(found):

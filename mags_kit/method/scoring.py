@@ -82,7 +82,8 @@ CLAUSE = re.compile(r"[,;:!?()\[\]—…=]|\.(?!\d)|\b(?:but|so|because|since|th
 # The only words over which a yes or no is read and a negation reaches it; those in AHEAD may stand right before it
 AHEAD = {*"so i answer is it's that's are was be seem seems really entirely".split(), *NEGATIONS, *YES_NO}
 LINKS = AHEAD.union("the this that it do does think believe there appear to statement caption claim sentence".split())
-IDLE = "idea clue way answer doubt question error mistake problem reason evidence information longer others other".split()
+IDLE = "idea clue way answer doubt question error mistake problem reason evidence information longer other".split()
+IDLE += ["others"]
 UNCLEAR = {*"or and is would not if unless maybe perhaps".split(), *IDLE}  # "yes or no", "yes is wrong", "no idea"
 
 
