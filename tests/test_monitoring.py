@@ -51,7 +51,7 @@ def test_what_raises_an_alarm():
     raised = [(rows[-2:], names, [alarm["name"] for alarm in monitoring.alarms(rows)]) for rows, names in ALARMS]
     assert not [case for case in raised if case[1] != case[2]]
     silent = log(40, tools__call_frequency=[0.0] * 10)
-    stops = {must: [a["stop"] for a in alarms(silent, must)] for must in (True, False)}
+    stops = {must: [a["stop"] for a in monitoring.alarms(silent, must)] for must in (True, False)}
     assert stops == {True: [True, False], False: [False, False]}  # where it need not look, a lack of calls may be right
 
 
