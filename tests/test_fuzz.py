@@ -28,7 +28,7 @@ SIZES = {  # what differs from `paper`: replies of 200 tokens, nothing large
 }  # fmt: skip
 CALL = protocol.tool_call_text([(10, 20, 300, 400)])
 TABLE = [  # reply, outcome, usable regions
-    (CALL, "answered", [True]), (f"<think>I could {CALL}</think>", "no_call", []), ("", "no_call", []),
+    (CALL, "answered", [True]), (f"<think>I could {CALL}</think>", "answered", [True]), ("", "no_call", []),
     ("<answer>2</answer>", "no_call", []), (called('{"regions": ' + "[" * 190 + "}"), "bad_call", []),
     (called('{"regions": []}', '"reset"'), "bad_call", []),
     (called('{"regions": []}', '"<|image_pad|>"'), "bad_call", []),  # would come back in an error message
@@ -54,11 +54,12 @@ class Loops:
         self.trainer = training.build_trainer(run, policy, Stage("all", self.samples, 1))
 
     def tokens(self, text: str, end: bool = True, special: bool = False) -> list[int]:
-        """A reply as an engine gives it, up to the limit or an end mark; `special` tokens but for images, or none."""
-        stop, vision = self.tokenizer.eos_token_id, self.agent.policy.vision_ids
+        """A reply as an engine gives it, up to the limit, an end mark or a tool call; `special` tokens but for images,
+        or none."""
+        stops, vision = self.agent.policy.stops, self.agent.policy.vision_ids
         ids = [t for t in self.tokenizer.encode(text, split_special_tokens=not special) if t not in vision]
-        ids = (ids + [stop] * end)[: SIZES["round_tokens"]]
-        return ids[: ids.index(stop) + 1] if stop in ids else ids
+        ids = (ids + [self.tokenizer.eos_token_id] * end)[: SIZES["round_tokens"]]
+        return ids[: next((at for at, token in enumerate(ids, 1) if token in stops), len(ids))]
 
     def scripted(self, turn) -> Agent:
         """The agent with replies by `turn(prompts)`; its processor still takes the prompts and images."""
@@ -89,7 +90,7 @@ class Loops:
         here = rollout(agent, list(self.samples), progress=False, condition="training")
         patch.setattr(GRPOTrainer, "_generate_single_turn", turn)
         self.trainer.model.train()
-        rows = [{"prompt": [{"role": "user", "content": ""}], "number": i} for i in range(BATCH)]
+        rows = [self.trainer.train_dataset[i] for i in range(BATCH)]
         batch = self.trainer._generate_and_score_completions(rows)
         written = zip(self.trainer.environments, batch["completion_ids"], batch["completion_mask"], strict=True)
         there = [trl_environment.trajectory(own.episode, ids[mask.bool()].tolist()) for own, ids, mask in written]
