@@ -6,6 +6,7 @@ After an intended change: `UPDATE=1 .venv/bin/python -m pytest tests/test_transc
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ LAST = "<rethink>the view shows 3</rethink><verdict>wrong</verdict><answer>3</an
 
 def situations(policy, config):
     """Name -> how the episode is made, its settings, and what the policy writes in each round."""
+
     def call(*box):
         written = [list(protocol.to_model(box, policy.frame, (364, 252), (640, 448)))]
         return "<think>the disc is small</think><draft>2</draft>" + protocol.tool_call_text(written, policy.family.xml)
@@ -37,7 +39,7 @@ def situations(policy, config):
         return lambda agent: ConditionedEpisode(agent, SAMPLE, 1, ALL[name])
 
     twice, free = replace(config, max_looks=2), replace(config, must_look=False)
-    look = lambda agent: Episode(agent, SAMPLE)  # noqa: E731
+    look = partial(Episode, sample=SAMPLE)
     return {
         "direct": (one_round(DIRECT), config, ["3"]),
         "reason, then answer": (one_round(ONE), config, ["<think>I count them</think><answer>3</answer>"]),

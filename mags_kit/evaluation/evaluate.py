@@ -12,9 +12,7 @@ import pandas as pd
 from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation import pass_at_k
-from mags_kit.evaluation.conditions import (
-    ALL, MAIN, ONE, ConditionedEpisode, grid, step,
-)  # fmt: skip
+from mags_kit.evaluation.conditions import ALL, MAIN, ONE, ConditionedEpisode, grid, step
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent

@@ -1,7 +1,7 @@
 """A cold start without boxes: before RL the adapter is finetuned on the base's own good trajectories of the pool.
 
-RL can only reward what is sampled now and then. Where few replies call the tool as they were asked to, those that do
-and end right are imitated first: rejection sampling, as in STaR (Zelikman et al. 2022, arXiv 2203.14465).
+RL rewards only what the policy samples. Where few sampled replies call the tool in the required form, the adapter first
+learns from those that do and answer rightly: rejection sampling, as in STaR (Zelikman et al. 2022, arXiv 2203.14465).
 """
 
 from collections import defaultdict
