@@ -11,7 +11,7 @@ from mags_kit import records, steps
 from mags_kit.config import BENCHMARKS, profile_of
 from mags_kit.data import sets
 from mags_kit.evaluation.analysis import findings, seeded_conditions
-from mags_kit.evaluation.conditions import MAIN, grid, step
+from mags_kit.evaluation.conditions import MAIN, grid
 from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics
 from mags_kit.evaluation.statistics import accuracy, over_seeds
 from mags_kit.method import curriculum, processes, training
@@ -157,7 +157,7 @@ def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions
 def measure_alone(run: Run) -> dict:
     """`metrics.json` of a run without training: its test set under every condition, with figures and a report."""
     _prepare(run)
-    answered = all(step(run, "alone", name).state()[0] == steps.DONE for name in grid(run.config))
+    answered = all(steps.answers(run, "alone", name).state()[0] == steps.DONE for name in grid(run.config))
     policy = None if processes.main_says(bool, answered) else load_policy(run.config, run.config.adapter)
     results = evaluate(run, policy, read_samples(run.samples("test")), "alone")
     found = metrics({"alone": results})

@@ -78,7 +78,7 @@ def shown(run: Run, notebook: str) -> list[Step]:
     """The steps that a notebook makes or reads. Those of other seeds and variants are steps of their own runs."""
     trained = bool(sum(run.config.stage_steps))
     checkpoints = ("base", "trained") if trained else ("base",)
-    answered = [conditions.step(run, c, name) for c in checkpoints for name in conditions.grid(run.config)]
+    answered = [steps.answers(run, c, name) for c in checkpoints for name in conditions.grid(run.config)]
     answered += [steps.draws(run, c) for c in checkpoints] if run.config.pass_k else []
     return {
         "00_embedded_base": [steps.base(run)],
@@ -94,7 +94,7 @@ def status(run: Run, notebooks: tuple[str, ...]) -> str:
     for notebook in notebooks:
         rows += [*shown(run, notebook), notebook_step(run, notebook)]
     if not run.config.pool:  # a model measured alone
-        rows = [steps.data(run), *(conditions.step(run, "alone", name) for name in conditions.grid(run.config))]
+        rows = [steps.data(run), *(steps.answers(run, "alone", name) for name in conditions.grid(run.config))]
     return "\n".join(f"{step.name:<48}{state:<12}{why}".rstrip() for step in rows for state, why in [step.state()])
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mags_kit import steps
 from mags_kit.config import BLANK, Config
 from mags_kit.method import protocol
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.scoring import options
 from mags_kit.records import Box, Outcome, Sample, Trajectory
-from mags_kit.run import Run
 
 ONE, MAIN = "one round, full view", "two rounds, super-resolution"  # what the claim compares
 PLAIN, BICUBIC = "two rounds, plain crop", "two rounds, bicubic"
@@ -71,11 +69,6 @@ def left_out(config: Config) -> dict[str, str]:
         elif condition.network == config.magnifier and condition.rounds == 2 and name not in CONDITIONS:
             reasons[name] = f"it is “{MAIN}” in this run"
     return reasons
-
-
-def step(run: Run, checkpoint: str, name: str) -> steps.Step:
-    """The step of a run that makes a condition's answers."""
-    return steps.answers(run, checkpoint, name)
 
 
 class ConditionedEpisode(Episode):

@@ -12,7 +12,7 @@ import pandas as pd
 from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation import pass_at_k
-from mags_kit.evaluation.conditions import ALL, MAIN, ONE, ConditionedEpisode, grid, step
+from mags_kit.evaluation.conditions import ALL, MAIN, ONE, ConditionedEpisode, grid
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent
@@ -46,7 +46,7 @@ def evaluate(
     firsts = cache(lambda: first_replies(Agent.of(run, policy), samples, f"{checkpoint}, round 1"))
     results = {}
     for name in conditions or grid(run.config):
-        wanted = step(run, checkpoint, name)
+        wanted = steps.answers(run, checkpoint, name)
         if processes.main_says(steps.start, wanted):
             began = time.perf_counter()
             trajectories = answers(run, policy, samples, f"{checkpoint}, {name}", name, firsts)

@@ -4,7 +4,7 @@ from tqdm import tqdm
 
 from mags_kit.method import processes, protocol
 from mags_kit.method.episode import Agent, Episode
-from mags_kit.method.parsing import parse_reply, text_of
+from mags_kit.method.parsing import parse_reply
 from mags_kit.method.policy import Policy
 from mags_kit.records import Box, Sample, Trajectory
 
@@ -143,7 +143,7 @@ def image_tokens(processor, images: list) -> int:
 
 def answered(policy: Policy, episode: Episode, reply: list[int]) -> list[dict] | str | None:
     """The magnifier's answer to the tool call in a reply; None where it has none."""
-    call = parse_reply(text_of(policy.processor.tokenizer, reply)).call
+    call = parse_reply(policy.text(reply)).call
     return None if call is None else episode.magnify(**call)
 
 
