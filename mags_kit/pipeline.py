@@ -26,8 +26,11 @@ JOBS = {
 }
 
 
-def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...] = MAIN_NOTEBOOKS) -> Path:
-    """Run what is not done yet and return the path of the report. Raises SystemExit with a sentence on failure."""
+def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...] = MAIN_NOTEBOOKS) -> str:
+    """Run what is not done yet; return the path of the report and, below it, what came of the published numbers.
+
+    Raises SystemExit with a sentence on failure.
+    """
     if not load_config(profile, settings).pool:
         raise ValueError("pool=0: there is nothing to train on; `make evaluate` measures a model without training")
     run = begin(profile, name, settings, f"`mags_kit run` ({notebooks[0]} to {notebooks[-1]})")
@@ -40,12 +43,13 @@ def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...
         if steps.start(step):
             _execute(notebook, run, parameters)
     if MAIN_NOTEBOOKS[-1] not in notebooks:
-        return run.notebooks / f"{notebooks[-1]}.ipynb"
+        return str(run.notebooks / f"{notebooks[-1]}.ipynb")
+    from mags_kit.evaluation import claims
     from mags_kit.report import page  # late: pandas, which a wrong setting need not wait for
 
     written = page.write(run, notebooks)
     lock.leave(run.path)
-    return written
+    return f"{written}\n{claims.compare(run).line}"
 
 
 def begin(profile: str, name: str, settings: dict, what: str) -> Run:

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from mags_kit.method import protocol
-from mags_kit.records import read_samples
+from mags_kit.records import Trajectory, read_samples
+from mags_kit.viz.inspector import Inspector
 from mags_kit.viz.playground import Playground
 
 FIRST = f"<think>the red disc</think><draft>1</draft>{protocol.tool_call_text([(120, 120, 320, 320)])}"
@@ -26,6 +27,19 @@ def hand(smoke_run, scripted):
     made.network.value = "bicubic"
     made.list.value = list(made.samples)[0]  # as a user does
     return made
+
+
+def test_it_opens_with_the_inspectors_question_and_follows_it(smoke_run, scripted):
+    samples = read_samples(smoke_run.samples("test"))
+    inspector = Inspector({"base": [Trajectory(s, (768, 768), "x", ("",), (1,)) for s in samples]}, smoke_run.data)
+    hand = Playground(smoke_run, samples, scripted([]), inspector)
+    assert hand.sample.id == samples[0].id and hand.question.value == samples[0].question and hand.error is None
+    inspector.next()
+    hand.taken.click()
+    assert hand.sample.id == samples[1].id and hand.image.size == (768, 768)
+    inspector.word.value = "nothing has this word"
+    hand.taken.click()
+    assert "the inspector shows no trajectory; lift a filter there" in said(hand) and hand.sample.id == samples[1].id
 
 
 def said(hand) -> str:

@@ -1,5 +1,6 @@
 """A stored run scored anew, compared, and held against claims; each way to break one is found, with a sentence."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from mags_kit.__main__ import main
 from mags_kit.config import load_config
 from mags_kit.method.protocol import ANSWER, DRAFT, VERDICT, WRONG, part, tool_call_text
 from mags_kit.records import Region, Sample, Trajectory, View, read_json, trajectory_from, write_json, write_jsonl
-from mags_kit.evaluation import rescore, tables
+from mags_kit.evaluation import claims, rescore, tables
 from mags_kit.evaluation.conditions import BLANKED, MAIN, ONE, ORACLE, RANDOM
 from mags_kit.evaluation.evaluate import metrics, scored
 from mags_kit.evaluation.analysis import findings
@@ -39,7 +40,7 @@ def answered(i: int, right: bool, rounds: int = 2) -> Trajectory:
 def make(folder: Path, seed: int = 0) -> Run:
     """A finished run of 24 questions about 12 images: one round solves every fourth, two rounds of the trained policy all
     but every fifth; as evaluation leaves it."""
-    run = Run(folder, load_config("smoke", {"seed": seed, "grid": "full", "test": 24}))
+    run = Run(folder, load_config("smoke", {"seed": seed}))
     write_json(run.path / "config.json", asdict(run.config))
     write_json(run.manifest, {"profile": "smoke", "steps": {}})
     write_jsonl(run.samples("test"), [sample(i) for i in range(24)])
@@ -138,26 +139,49 @@ def test_a_broken_run_is_found_by_both_commands(tmp_path, command):
 
 def write_claims(path: Path, **changes) -> None:
     accuracy = "metrics/conditions/trained/two rounds, super-resolution/accuracy"
-    claim = {"name": "trained", "measures": accuracy, "value": 79.2, "tolerance": 1, "n": 24, "source": "x"} | changes
+    claim = {"name": "trained", "measures": accuracy, "value": 79.2, "tolerance": 1, "n": 24, "profile": "smoke"} | changes
+    other = {"name": "other", "measures": "x", "value": 1, "tolerance": 1, "n": 1, "profile": "reference"}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"claims": [claim], "context": []}))
+    path.write_text(json.dumps({"claims": [claim, other], "bytes": {"smoke": "0"}, "context": []}))
 
 
 def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
     table = [
-        ({}, "holds         trained: 79.2 measured, 79.2 ± 1 claimed, n = 24", 0),
-        ({"value": 81.0}, "falls short   trained: 79.2 measured, 81.0 ± 1 claimed, n = 24", 1),
-        ({"value": 77.0}, "falls short   trained: 79.2 measured, 77.0 ± 1 claimed, n = 24", 1),
-        ({"value": 77.0, "least": True}, "holds         trained: 79.2 measured, at least 77.0 ± 1 claimed", 0),
-        ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 2),
-        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 2),
-        ({"measures": "seeds/all seeds/x"}, "not measured  trained: the run has no seeds/all seeds/x", 2),
+        ({}, "holds         trained: 79.2 here, 79.2 ± 1 published", 0),
+        ({"value": 81.0}, "falls short   trained: 79.2 here, 81.0 ± 1 published", 1),
+        ({"value": 77.0}, "falls short   trained: 79.2 here, 77.0 ± 1 published", 1),
+        ({"value": 77.0, "least": True}, "holds         trained: 79.2 here, at least 77.0 ± 1 published", 0),
+        ({"n": 900}, "not measured  trained: measured on 24 questions, the claim is about 900", 0),
+        ({"measures": "metrics/conditions/trained/magic/accuracy"}, "has no metrics/conditions/trained/magic/accuracy", 0),
+        ({"measures": "seeds/all seeds/x"}, "no seeds/all seeds/x ('seeds' is missing); `make smoke` measures it", 0),
         ({"measures": "findings/trained/differences/one round, full view/difference", "value": 54.2}, "holds", 0),
     ]
     for changes, said, status in table:
         write_claims(run.path.parents[1] / "results" / "claims.yaml", **changes)
         text, ended = command("check", "--name", "r")
-        assert said in text and ended == status and len(text.splitlines()) == 1, changes
+        first, last = text.splitlines()
+        assert said in first and ended == status, changes
+        assert last == "of the other published numbers, `make reference` measures 1"
+
+
+def test_a_run_ends_with_one_line_on_the_published_numbers(run, monkeypatch):
+    monkeypatch.setattr("mags_kit.run.PROJECT", run.path.parents[1])
+    file = run.path.parents[1] / "results" / "claims.yaml"
+    write_claims(file)
+    holds = "it reproduces here: 1 of 1 published numbers of `make smoke` hold"
+    listed = " (trained 79.2 here, 79.2 ± 1 published: holds)"
+    otherwise = ", though metrics.json is not the published one to the byte: other processors and libraries round otherwise"
+    assert claims.compare(run).line == holds + otherwise + listed
+    own = hashlib.sha256(run.metrics.read_bytes()).hexdigest()
+    file.write_text(file.read_text().replace('"smoke": "0"', f'"smoke": "{own}"'))
+    assert claims.compare(run).line == f"{holds}, and metrics.json is the published one to the byte{listed}"
+    write_json(run.path / "config.json", read_json(run.path / "config.json") | {"seed": 3})
+    assert claims.compare(run).line == holds + listed, "another seed is held against the numbers, not the bytes"
+    write_claims(file, value=20)
+    assert claims.compare(run).line.startswith("it does not reproduce here: 0 of 1 published numbers of `make smoke` hold")
+    write_json(run.path / "config.json", read_json(run.path / "config.json") | {"test": 7, "own": "my.jsonl"})
+    said = "held against no published number: settings differ from profile smoke (own=my.jsonl, test=7)"
+    assert claims.compare(run).line == said
 
 
 def test_two_runs_are_compared_question_by_question(run, tmp_path, command):

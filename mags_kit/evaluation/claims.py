@@ -1,30 +1,36 @@
-"""The claims of the README (`results/claims.yaml`), and whether a run supports them: `make check`.
+"""The published numbers (`results/claims.yaml`), and whether a run gives them again: what `make reproduce` ends with.
 
 A claim `measures` a number of a run, named by its keys in `metrics.json`, `findings.json` or `seeds.json`, as
 `metrics/conditions/base/…`. Its `value` and `tolerance` are in percent, or points for a difference, over `n` questions;
-with `least` a higher value holds, too. `interval` is the one measured.
+with `least` a higher value holds, too. `interval` is the one measured. It is about runs of its `profile`.
 """
 
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 
 from mags_kit import run as runs
+from mags_kit.config import PROFILES
 from mags_kit.evaluation import rescore
 from mags_kit.records import read_json
 from mags_kit.run import Run
 
 HOLDS, SHORT, NOT_MEASURED = "holds", "falls short", "not measured"
-NAMES = {"name", "measures", "value", "tolerance", "n", "source"}
+NAMES = {"name", "measures", "value", "tolerance", "n", "profile"}
+COMMANDS = {"cpu": "make reproduce"}  # that measures the numbers of a profile; of any other, its name after `make`
 
 
-def read_claims(path: Path) -> tuple[list[dict], list[dict]]:
-    """The claims, and published numbers of others that stand beside them. A wrong row is a ValueError."""
+def read_claims(path: Path) -> dict:
+    """The file: `claims`, `bytes` (profile -> sha256 of its metrics.json), and published numbers of others as
+    `context`. A wrong row is a ValueError."""
     rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     for row in rows["claims"]:
         if wrong := NAMES ^ (set(row) - {"least", "interval"}):
             raise ValueError(f"{path}: claim {row.get('name', row)!r} has missing or unknown keys: {', '.join(wrong)}")
-    return rows["claims"], rows["context"]
+    return rows
 
 
 def check(claim: dict, files: dict[str, dict]) -> tuple[str, str]:
@@ -34,27 +40,78 @@ def check(claim: dict, files: dict[str, dict]) -> tuple[str, str]:
         for key in claim["measures"].split("/"):
             n, value = value.get("n", n), value[key]
     except KeyError as error:
-        return NOT_MEASURED, f"the run has no {claim['measures']} ({error} is missing)"
+        said = f"the run has no {claim['measures']} ({error} is missing)"
+        return NOT_MEASURED, f"{said}; `{command(claim['profile'])}` measures it"
     if n not in (None, claim["n"]):
         return NOT_MEASURED, f"measured on {n} questions, the claim is about {claim['n']}"
     measured, claimed, tolerance, least = 100 * value, claim["value"], claim["tolerance"], claim.get("least", False)
     holds = abs(measured - claimed) <= tolerance or (least and measured > claimed)
     bound = f"{'at least ' * least}{claimed:.1f} ± {tolerance:g}"
-    return HOLDS if holds else SHORT, f"{measured:.1f} measured, {bound} claimed, n = {claim['n']}"
+    return HOLDS if holds else SHORT, f"{measured:.1f} here, {bound} published"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run beside the published numbers of its profile."""
+
+    sentence: str  # what it comes to
+    rows: tuple[tuple[str, str, str], ...] = ()  # of each number its name, the verdict, and why
+    elsewhere: str = ""  # which commands measure the other published numbers
+
+    @property
+    def line(self) -> str:
+        """The sentence with each number, for a terminal."""
+        listed = "; ".join(f"{name} {why}: {verdict}" for name, verdict, why in self.rows)
+        return f"{self.sentence} ({listed})" if listed else self.sentence
+
+
+def compare(run: Run) -> Comparison:
+    """A run of which `metrics.json` is there, beside the numbers that are published of its profile's own settings."""
+    published = read_claims(runs.PROJECT / "results" / "claims.yaml")
+    profile, stored = read_json(run.manifest)["profile"], read_json(run.path / "config.json")
+    own = json.loads(json.dumps(asdict(PROFILES[profile])))
+    changed = [f"{name}={stored[name]}" for name in own if name != "seed" and stored.get(name, own[name]) != own[name]]
+    others = [claim["profile"] for claim in published["claims"] if claim["profile"] != profile]
+    parts = [f"`{command(each)}` measures {others.count(each)}" for each in dict.fromkeys(others)]
+    elsewhere = "of the other published numbers, " + " and ".join(parts) if parts else ""
+    if changed:
+        said = f"held against no published number: settings differ from profile {profile} ({', '.join(changed)[:300]})"
+        return Comparison(said, elsewhere=elsewhere)
+    files = {p.stem: read_json(p) for p in (run.metrics, run.findings, run.path / "seeds.json") if p.exists()}
+    claims = [claim for claim in published["claims"] if claim["profile"] == profile]
+    rows = tuple((claim["name"], *check(claim, files)) for claim in claims)
+    same = _same_bytes(run, published["bytes"].get(profile)) if stored.get("seed") == own["seed"] else ""
+    if not rows:
+        why = ", which is too small for its numbers to mean anything" if profile == "smoke" else ""
+        return Comparison(f"every cell ran; no number is published of profile {profile}{why}{same}", elsewhere=elsewhere)
+    verdicts = [verdict for _, verdict, _ in rows]
+    verdict = "it does not reproduce here" if SHORT in verdicts else "it reproduces here"
+    found = f"{verdicts.count(HOLDS)} of {len(rows)} published numbers of `{command(profile)}` hold"
+    return Comparison(f"{verdict}: {found}{same}", rows, elsewhere)
+
+
+def command(profile: str) -> str:
+    """What measures the published numbers of a profile."""
+    return COMMANDS.get(profile, f"make {profile}")
+
+
+def _same_bytes(run: Run, sha256: str | None) -> str:
+    if not sha256:
+        return ""
+    if hashlib.sha256(run.metrics.read_bytes()).hexdigest() == sha256:
+        return ", and metrics.json is the published one to the byte"
+    return ", though metrics.json is not the published one to the byte: other processors and libraries round otherwise"
 
 
 def report(run: Run) -> tuple[str, int]:
-    """The lines of `make check`, and its exit status: 0 all holds, 1 something falls short or is broken, 2 something
-    was not measured."""
+    """The lines of `make check`, and its exit status: 1 where a number falls short or what is stored is broken."""
     try:
         lines = [f"broken        {line}" for line in rescore.rescore(run)]
     except ValueError as error:
         lines = [f"broken        {error}"]
-    made = {name: run.path / f"{name}.json" for name in ("metrics", "findings", "seeds")}
-    files = {name: read_json(file) for name, file in made.items() if file.exists()}
-    said = {SHORT} if lines else set()
-    for claim in read_claims(runs.PROJECT / "results" / "claims.yaml")[0]:
-        verdict, why = check(claim, files)
-        said.add(verdict)
-        lines.append(f"{verdict:<13} {claim['name']}: {why}")
-    return "\n".join(lines), 1 if SHORT in said else 2 if NOT_MEASURED in said else 0
+    if not run.metrics.exists():
+        return "\n".join([*lines, f"{run.path}: no metrics.json yet; `make reproduce` goes on from there"]), 1
+    found = compare(run)
+    status = 1 if lines or SHORT in [verdict for _, verdict, _ in found.rows] else 0
+    lines += [f"{verdict:<13} {name}: {why}" for name, verdict, why in found.rows] or [found.sentence]
+    return "\n".join([*lines, *([found.elsewhere] if found.elsewhere else [])]), status

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from mags_kit.records import read_json, write_text
-from mags_kit.evaluation import tables
+from mags_kit.evaluation import claims, tables
 from mags_kit.evaluation.evaluate import MAIN, ONE
 from mags_kit.run import Run
 from mags_kit.viz import draw
@@ -23,11 +23,13 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
     """
     write_notebooks(run, steps)
     metrics, manifest = read_json(run.metrics), read_json(run.manifest)
+    published = claims.compare(run) if run.config.pool else None  # a model alone has no published number
     environment = dict(manifest["environment"])
     loader = FileSystemLoader(HERE)
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=loader, **options).get_template("page.html.j2").render(
         name=run.path.name, profile=manifest["profile"], finding=finding(metrics), about=run.scope, main=MAIN,
+        published=published,
         accuracy=tables.accuracy_table(metrics), families=tables.family_table(metrics),
         differences=tables.difference_table(metrics), left_out=left_out(manifest), figures=figures(run.figures),
         steps=steps, settings=read_json(run.path / "config.json"),

@@ -16,9 +16,10 @@ from IPython.display import Image as Shown
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from mags_kit.images import open_image
+from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.magnifier import draw_view
 from mags_kit.method.metrics import change, right
-from mags_kit.method.protocol import RETHINK, part
+from mags_kit.method.protocol import RETHINK, TAGS, part
 from mags_kit.records import Box, Outcome, Region, Sample, Trajectory, write_bytes
 from mags_kit.run import Run
 
@@ -110,11 +111,41 @@ def trajectory(t: Trajectory, folder: str | Path, cache_dir=None, title: str = "
     shown = "".join(views(i, {"in the image": crop, f"magnified by {t.magnifier}": view}) for i, (crop, view) in pairs)
     row = '<tr><th scope="row">{}</th><td dir="auto">{}</td></tr>'
     rows = "".join(row.format(name, html.escape(value)) for name, value in facts(t).items())
-    rounds = "".join(f'<h4>round {i}</h4><pre dir="auto">{html.escape(r)}</pre>' for i, r in enumerate(t.replies, 1))
+    rounds = "".join(f'<h4>round {i}</h4><pre dir="auto">{coloured(r)}</pre>' for i, r in enumerate(t.replies, 1))
     return (
         f"<section><h4>{html.escape(title)}</h4>"
         + img(annotated(image, t.regions, t.sample.boxes), f"The image. {places or 'No region'}")
         + f"{shown or '<p class=soft>no view</p>'}<table>{rows}</table>{rounds}</section>"
+    )
+
+
+def coloured(reply: str) -> str:
+    """A reply as HTML, with each of its parts (`<think>…</think>` and so on, and the tool call) underlined in a colour."""
+    text = html.escape(reply)
+    for number, tag in enumerate((*TAGS, "tool_call")):
+        mark = f'<span style="border-bottom:3px solid {colour(number)}">\\g<0></span>'
+        text = re.sub(html.escape(part(tag, "@")).replace("@", ".*?"), mark, text, flags=re.DOTALL)
+    return text
+
+
+def conversation(agent: Agent, t: Trajectory) -> HTML:
+    """A trajectory of two rounds word by word: the prompt, the replies, and what the tool answers between them."""
+    episode, at = Episode(agent, t.sample), 0
+    blocks = [("the prompt", _content(episode.prompt()))]
+    for number, reply in enumerate(t.replies):
+        blocks.append((f"reply, round {number + 1}", f'<pre dir="auto">{coloured(reply)}</pre>'))
+        if number < len(t.looks):
+            shown = episode.show(list(t.regions[at : at + t.looks[number]]))
+            at += t.looks[number]
+            blocks.append(("the tool", _content([{"type": "text", "text": shown}] if isinstance(shown, str) else shown)))
+    return HTML(page("".join(f"<h4>{title}</h4>{body}" for title, body in blocks)))
+
+
+def _content(parts: list[dict]) -> str:
+    """A message's content as HTML: its images small, its texts as they are."""
+    return "".join(
+        img(p["image"], "an image of the message") if p["type"] == "image" else f"<pre>{html.escape(p['text'])}</pre>"
+        for p in parts
     )
 
 

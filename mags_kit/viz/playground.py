@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import anywidget
 import ipywidgets as widgets
 from jupyter_bbox_widget import BBoxWidget
 from PIL import Image
@@ -22,10 +23,16 @@ from mags_kit.method.rollout import first_replies, rollout
 from mags_kit.records import Box, Sample, Trajectory, file_name, read_samples, write_bytes
 from mags_kit.run import NO_PHOTOS, Run
 from mags_kit.viz import draw
-from mags_kit.viz.inspector import NARROW, ROW, WIDE
+from mags_kit.viz.inspector import NARROW, ROW, WIDE, Inspector
 
 OWN = "playground"  # the id of a sample that belongs to no run
 CLICK = 1 / 256  # of the image's longer side: a new box with a smaller side was a click
+
+
+class Zoom(anywidget.AnyWidget):
+    """A slider that enlarges the playground's image, in the browser alone."""
+
+    _esm = Path(__file__).with_name("zoom.js")
 
 
 class Playground:
@@ -35,9 +42,10 @@ class Playground:
     as one sentence (`error` keeps the exception). The policy is the run's best, loaded when it is first needed.
     """
 
-    def __init__(self, run: Run, samples: list[Sample] = (), policy=None):
+    def __init__(self, run: Run, samples: list[Sample] = (), policy=None, inspector: Inspector | None = None):
         self.run, self.policy, self.error, self.caution = run, policy, None, ""
-        self.samples = {s.id: s for s in list(samples)[:200]}  # as many as a list can offer
+        self.samples = {s.id: s for s in samples}
+        self.inspector = inspector
         self.sample: Sample | None = None  # image and question
         self.image: Image.Image | None = None
         self.regions: list[Box] = []  # of the last look, or drawn since
@@ -46,14 +54,17 @@ class Playground:
         self._uploads = tempfile.TemporaryDirectory()
         self._make_widgets()
         self._say("open an image: a sample, a file, or a path")
+        if inspector and inspector.current:
+            self._try(self.follow)
 
     @classmethod
-    def of(cls, run: Run) -> "Playground":
-        """The playground of a run: its best adapter, and its test questions to begin with."""
-        return cls(run, read_samples(run.samples("test")))
+    def of(cls, run: Run, inspector: Inspector | None = None) -> "Playground":
+        """The playground of a run: its best adapter, and its test questions to begin with; first the inspector's."""
+        return cls(run, read_samples(run.samples("test")), inspector=inspector)
 
     def _make_widgets(self) -> None:
-        names = [("choose", ""), *((f"{s.id}: {s.question}"[:80], s.id) for s in self.samples.values())]
+        offered = list(self.samples.values())[:200]  # more are slow to show
+        names = [("choose", ""), *((f"{s.id}: {s.question}"[:80], s.id) for s in offered)]
         long = widgets.Layout(flex="1 1 320px", width="auto", max_width="780px")
 
         def field(name: str, hint: str = "") -> widgets.Text:
@@ -66,15 +77,19 @@ class Playground:
         numbers = [str(i + 1) for i in range(self.run.config.max_regions)]
         self.boxes = BBoxWidget(hide_buttons=True, classes=numbers, colors=[*draw.PALETTE])
         self.boxes.add_class("mags-boxes")
-        self.boxes.layout.display = "none"  # there is no image yet
+        frame = widgets.Box([self.boxes], layout=widgets.Layout(display="none"))  # there is no image yet
+        frame.add_class("mags-frame")
+        self.frame, self.zoom = frame, Zoom()
         networks = [*dict.fromkeys((self.run.config.magnifier, *NETWORKS, "bicubic", "none"))]
         self.network = widgets.Dropdown(options=networks, description="magnifier", layout=WIDE)
         self.both = widgets.Button(description="look in two rounds", button_style="primary")
         self.again = widgets.Button(description="second look at my regions", layout=NARROW, button_style="info")
+        self.taken = widgets.Button(description="the inspector's question", layout=NARROW)
+        self.taken.layout.display = "" if self.inspector else "none"
         self.status = widgets.HTML(layout=widgets.Layout(min_height="60px"))  # or the image would move while one draws
         self.panel = widgets.HTML(layout=widgets.Layout(flex="1 1 360px", width="auto"))
-        rows = [self.list, self.file, self.path], [self.question], [self.both, self.again], [self.status]
-        rows += [self.typed], [self.network], [self.boxes, self.panel]
+        rows = [self.taken, self.list, self.file, self.path], [self.question], [self.both, self.again], [self.status]
+        rows += [self.typed], [self.network, self.zoom], [self.frame, self.panel]
         self.widget = widgets.VBox([widgets.HTML(draw.STYLE), *(widgets.Box(row, layout=ROW) for row in rows)])
         self.widget.add_class("mags-playground")
 
@@ -88,8 +103,15 @@ class Playground:
         when(self.typed, self.type)
         when(self.boxes, self._drawn, "bboxes")
         when(self.network, lambda _: self._show())
+        self.taken.on_click(lambda _: self._try(self.follow))
         self.both.on_click(lambda _: self._try(self.look))
         self.again.on_click(lambda _: self._try(self.look_again))
+
+    def follow(self) -> None:
+        """Take what the inspector shows now."""
+        if not self.inspector.current:
+            raise ValueError("the inspector shows no trajectory; lift a filter there")
+        self.take(self.inspector.current.sample.id)
 
     def take(self, sample_id: str) -> None:
         """Take a sample of the run, with its question and its truth."""
@@ -111,7 +133,7 @@ class Playground:
         image.save(out, "JPEG", quality=90)
         self.sample, self.image, self.regions, self.trajectory, self._first = sample, image, [], None, None
         self.caution = NO_PHOTOS if sample.id == OWN and self.run.config.model == "embedded" else ""
-        self.boxes.image_bytes, self.boxes.layout.display = out.getvalue(), ""
+        self.boxes.image_bytes, self.frame.layout.display = out.getvalue(), ""
         self.question.value = sample.question
         self._show(f"an image of {image.width}×{image.height} pixels; draw regions, or look. {self.caution}")
 

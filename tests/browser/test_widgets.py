@@ -129,3 +129,47 @@ def test_an_uploaded_image_is_asked_about(opened):
         shot(page, "4-narrow")
         for shown in (".mags-inspector", ".mags-playground"):
             assert page.locator(shown).evaluate("e => e.scrollWidth <= e.clientWidth + 1"), shown
+
+
+def test_the_playground_opens_with_the_inspectors_question_and_its_image_is_zoomed(opened):
+    page, ground, frame = opened, opened.locator(".mags-playground"), opened.locator(".mags-frame")
+    expect(ground).to_contain_text("an image of 768×768 pixels")
+    asked = field(page, "playground", "question")
+    expect(asked).to_have_value(page.locator(".mags-inspector b").inner_text())
+    page.locator(".mags-inspector").get_by_role("button", name="next").click()
+    ground.get_by_role("button", name="the inspector's question").click()
+    expect(asked).to_have_value(page.locator(".mags-inspector b").inner_text())
+    image, slider = page.locator(".mags-boxes img"), ground.get_by_label("zoom", exact=True)
+    image.evaluate("image => image.decode()")
+    frame.scroll_into_view_if_needed()
+    width = image.bounding_box()["width"]
+    frame.hover()
+    page.keyboard.down("Control")
+    for _ in range(4):
+        page.mouse.wheel(0, -100)
+        page.wait_for_timeout(100)
+    page.keyboard.up("Control")
+    assert image.bounding_box()["width"] == pytest.approx(2 * width, rel=0.05) and slider.input_value() == "2"
+    across, down = frame.evaluate("e => [e.scrollLeft, e.scrollTop]")
+    assert across > 0 and down > 0, "the place under the mouse stays"
+    page.mouse.wheel(0, 60)
+    page.wait_for_timeout(500)
+    assert frame.evaluate("e => e.scrollTop") > down, "the wheel alone pans"
+    shot(page, "5-zoomed")
+    slider.press("Home")
+    assert image.bounding_box()["width"] == pytest.approx(width, rel=0.02)
+
+
+def test_it_can_all_be_done_by_keyboard(opened):
+    page, ground = opened, opened.locator(".mags-playground")
+    expect(ground).to_contain_text("an image of 768×768 pixels")
+    ground.get_by_role("button", name="look in two rounds").press("Enter")
+    expect(ground).to_contain_text(re.compile(r"looked in [\d.]+ s"))
+    typed = field(page, "playground", "regions")
+    typed.fill("100 100 300 300")
+    typed.press("Enter")
+    expect(ground).to_contain_text("your regions: 1")
+    page.keyboard.press("Tab")  # on to the magnifier
+    assert page.evaluate("document.activeElement.tagName") == "SELECT"
+    ground.get_by_role("button", name="second look at my regions").press("Enter")
+    expect(ground).to_contain_text(re.compile(r"looked in [\d.]+ s"))
