@@ -13,12 +13,13 @@ BENCH   ?=
 N       ?=
 A       ?=
 B       ?=
+REPO    ?=
 KILLS   ?= 30
 # A `$` on make's command line stays one; recipes take words from the environment, so that no shell runs any of them.
 $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$(eval override export $v := $$(value $v))))
 # What the command line says, else a target's own default
 given = $(if $(filter override,$(origin $1)),$($1),$2)
-export PROFILE NAME SET DATA TRAIN CURATED IMAGE QUESTION MODEL ADAPTER BENCH N A B KILLS
+export PROFILE NAME SET DATA TRAIN CURATED IMAGE QUESTION MODEL ADAPTER BENCH N A B REPO KILLS
 
 VENV    ?= .venv
 FITS    := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -38,7 +39,7 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure bench merge look inspect rescore compare check test test-long test-browser chaos fuzz lab lock check-lock clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations base status plan measure bench merge look inspect rescore compare check test test-long test-browser chaos fuzz lab lock check-lock address clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -151,6 +152,11 @@ check-lock: | $(UV) ## is there a wheel of each locked version for each platform
 		MACOSX_DEPLOYMENT_TARGET=14.0 $(UV) pip compile --quiet --no-build --python-version $$python \
 			--python-platform $$platform requirements.lock >/dev/null || exit 1; \
 		echo "$$python $$platform: yes"; done; done
+
+address: ## write REPO=owner/name, the address of your copy on GitHub, into the badges and the notebooks' install cells
+	@case "$$REPO" in */*/*|*[!A-Za-z0-9._/-]*|/*|*/) false;; */*) true;; *) false;; esac \
+		|| { printf "REPO=%s: expected owner/name, as on GitHub\n" "$$REPO"; exit 1; }
+	@sed -i.old "s#OWNER/mags-rl#$$REPO#g" README.md notebooks/*.ipynb && rm README.md.old notebooks/*.ipynb.old
 
 clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
 	@case "$${NAME:-$$PROFILE}" in ""|.*|*/*) \

@@ -5,7 +5,8 @@ function render({ el }) {
   slider.type = "range";
   [slider.min, slider.max, slider.step, slider.value] = [1, 6, 0.25, 1];
   const label = document.createElement("label");
-  label.append("zoom ", slider);
+  label.className = "mags-zoom";
+  label.append("zoom", slider);
   el.append(label);
 
   // Enlarge so that the point (x, y) of the window stays where it is; by default the middle of the frame.
