@@ -161,14 +161,14 @@ def test_a_claim_holds_falls_short_or_is_not_measured(run, command):
         text, ended = command("check", "--name", "r")
         first, last = text.splitlines()
         assert said in first and ended == status, changes
-        assert last == "of the other published numbers, `make reference` measures 1"
+        assert last == "Of the other published numbers, `make reference` measures 1"
 
 
 def test_a_run_ends_with_one_line_on_the_published_numbers(run, monkeypatch):
     monkeypatch.setattr("mags_kit.run.PROJECT", run.path.parents[1])
     file = run.path.parents[1] / "results" / "claims.yaml"
     write_claims(file)
-    holds = "it reproduces here: 1 of 1 published numbers of `make smoke` hold"
+    holds = "It reproduces here: 1 of 1 published numbers of `make smoke` hold"
     listed = " (trained 79.2 here, 79.2 ± 1 published: holds)"
     otherwise = ", though metrics.json is not the published one to the byte: other processors and libraries round otherwise"
     assert claims.compare(run).line == holds + otherwise + listed
@@ -178,9 +178,9 @@ def test_a_run_ends_with_one_line_on_the_published_numbers(run, monkeypatch):
     write_json(run.path / "config.json", read_json(run.path / "config.json") | {"seed": 3})
     assert claims.compare(run).line == holds + listed, "another seed is held against the numbers, not the bytes"
     write_claims(file, value=20)
-    assert claims.compare(run).line.startswith("it does not reproduce here: 0 of 1 published numbers of `make smoke` hold")
+    assert claims.compare(run).line.startswith("It does not reproduce here: 0 of 1 published numbers of `make smoke` hold")
     write_json(run.path / "config.json", read_json(run.path / "config.json") | {"test": 7, "own": "my.jsonl"})
-    said = "held against no published number: settings differ from profile smoke (own=my.jsonl, test=7)"
+    said = "Held against no published number: settings differ from profile smoke (own=my.jsonl, test=7)"
     assert claims.compare(run).line == said
 
 

@@ -73,9 +73,9 @@ def compare(run: Run) -> Comparison:
     changed = [f"{name}={stored[name]}" for name in own if name != "seed" and stored.get(name, own[name]) != own[name]]
     others = [claim["profile"] for claim in published["claims"] if claim["profile"] != profile]
     parts = [f"`{command(each)}` measures {others.count(each)}" for each in dict.fromkeys(others)]
-    elsewhere = "of the other published numbers, " + " and ".join(parts) if parts else ""
+    elsewhere = "Of the other published numbers, " + " and ".join(parts) if parts else ""
     if changed:
-        said = f"held against no published number: settings differ from profile {profile} ({', '.join(changed)[:300]})"
+        said = f"Held against no published number: settings differ from profile {profile} ({', '.join(changed)[:300]})"
         return Comparison(said, elsewhere=elsewhere)
     files = {p.stem: read_json(p) for p in (run.metrics, run.findings, run.path / "seeds.json") if p.exists()}
     claims = [claim for claim in published["claims"] if claim["profile"] == profile]
@@ -83,9 +83,9 @@ def compare(run: Run) -> Comparison:
     same = _same_bytes(run, published["bytes"].get(profile)) if stored.get("seed") == own["seed"] else ""
     if not rows:
         why = ", which is too small for its numbers to mean anything" if profile == "smoke" else ""
-        return Comparison(f"every cell ran; no number is published of profile {profile}{why}{same}", elsewhere=elsewhere)
+        return Comparison(f"Every cell ran; no number is published of profile {profile}{why}{same}", elsewhere=elsewhere)
     verdicts = [verdict for _, verdict, _ in rows]
-    verdict = "it does not reproduce here" if SHORT in verdicts else "it reproduces here"
+    verdict = "It does not reproduce here" if SHORT in verdicts else "It reproduces here"
     found = f"{verdicts.count(HOLDS)} of {len(rows)} published numbers of `{command(profile)}` hold"
     return Comparison(f"{verdict}: {found}{same}", rows, elsewhere)
 

@@ -98,5 +98,6 @@ def write_notebooks(run: Run, steps: tuple[str, ...]) -> None:
     for step in steps:
         notebook = nbformat.read(run.notebooks / f"{step}.ipynb", as_version=4)
         notebook.metadata.pop("widgets", None)
+        notebook.cells = [cell for cell in notebook.cells if "install" not in cell.metadata.get("tags", ())]
         body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": step}})
         write_text(run.notebooks / f"{step}.html", body)

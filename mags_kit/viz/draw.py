@@ -138,14 +138,14 @@ def conversation(agent: Agent, t: Trajectory) -> HTML:
             shown = episode.show(list(t.regions[at : at + t.looks[number]]))
             at += t.looks[number]
             blocks.append(("the tool", _content([{"type": "text", "text": shown}] if isinstance(shown, str) else shown)))
-    return HTML(page("".join(f"<h4>{title}</h4>{body}" for title, body in blocks)))
+    return HTML(page(f"<section>{''.join(f'<h4>{title}</h4>{body}' for title, body in blocks)}</section>"))
 
 
 def _content(parts: list[dict]) -> str:
     """A message's content as HTML: its images small, its texts as they are."""
     return "".join(
-        img(p["image"], "an image of the message") if p["type"] == "image" else f"<pre>{html.escape(p['text'])}</pre>"
-        for p in parts
+        f"<div>{img(p['image'], 'an image of the message')}</div>" if p["type"] == "image"
+        else f"<pre>{html.escape(p['text'])}</pre>" for p in parts
     )
 
 
