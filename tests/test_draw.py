@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 from test_records import make_trajectory
 
+from mags_kit.method.episode import Agent
 from mags_kit.method.protocol import tool_call_text
-from mags_kit.records import Region, View
+from mags_kit.method.rollout import rollout
+from mags_kit.records import Region, View, read_samples
 from mags_kit.run import open_run
 from mags_kit.viz import charts, draw
 
@@ -81,6 +83,25 @@ def test_facts_show_verification_and_verdict_under_their_own_names():
     assert rows["result"] == "right (repaired)"
     rows = draw.facts(replace(t, verdict=None, replies=t.replies[:1]))
     assert (rows["verification"], rows["verdict"]) == ("–", "–")
+
+
+def test_the_parts_of_a_reply_are_underlined_and_its_text_is_unchanged():
+    reply = f"<think>a < b {HOSTILE}</think>\n<draft>3</draft>{tool_call_text([(1, 2, 3, 4)])} <answer>never closed"
+    made = Read(draw.coloured(reply))
+    marks = [attributes["style"] for tag, attributes in made.tags if tag == "span"]
+    assert made.text == reply and {tag for tag, _ in made.tags} == {"span"} and len(set(marks)) == 3
+
+
+def test_a_conversation_shows_prompt_replies_and_the_tools_answer(smoke_run, scripted):
+    sample = replace(read_samples(smoke_run.samples("test"))[0], question=f"What is on the disc? {HOSTILE}")
+    first = f"<think>the disc</think><draft>1</draft>{tool_call_text([(120, 120, 320, 320)])}"
+    agent = Agent.of(smoke_run, scripted([[first], ["<answer>2</answer>"]]), "bicubic")
+    made = check_harmless(draw.conversation(agent, rollout(agent, [sample], progress=False)[0]).data)
+    order = ("the prompt", f"{HOSTILE} Look twice.", "reply, round 1", "<draft>1</draft>", "the tool", "round 2")
+    places = [made.text.index(each) for each in (*order, "<answer>2</answer>")]
+    assert places == sorted(places) and [tag for tag, _ in made.tags].count("img") == 2
+    none = Agent.of(smoke_run, scripted([[tool_call_text([(320, 320, 120, 120)])], ["<answer>2</answer>"]]), "bicubic")
+    assert "no view" in draw.conversation(none, rollout(none, [sample], progress=False)[0]).data
 
 
 def test_a_sheet_shows_regions_views_and_targets(folder):
