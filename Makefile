@@ -156,7 +156,9 @@ check-lock: | $(UV) ## is there a wheel of each locked version for each platform
 address: ## write REPO=owner/name, the address of your copy on GitHub, into the badges and the notebooks' install cells
 	@case "$$REPO" in */*/*|*[!A-Za-z0-9._/-]*|/*|*/) false;; */*) true;; *) false;; esac \
 		|| { printf "REPO=%s: expected owner/name, as on GitHub\n" "$$REPO"; exit 1; }
-	@sed -i.old "s#OWNER/mags-rl#$$REPO#g" README.md notebooks/*.ipynb && rm README.md.old notebooks/*.ipynb.old
+	@old=$$(sed -n 's#.*https://github.com/\([^/]*/[^/]*\)/actions/.*#\1#p' README.md | head -n 1); \
+	sed -i.old "s#github.com/$$old#github.com/$$REPO#g; s#/github/$$old/#/github/$$REPO/#g" README.md notebooks/*.ipynb \
+		&& rm README.md.old notebooks/*.ipynb.old
 
 clean: ## delete the run folder (NAME=, else PROFILE's), nothing else
 	@case "$${NAME:-$$PROFILE}" in ""|.*|*/*) \

@@ -39,7 +39,7 @@ _MODULE_OF = {
     "make_scene": "data.scenes",
     "QUALITIES": "data.drawing",
     "Magnifier": "method.magnifier",
-    **dict.fromkeys(("choose_samples", "curate", "measure_pool", "train"), "experiments"),
+    **dict.fromkeys(("catch_up", "choose_samples", "curate", "measure_pool", "train"), "experiments"),
     **dict.fromkeys(("load_agent", "look"), "looking"),
     **dict.fromkeys(("evaluate", "examples", "metrics", "read_costs", "summary"), "evaluation.evaluate"),
     **dict.fromkeys(("save", "show"), "viz.draw"),

@@ -137,6 +137,16 @@ def _prepare(run: Run) -> None:
     processes.here().wait_for_everyone()
 
 
+def catch_up(run: Run, notebook: str) -> None:
+    """Make what a notebook reads and those before it have not left yet, so that each can be opened first."""
+    if not run.samples("curated").exists():
+        prepare_and_curate(run)
+    if notebook > "03":
+        train(run)
+    if notebook > "04" and not run.metrics.exists():
+        before_and_after(run)
+
+
 def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions: int = 0) -> tuple[str, str, dict]:
     """Profile, name and settings of a run that evaluates a model and trains nothing: it has a test set only.
 

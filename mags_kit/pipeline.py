@@ -121,6 +121,7 @@ def _execute(name: str, run: Run, parameters: dict) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for noisy in ("papermill.translators", "blib2to3", "httpx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("papermill").addFilter(lambda record: "ing Cell " not in record.getMessage())  # which only counts
     run.notebooks.mkdir(exist_ok=True)
     partial, failed = (run.notebooks / f"{state}_{name}.ipynb" for state in ("partial", "failed"))
     failed.unlink(missing_ok=True)

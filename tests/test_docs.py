@@ -94,9 +94,10 @@ def test_the_address_of_a_copy_reaches_badges_and_notebooks(tmp_path):
     for bad in ("you", "a b/c", "you/kit/x", "$(touch x)/y", "https://github.com/you/kit"):
         done = subprocess.run(["make", "address", f"REPO={bad}"], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode and "expected owner/name" in done.stdout, bad
-    subprocess.run(["make", "address", "REPO=you/kit"], cwd=tmp_path, check=True)
+    for address in ("someone/first", "you/kit"):  # a copy of a copy, too
+        subprocess.run(["make", "address", f"REPO={address}"], cwd=tmp_path, check=True)
     texts = [path.read_text() for path in (tmp_path / "README.md", *(tmp_path / "notebooks").iterdir())]
-    assert not any("OWNER" in text for text in texts) and all("github.com/you/kit" in text for text in texts)
+    assert not any("OWNER" in text or "someone" in text for text in texts) and all("github.com/you/kit" in text for text in texts)
 
 
 def install_cell(path: Path) -> str:

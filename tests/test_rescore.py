@@ -170,16 +170,19 @@ def test_a_run_ends_with_one_line_on_the_published_numbers(run, monkeypatch):
     write_claims(file)
     holds = "It reproduces here: 1 of 1 published numbers of `make smoke` hold"
     listed = " (trained 79.2 here, 79.2 ± 1 published: holds)"
-    otherwise = ", though metrics.json is not the published one to the byte: other processors and libraries round otherwise"
+    otherwise = "; metrics.json is not the same as ours to the byte, as other processors and libraries round otherwise"
     assert claims.compare(run).line == holds + otherwise + listed
     own = hashlib.sha256(run.metrics.read_bytes()).hexdigest()
     file.write_text(file.read_text().replace('"smoke": "0"', f'"smoke": "{own}"'))
-    assert claims.compare(run).line == f"{holds}, and metrics.json is the published one to the byte{listed}"
+    assert claims.compare(run).line == f"{holds}; metrics.json is the same as ours, to the byte{listed}"
     write_json(run.path / "config.json", read_json(run.path / "config.json") | {"seed": 3})
     assert claims.compare(run).line == holds + listed, "another seed is held against the numbers, not the bytes"
     write_claims(file, value=20)
     assert claims.compare(run).line.startswith("It does not reproduce here: 0 of 1 published numbers of `make smoke` hold")
     write_json(run.path / "config.json", read_json(run.path / "config.json") | {"test": 7, "own": "my.jsonl"})
+    file.rename(file.with_suffix(".away"))
+    assert "claims.yaml is missing, which comes with a clone of the kit" in claims.compare(run).line
+    file.with_suffix(".away").rename(file)
     said = "Held against no published number: settings differ from profile smoke (own=my.jsonl, test=7)"
     assert claims.compare(run).line == said
 

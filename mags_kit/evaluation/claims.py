@@ -67,7 +67,10 @@ class Comparison:
 
 def compare(run: Run) -> Comparison:
     """A run of which `metrics.json` is there, beside the numbers that are published of its profile's own settings."""
-    published = read_claims(runs.PROJECT / "results" / "claims.yaml")
+    file = runs.PROJECT / "results" / "claims.yaml"
+    if not file.exists():  # the kit is installed, and this is no clone of it
+        return Comparison(f"Held against no published number: {file} is missing, which comes with a clone of the kit")
+    published = read_claims(file)
     profile, stored = read_json(run.manifest)["profile"], read_json(run.path / "config.json")
     own = json.loads(json.dumps(asdict(PROFILES[profile])))
     changed = [f"{name}={stored[name]}" for name in own if name != "seed" and stored.get(name, own[name]) != own[name]]
@@ -82,8 +85,8 @@ def compare(run: Run) -> Comparison:
     rows = tuple((claim["name"], *check(claim, files)) for claim in claims)
     same = _same_bytes(run, published["bytes"].get(profile)) if stored.get("seed") == own["seed"] else ""
     if not rows:
-        why = ", which is too small for its numbers to mean anything" if profile == "smoke" else ""
-        return Comparison(f"Every cell ran; no number is published of profile {profile}{why}{same}", elsewhere=elsewhere)
+        why = " (its sizes are too small for numbers to mean anything)" if profile == "smoke" else ""
+        return Comparison(f"No number of profile {profile} is published{why}{same}", elsewhere=elsewhere)
     verdicts = [verdict for _, verdict, _ in rows]
     verdict = "It does not reproduce here" if SHORT in verdicts else "It reproduces here"
     found = f"{verdicts.count(HOLDS)} of {len(rows)} published numbers of `{command(profile)}` hold"
@@ -99,8 +102,8 @@ def _same_bytes(run: Run, sha256: str | None) -> str:
     if not sha256:
         return ""
     if hashlib.sha256(run.metrics.read_bytes()).hexdigest() == sha256:
-        return ", and metrics.json is the published one to the byte"
-    return ", though metrics.json is not the published one to the byte: other processors and libraries round otherwise"
+        return "; metrics.json is the same as ours, to the byte"
+    return "; metrics.json is not the same as ours to the byte, as other processors and libraries round otherwise"
 
 
 def report(run: Run) -> tuple[str, int]:
