@@ -63,3 +63,14 @@ def test_ablations_by_hand(run):
     assert result["other"]["less the curriculum"]["difference"] == 0.125
     assert result["as it is"]["less the curriculum"]["difference"] == 0
     assert ablation_table(result).loc["other", "mean"] == "62.5"
+
+
+def test_a_notebook_that_is_opened_first_makes_what_those_before_it_leave(tmp_path, monkeypatch):
+    run, made = open_run("smoke", "r", root=tmp_path), []
+    monkeypatch.setattr(experiments, "train", lambda run: made.append("trained"))
+    monkeypatch.setattr(experiments, "before_and_after", lambda run: made.append("evaluated"))
+    experiments.catch_up(run, "02_curriculum_rl")
+    assert len(read_samples(run.samples("curated"))) == 6 and made == []
+    monkeypatch.setattr(experiments, "prepare_and_curate", lambda run: made.append("curated again"))
+    experiments.catch_up(run, "04_regions")
+    assert made == ["trained", "evaluated"]

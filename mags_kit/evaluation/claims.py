@@ -38,7 +38,8 @@ def check(claim: dict, files: dict[str, dict]) -> tuple[str, str]:
     n, value = None, files
     try:
         for key in claim["measures"].split("/"):
-            n, value = value.get("n", n), value[key]
+            n = value.get("n", n)  # the innermost one counts
+            value = value[key]
     except KeyError as error:
         said = f"the run has no {claim['measures']} ({error} is missing)"
         return NOT_MEASURED, f"{said}; `{command(claim['profile'])}` measures it"
