@@ -85,7 +85,7 @@ base: $(READY) ## train the embedded base model again from nothing (notebook 00,
 status: $(READY) ## each step of run NAME=: done, stale and why, or missing
 	@$(PY) -m mags_kit status --name="$${NAME:-$$PROFILE}"
 
-plan: $(READY) ## what PROFILE= will need (GPU memory, disk, hours) beside what is here; starts nothing
+plan: $(READY) ## what PROFILE= will need (GPU memory, disk) beside what is here; starts nothing
 	@$(PY) -m mags_kit plan --profile="$$PROFILE" --set="$$SET"
 
 measure: PROFILE := $(call given,PROFILE,paper)

@@ -1,4 +1,4 @@
-"""What a run needs beside what this machine has: memory, disk for its model, hours. Nothing is downloaded."""
+"""What a run needs beside what this machine has: memory, and disk for its model. Nothing is downloaded."""
 
 import os
 import shutil
@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mags_kit.config import Config
-from mags_kit.evaluation.conditions import grid
-from mags_kit.memory import GB, MODELS, need_gb, parts, size_of, tokens
+from mags_kit.memory import GB, MODELS, need_gb, parts, size_of
 from mags_kit.method.policy import published
 
 LARGE = 0.5  # billions of parameters from which on a model is checked
@@ -17,9 +16,6 @@ ADVICE = {
     "memory": "lower batch_size, set four_bit: true, or take a smaller model",
     "disk for models": "make room, or set HF_HOME to a folder on a larger disk",
 }
-# Seconds per token of a batch, and FLOP/s. Fast: a GPU kept busy, replies of 40% of their limit. Slow: full replies on
-# an H100 that waited for the CPU 85% of the time (results/gpu/).
-FAST, SLOW = (0.01, 120e12), (0.19, 25e12)
 
 
 def machine() -> dict:
@@ -62,21 +58,6 @@ def check_look(config: Config) -> None:
     check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), cold_start=0, batch_size=1))
 
 
-def hours(config: Config) -> tuple[float, float]:
-    """Hours of a run on a fast and on a slow GPU."""
-    size, steps = size_of(config.model), sum(config.stage_steps)
-    trained = steps * config.samples_per_step * config.num_generations  # rollouts
-    validations = steps // config.validate_every + len(config.stage_steps) + 1 if steps else 0
-    tests = (1 + len(grid(config))) // 2 * (2 if steps else 1)  # most conditions take one round
-    passed = min(config.pass_questions, config.test or config.pass_questions) if config.pool else 0
-    drawn = (2 if steps else 1) * config.pass_k * passed
-    answered = config.pool * config.solve_rollouts + 1.5 * validations * config.validation + tests * config.test + drawn
-    decoded = 2 * config.round_tokens * (trained / config.step_batches[0] + answered / config.batch_size)
-    passes = 2 * answered + (6 if config.gradient_checkpointing else 5) * trained  # of the model, or as long as these
-    flop = passes * tokens(config, size) * 2e9 * size.parameters
-    return tuple((decoded * seconds + flop / rate) / 3600 for seconds, rate in (FAST, SLOW))
-
-
 def table(config: Config) -> str:
     """The plan as text: what a run will need beside what there is."""
     if not (size := size_of(config.model)):
@@ -93,7 +74,4 @@ def table(config: Config) -> str:
         rows += [(f"  {part}", f"{gb:.2f} GB", "") for part, gb in counted.items()]
     batches = ", ".join(map(str, (*config.step_batches, config.batch_size)))
     rows += [("rollout_batch, micro_batch, batch_size", batches, "")]
-    low, high = hours(config)
-    rule = "a rule of thumb" if config.test else "a rule of thumb, without the test set's"
-    rows += [(f"hours on one GPU, {rule}", f"{low:.0f} to {high:.0f} h" if high >= 1 else "under 1 h", "")]
     return "\n".join(f"{name:<56}{need:>19}   {there}".rstrip() for name, need, there in rows)
