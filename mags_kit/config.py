@@ -11,10 +11,11 @@ from pathlib import Path
 import yaml
 
 MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
-# What enlarges a region, beside `bicubic` and `none`: the networks that `method.magnifier` knows by name
+# Networks that enlarge a region, which `method.magnifier` knows by name
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
-BENCHMARKS = ("vsr", "tallyqa", "gqa")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to the view's content
+MAGNIFIERS = (*NETWORKS, "bicubic", "none", BLANK)  # `none`: a view is not enlarged
+BENCHMARKS = ("vsr", "tallyqa", "gqa")
 CURRICULA = ("easy_first", "shuffled", "hard_first", "learnable")
 COLD_START = "cold start"  # name of the stage before RL that the setting `cold_start` asks for
 # transformers' name -> bytes of state per trainable parameter; paged states move to the host when GPU memory is full
@@ -36,7 +37,7 @@ CHOICES = {
     "data": ("scenes", "benchmarks"), "test_sets": ("grit", "full", "highres", "highres-8k"),
     "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
     "scale_rewards": ("group", "batch", "none"), "gate": ("answer", "always", "none"),
-    "sample_in": ("auto", "nf4", "full"),
+    "sample_in": ("auto", "nf4", "full"), "magnifier": MAGNIFIERS,
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ class Config:
     # views
     first_view_pixels: int = 192 * 192  # budget of the whole image in round 1
     view_pixels: int = 128 * 128  # budget of one magnified view
-    magnifier: str = "realesr-animevideov3"  # see NETWORKS above; or `bicubic`, `none`, a .pth file
+    magnifier: str = "realesr-animevideov3"  # see MAGNIFIERS above
     margin: float = 0.1  # added around a region on each side, as a share of its side
     max_regions: int = 2  # regions that a reply may ask for
     max_looks: int = 1  # tool calls in an episode, 1 to 4; the paper has one
@@ -134,7 +135,6 @@ class Config:
         return (self.max_looks + 1) * self.round_tokens + self.max_looks * (views + frame)
 
     def __post_init__(self):
-        check_network(self.magnifier)
         for name, allowed in CHOICES.items():
             expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
         expect({*self.orders} <= {*CURRICULA}, self, "orders", f"some of {', '.join(CURRICULA)}")
@@ -235,14 +235,6 @@ def check_own(file: str, name: str = "DATA") -> None:
     """Raise a ValueError unless a file of own questions, where one is named, is there."""
     if file and not Path(file).is_file():
         raise ValueError(f"{name}={file}: no such file; expected a JSONL with image, question and answer a row")
-
-
-def check_network(network: str) -> None:
-    """Raise a ValueError unless `network` is a known name or an existing `.pth` file."""
-    names = (*NETWORKS, "bicubic", "none", BLANK)
-    if network not in names and not (network.endswith(".pth") and Path(network).is_file()):
-        expected = f"expected one of {', '.join(names)}, or the path of an existing .pth file"
-        raise ValueError(f"magnifier {network!r} is unknown; {expected}")
 
 
 _PAPER = Config(

@@ -108,9 +108,8 @@ def digest_of_code(parts: tuple[str, ...]) -> str:
 
 
 def _weights(config: Config, adapter: str | Path = "") -> tuple[str | Path, ...]:
-    """What answers depend on beside the code: the model, its adapter, and a magnifier's own file."""
-    own = [config.magnifier] if config.magnifier.endswith(".pth") else []
-    return model_path(config.model), *([adapter] if adapter else []), *map(Path, own)
+    """What answers depend on beside the code: the model and its adapter."""
+    return model_path(config.model), *([adapter] if adapter else [])
 
 
 def own_rewards(config: Config) -> tuple[Path, ...]:

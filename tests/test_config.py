@@ -8,7 +8,7 @@ WRONG = [  # (profile, settings, what the error says)
     ("cpu", {"temprature": 1.0}, "did you mean temperature?"),
     ("cpu", {"test": "many"}, "test='many' is str; expected int, as 300"),
     ("cpu", {"four_bit": 1}, "expected bool"),
-    ("cpu", {"magnifier": "lens"}, "magnifier 'lens' is unknown"),
+    ("cpu", {"magnifier": "lens"}, "magnifier='lens'; expected one of realesr-animevideov3"),
     ("cpu", {"curriculum": "random"}, "curriculum='random'; expected one of easy_first"),
     ("cpu", {"orders": ["shuffled, sparse"]}, "orders=('shuffled, sparse',); expected some of easy_first, shuffled"),
     ("cpu", {"num_generations": 1}, "num_generations=1; expected at least 2"),

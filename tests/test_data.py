@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 from dataclasses import replace
 from unicodedata import normalize
 
@@ -13,7 +12,6 @@ from mags_kit import steps
 from mags_kit.data import pictures, sets
 from mags_kit.data.own import EXPECTED, read_own
 from mags_kit.images import open_image
-from mags_kit.method import magnifier
 from mags_kit.records import read_json, read_samples, sample_from, to_json, write_jsonl
 from mags_kit.run import branch, open_run
 from tiny_benchmarks import jpeg
@@ -369,11 +367,3 @@ def test_named_scenes_are_the_pool(tmp_path):
     ids = {"curated_ids": str(tmp_path / "ids.txt"), "test": 3, "validation": 3}
     made = sets.prepare(open_run("smoke", "r", ids, root=tmp_path / "runs"))
     assert [s.id for s in made["pool"]] == ["train-00007", "train-00002"] and len(made["validation"]) == 3
-
-
-def test_a_network_that_is_a_pickle_runs_no_code(tmp_path):
-    hostile = f"cos\nmkdir\n(V{tmp_path / 'ran'}\ntR."  # os.mkdir(…), as a pickle
-    tmp_path.joinpath("network.pth").write_text(hostile)
-    with pytest.raises(pickle.UnpicklingError):
-        magnifier.load_network(str(tmp_path / "network.pth"))
-    assert not tmp_path.joinpath("ran").exists()

@@ -6,7 +6,7 @@ from PIL import Image
 
 from mags_kit.config import NETWORKS
 from mags_kit.method import magnifier
-from mags_kit.method.magnifier import PACKAGED, Magnifier, draw_view, load_network, super_resolve
+from mags_kit.method.magnifier import PACKAGED, Magnifier, draw_view, super_resolve
 
 COMPACT = "realesr-animevideov3"
 sides = st.integers(1, 700)
@@ -45,14 +45,6 @@ def test_networks_enlarge_four_times(network):
     both = super_resolve(small, network), small.resize((96, 96), Image.BICUBIC)
     ours, bicubic = (np.abs(np.diff(np.asarray(i.convert("L"), float)[48])).max() for i in both)
     assert both[0].size == (96, 96) and ours > bicubic
-
-
-def test_a_pth_file_gives_the_same_network(tmp_path):
-    import torch
-
-    torch.save({"params": load_network(COMPACT).state_dict()}, tmp_path / "own.pth")
-    image = Image.effect_noise((16, 12), 60).convert("RGB")
-    assert np.array_equal(super_resolve(image, str(tmp_path / "own.pth")), super_resolve(image, COMPACT))
 
 
 def test_views_are_stored_by_content_and_network(tmp_path):

