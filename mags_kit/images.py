@@ -88,10 +88,9 @@ def _in_rgb(image: Image.Image, white_is_zero: bool) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, info: dict) -> Image.Image:
-    """Colours of another profile (Display P3, a printer's CMYK) or gamma in sRGB; a broken profile is ignored."""
-    profile, gamma = info.get("icc_profile"), info.get("gamma")
-    if not profile:
-        return _from_gamma(image, gamma) if gamma and "srgb" not in info else image
+    """Colours of another profile (Display P3, a printer's CMYK) in sRGB; a broken profile is ignored."""
+    if not (profile := info.get("icc_profile")):
+        return image
     try:
         described, mode = ImageCms.ImageCmsProfile(io.BytesIO(profile)), "RGBA" if image.mode == "RGBA" else "RGB"
         transform = ImageCms.buildTransform(described, ImageCms.createProfile("sRGB"), image.mode, mode)
@@ -103,16 +102,6 @@ def _in_srgb(image: Image.Image, info: dict) -> Image.Image:
         return ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError):
         return image
-
-
-def _from_gamma(image: Image.Image, gamma: float) -> Image.Image:
-    """Colours in sRGB of a PNG whose values are light ** gamma; 1 / 2.2 stands for sRGB."""
-    if abs(gamma - 1 / 2.2) < 0.01:
-        return image
-    light = np.linspace(0, 1, 256) ** (1 / gamma)
-    shown = np.where(light < 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
-    table = np.rint(255 * shown).astype(int).tolist()
-    return image.point([value for band in image.getbands() for value in (range(256) if band == "A" else table)])
 
 
 def _eight_bits(image: Image.Image, white_is_zero: bool) -> Image.Image:

@@ -240,27 +240,6 @@ def test_the_curve_of_a_profile_counts_and_not_its_name():
     assert {name: value for name, value in seen.items() if abs(value - cases[name][1]) > 1} == {}
 
 
-def gamma(value: int, *chunks, depth: int = 8, colour: int = 2) -> bytes:
-    row = bytes([64]) * (depth // 8 * (3 if colour == 2 else 1)) * SIZE[0]
-    return raw_png(depth, colour, row, *chunks, (b"gAMA", struct.pack(">I", value)))
-
-
-def test_gamma_of_a_png_is_read_as_chromium_reads_it():
-    """Values are what Chromium 156 paints for 64."""
-    cases = {
-        "light itself": (gamma(100_000), 137),
-        "light itself, grey": (gamma(100_000, colour=0), 137),
-        "light itself, 16 bits of grey": (gamma(100_000, depth=16, colour=0), 137),
-        "of old Macs": (gamma(55_556), 81),
-        "darker than sRGB": (gamma(31_250), 29),
-        "of sRGB": (gamma(45_455), 64),
-        "with an sRGB chunk": (gamma(100_000, (b"sRGB", b"\0")), 64),
-        "zero": (gamma(0), 64),
-    }
-    seen = {name: decode(written).getpixel((0, 0))[0] for name, (written, _) in cases.items()}
-    assert seen == {name: value for name, (_, value) in cases.items()}
-
-
 def test_xmp_turns_no_image_as_in_chromium():
     stored, exif, packet = Image.new("RGB", (64, 40)), Image.Exif(), PngImagePlugin.PngInfo()
     exif[0x0112] = 6
