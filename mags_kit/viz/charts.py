@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from mags_kit.evaluation.conditions import ALL, CHECKPOINTS
 from mags_kit.evaluation.pass_at_k import ANY, MAJORITY
@@ -15,23 +14,16 @@ from mags_kit.records import Trajectory
 from mags_kit.viz import draw
 
 BLUE, RED, GREEN, _, ORANGE, _ = draw.PALETTE
-GREY, LIGHT = "#7F7F7F", "#D9D9D9"
+GREY = "#7F7F7F"
 INKS = BLUE, ORANGE, GREEN, RED, GREY
-plain = style.context("default")  # charts look alike whatever the user's matplotlibrc says, LaTeX and dark styles too
+# Charts look alike whatever the user's matplotlibrc says, LaTeX and dark styles too; and a $ is a dollar
+plain = style.context(["default", {"text.parse_math": False}])
 
 
 class Chart(Figure):
-    """A figure that pyplot does not know: nothing to close, and a notebook shows it as the result of a cell.
-
-    No text is read as a formula: a $ is a dollar.
-    """
+    """A figure that pyplot does not know: nothing to close, and a notebook shows it as the result of a cell."""
 
     savefig = plain(Figure.savefig)
-
-    def draw(self, renderer) -> None:
-        for text in self.findobj(Text):
-            text.set_parse_math(False)
-        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         out = io.BytesIO()
