@@ -17,7 +17,7 @@ from mags_kit.evaluation.statistics import accuracy, over_seeds
 from mags_kit.method import curriculum, processes, training
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import load_policy
-from mags_kit.method.rollout import repeat, rollout
+from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, Trajectory, read_jsonl, read_samples, read_trajectories, write_json, write_jsonl
 from mags_kit.report import page
 from mags_kit.run import Run, branch, branch_name, seeds, variants
@@ -40,7 +40,8 @@ def measure_pool(run: Run, agent: Agent | None = None) -> dict[str, float]:
 
         here = processes.here()
         torch.manual_seed(run.config.seed * here.num_processes + here.process_index)
-        candidates = repeat(read_samples(run.samples("pool")), run.config.solve_rollouts)
+        pool = read_samples(run.samples("pool"))
+        candidates = [sample for sample in pool for _ in range(run.config.solve_rollouts)]
         agent = agent or Agent.of(run, load_policy(run.config, run.config.adapter))
         rollouts = rollout(agent, candidates, temperature=run.config.temperature, condition="pool")
         if here.is_main_process:

@@ -23,7 +23,7 @@ def sampled(smoke_run, policy):
 
     policy.generate = spy
     torch.manual_seed(0)
-    samples = rollout.repeat(read_samples(smoke_run.samples("pool"))[:8], 2)
+    samples = [sample for sample in read_samples(smoke_run.samples("pool"))[:8] for _ in range(2)]
     made = rollout.rollout(agent, samples, temperature=1.0, progress=False)
     del policy.generate
     return agent, made, calls

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timing import fastest
 
 from mags_kit.method import protocol
-from mags_kit.method.parsing import message, parse_reply, parts, text_of
+from mags_kit.method.parsing import message, parse_reply, parts
 
 CALL = protocol.tool_call_text([(1, 2, 3, 4)])
 REGIONS = {"regions": [[1, 2, 3, 4]]}
@@ -101,8 +101,7 @@ def test_no_text_raises_and_what_is_read_stands_in_it(text):
 
 def test_the_written_tool_call_is_what_the_parser_reads(policy):
     text = "<think>the red disc</think>" + protocol.tool_call_text([(40, 80, 120, 200), (0, 0, 80, 80)])
-    tokenizer = policy.processor.tokenizer
-    assert text_of(tokenizer, [*tokenizer.encode(text), tokenizer.eos_token_id]) == text
+    assert policy.text(policy.ids(text)) == text
     assert parse_reply(text).call == {"regions": [[40, 80, 120, 200], [0, 0, 80, 80]]}
 
 

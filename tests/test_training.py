@@ -13,7 +13,7 @@ from mags_kit.config import GRPO_SETTINGS
 from mags_kit.method import curriculum, rewards, training
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.monitoring import TrainingStopped
-from mags_kit.method.parsing import parse_reply, text_of
+from mags_kit.method.parsing import parse_reply
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import prompt_ids, suffix_ids
 from mags_kit.method.trl_environment import check_views
@@ -51,7 +51,7 @@ def test_training_and_rollout_feed_the_model_the_same_tokens_and_the_loss_covers
     sampled, stages, smoke_run
 ):  # fmt: skip
     policy, _, rows, batch = sampled
-    tokenizer, two_rounds = policy.processor.tokenizer, 0
+    two_rounds = 0
     for i, row in enumerate(rows):
         mask, tool = batch["completion_mask"][i].bool(), batch["tool_mask"][i].bool()
         prompt = batch["prompt_ids"][i][batch["prompt_mask"][i].bool()].tolist()
@@ -60,7 +60,7 @@ def test_training_and_rollout_feed_the_model_the_same_tokens_and_the_loss_covers
         assert prompt_ids(policy, episode.prompt()) == prompt
         end = next((at for at, token in enumerate(completion, 1) if token in policy.stops), len(completion))
         own = first = completion[:end]
-        if call := parse_reply(text_of(tokenizer, first)).call:
+        if call := parse_reply(policy.text(first)).call:
             between = suffix_ids(policy, [episode.magnify(**call)])
             assert completion[len(first) : len(first) + len(between)] == between
             own = first + completion[len(first) + len(between) :]

@@ -111,11 +111,6 @@ def _json(text: str):
         return None
 
 
-def text_of(tokenizer, ids: list[int]) -> str:
-    """A reply as text, its end mark and other special tokens left out."""
-    return tokenizer.decode(ids, skip_special_tokens=True)
-
-
 def message(text: str) -> dict:
     """A reply as a chat message, from which TRL's tool loop takes the call."""
     call = parse_reply(text).call

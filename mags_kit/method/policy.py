@@ -16,7 +16,6 @@ from mags_kit.images import MAX_ASPECT
 from mags_kit.method import processes, protocol
 from mags_kit.method.families import Family, family_of
 from mags_kit.method.features import remember
-from mags_kit.method.parsing import text_of
 from mags_kit.method.weights import check_filled, check_folder
 from mags_kit.records import read_json, write_json
 from mags_kit.run import mend_modes
@@ -68,8 +67,8 @@ class Policy:
         return [tokenizer.eos_token_id, *sorted(calls)]
 
     def text(self, ids: list[int]) -> str:
-        """The text of a reply."""
-        return text_of(self.processor.tokenizer, ids)
+        """A reply as text, its end mark and other special tokens left out."""
+        return self.processor.tokenizer.decode(ids, skip_special_tokens=True)
 
     def ids(self, text: str) -> list[int]:
         """The token ids of a reply, up to and with what ends it, from its text as `text` gives it."""

@@ -153,8 +153,3 @@ def force(policy: Policy, episode: Episode, reply: list[int], boxes: list[Box]) 
     view, source = episode.first_view.size, episode.size
     written = [protocol.to_model(box, policy.frame, view, source, policy.box_step, outward=True) for box in boxes]
     return policy.ids(own + protocol.tool_call_text(written, policy.family.xml))
-
-
-def repeat(samples: list[Sample], times: int) -> list[Sample]:
-    """Each sample `times` times in a row: the layout of a group."""
-    return [sample for sample in samples for _ in range(times)]
