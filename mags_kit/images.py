@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from mags_kit.records import existing
@@ -17,7 +17,6 @@ MAX_ASPECT = 200  # Qwen's processors raise on longer images
 MIN_SIDE = 8  # pixels; smaller images are mostly placeholders for missing ones
 SAME = 30  # bits of 256: copies of a photo differ by up to 9, different photos by 99 and more (27 photos of COCO)
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # white in grey images of 1, 8, 10, 12, 14 and 16 bits
-ROUNDING = 3  # levels of 255: sRGB's own profiles differ from sRGB by up to 1, gamma 2.2 by 9
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -94,11 +93,6 @@ def _in_srgb(image: Image.Image, info: dict) -> Image.Image:
     try:
         described, mode = ImageCms.ImageCmsProfile(io.BytesIO(profile)), "RGBA" if image.mode == "RGBA" else "RGB"
         transform = ImageCms.buildTransform(described, ImageCms.createProfile("sRGB"), image.mode, mode)
-        ramp = Image.linear_gradient("L")
-        colours = Image.merge("RGB", [ramp, ramp.rotate(90), ramp.rotate(180)]).convert(image.mode)
-        changed = ImageChops.difference(ImageCms.applyTransform(colours, transform), colours.convert(mode))
-        if max(high for _, high in changed.getextrema()) <= ROUNDING:  # names don't say: "Linear sRGB"
-            return image
         return ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError):
         return image
