@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -178,17 +179,55 @@ def test_a_loss_that_is_no_number_stops_training_and_is_noted(smoke_run, stages,
     assert state["stages"] == [] and not list(run.stage("stage 1").glob("checkpoint-*"))
 
 
-def test_the_last_whole_checkpoint_is_gone_on_from(tmp_path):
-    """The trainer writes its state last, and may be killed before or in that."""
-    assert training.last_checkpoint(tmp_path) is None
+def test_the_last_whole_checkpoint_is_gone_on_from_and_others_are_named(smoke_run, tmp_path, capsys):
+    """The trainer writes its state last, and may be killed before or in that; disks and copies lose the rest."""
+
+    def whole(step):
+        folder = tmp_path / f"checkpoint-{step}"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "adapter", folder)
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            torch.save({"state": torch.arange(999.0)}, folder / name)
+        write_json(folder / "trainer_state.json", {"global_step": step})
+        return folder
+
+    def without(name):
+        return lambda folder: (folder / name).unlink()
+
+    def cut(name):
+        return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:999])
+
+    def flipped(name):
+        return lambda folder: (folder / name).write_bytes((folder / name).read_bytes().replace(b"@?", b"@@"))
+
+    def state(text):
+        return lambda folder: (folder / "trainer_state.json").write_text(text)
+
+    files = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors", "trainer_state.json")
+    cases = {f"without {name}": without(name) for name in (*files, "adapter_config.json")}
+    cases |= {f"{name} cut short": cut(name) for name in files[:4]}
+    cases |= {f"{name} flipped": flipped(name) for name in files[:3]}
+    cases |= {f"state {text}": state(text) for text in ("", '{"global_', "{}", "[]", '{"global_step": null}')}
+    cases |= {"rng state is text": lambda folder: (folder / files[2]).write_text("broken")}
+    cases |= {"empty": lambda folder: (shutil.rmtree(folder), folder.mkdir())}
+    load_policy(smoke_run.config, trainable=True).model.save_pretrained(tmp_path / "adapter")
+    assert training.last_checkpoint(tmp_path) is None and not capsys.readouterr().out
+    before, wrong = whole(9), []
+    for name, damage in cases.items():
+        damage(whole(10))
+        found, said = training.last_checkpoint(tmp_path), capsys.readouterr().out
+        if found != str(before) or said.count("checkpoint-10 is passed over, for") != 1 or said.count("\n") != 1:
+            wrong.append((name, found, said))
+    assert wrong == [] and training.last_checkpoint(tmp_path) == str(before)
+    whole(10)
+    whole(100)
+    (tmp_path / "checkpoint-old").mkdir()
+    capsys.readouterr()
+    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100") and not capsys.readouterr().out
     for step in (9, 10, 100):
-        write_json(tmp_path / f"checkpoint-{step}" / "trainer_state.json", {"global_step": step})
-    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
-    (tmp_path / "checkpoint-100" / "trainer_state.json").write_text('{"global_')
-    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
-    for step in (9, 10):
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").unlink()
+        cut("optimizer.pt")(tmp_path / f"checkpoint-{step}")
     assert training.last_checkpoint(tmp_path) is None
+    assert capsys.readouterr().out.count("over, for an earlier one or the stage's start: its optimizer.pt") == 3
 
 
 @pytest.fixture

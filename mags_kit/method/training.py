@@ -14,7 +14,7 @@ optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, a
 
 import importlib.util
 import math
-from contextlib import suppress
+import zipfile
 from pathlib import Path
 
 from mags_kit import compat
@@ -22,7 +22,7 @@ from mags_kit.config import Config
 from mags_kit.method import cold_start, monitoring, parsing, processes
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.episode import Agent
-from mags_kit.method.policy import Policy, load_policy, precision, save_adapter
+from mags_kit.method.policy import Policy, check_adapter, load_policy, precision, save_adapter
 from mags_kit.method.trl_environment import Environment, reward_functions
 from mags_kit.records import Sample, read_json, write_json
 from mags_kit.run import Run
@@ -213,13 +213,27 @@ def sampling(config: Config, policy: Policy) -> dict:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that is whole: the trainer may be killed while it writes one, and writes its state last."""
-    steps = {int(path.name.removeprefix("checkpoint-")): path for path in folder.glob("checkpoint-*")}
+    """The last checkpoint that is whole; a line says which later ones are passed over, and why."""
+    steps = {int(p.name.split("-")[1]): p for p in folder.glob("checkpoint-*") if p.name.split("-")[1].isdigit()}
     for _, checkpoint in sorted(steps.items(), reverse=True):
-        with suppress(OSError, ValueError):
-            read_json(checkpoint / "trainer_state.json")
+        try:
+            _check_checkpoint(checkpoint)
             return str(checkpoint)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            print(f"{checkpoint} is passed over, for an earlier one or the stage's start: {error}", flush=True)
     return None
+
+
+def _check_checkpoint(folder: Path) -> None:
+    """Raise an error unless all its files are whole: training may be killed while it writes, and copies end early."""
+    state = read_json(folder / "trainer_state.json")
+    if not isinstance(state, dict) or type(state.get("global_step")) is not int:
+        raise ValueError("its trainer_state.json names no global_step")
+    check_adapter(folder)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state*.pth"):  # zip archives, as torch writes them
+        files = [*folder.glob(name)]
+        if not files or not all(map(zipfile.is_zipfile, files)) or any(zipfile.ZipFile(f).testzip() for f in files):
+            raise ValueError(f"its {name} is missing or damaged")
 
 
 def free_memory() -> None:
@@ -235,3 +249,4 @@ def _seed(config: Config, stage: Stage) -> int:
 def _write(file: Path, state: dict) -> None:
     if processes.here().is_main_process:
         write_json(file, state)
+
