@@ -12,7 +12,7 @@ import pandas as pd
 from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation import pass_at_k
-from mags_kit.evaluation.conditions import ALL, MAIN, ONE, ConditionedEpisode, grid
+from mags_kit.evaluation.conditions import ALL, FORCED, MAIN, ONE, ConditionedEpisode, grid
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent
@@ -43,7 +43,8 @@ def evaluate(
 
     Greedy. What is stored is not made again, and round 1 of two is made once for all conditions.
     """
-    firsts = cache(lambda: first_replies(Agent.of(run, policy), samples, f"{checkpoint}, round 1"))
+    title = f"{checkpoint}, round 1"
+    firsts = cache(lambda begins: first_replies(Agent.of(run, policy), samples, title, begins=begins))
     results = {}
     for name in conditions or grid(run.config):
         wanted = steps.answers(run, checkpoint, name)
@@ -62,13 +63,13 @@ def evaluate(
 
 def answers(run, policy, samples, label: str, name: str, firsts: Callable) -> list[Trajectory]:
     """One trajectory a sample under a condition; where it shows the true region, only of samples with boxes.
-    `firsts()` are the replies of round 1 that conditions of two rounds share."""
+    `firsts(begins)` are the replies of round 1 that conditions of two rounds share."""
     condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
     episode = partial(ConditionedEpisode, condition=condition)
     if condition.rounds == 1:
         return rollout(agent, samples, rounds=1, condition=label, look=episode)
     kept = [i for i, sample in enumerate(samples) if sample.boxes or condition.shows != "true"]
-    asked, begun = [samples[i] for i in kept], [firsts()[i] for i in kept]
+    asked, begun = [samples[i] for i in kept], [firsts(condition.begins)[i] for i in kept]
     boxes = [list(sample.boxes) for sample in asked] if condition.shows == "true" else None
     return rollout(agent, asked, firsts=begun, regions=boxes, condition=label, look=episode) if asked else []
 
@@ -136,12 +137,14 @@ def summary(trajectories: list[Trajectory]) -> dict:
 
 def metrics(checkpoints: dict[str, Results]) -> dict:
     """`metrics.json`: the summary of every condition by checkpoint, and paired differences: MAIN less each other
-    condition of the last checkpoint, and the trained policy less the base."""
+    condition of the last checkpoint, and the trained policy less the base, and less the base that is made to point."""
     last = list(checkpoints.values())[-1]
     pairs = {f"{MAIN}, less {name}": (last[MAIN], last[name]) for name in last if name != MAIN}
     if "trained" in checkpoints:
         base, trained = checkpoints["base"], checkpoints["trained"]
         pairs |= {f"{name}: trained, less base": (trained[name], base[name]) for name in (ONE, MAIN)}
+        if FORCED in base:
+            pairs[f"{MAIN}: trained, less the base that is made to point"] = trained[MAIN], base[FORCED]
         for family, trajectories in by_family(trained[MAIN]).items():
             pairs[f"{MAIN}, {family}: trained, less base"] = trajectories, base[MAIN]
     conditions = {c: {name: summary(each) for name, each in results.items()} for c, results in checkpoints.items()}
