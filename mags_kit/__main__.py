@@ -192,6 +192,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     try:
         options.function(options)
+    except BrokenPipeError:  # `… | head`
+        sys.stderr.close()
     except ValueError as error:
         raise SystemExit(f"mags_kit: {error}") from None
     except (MemoryError, RuntimeError, ImportError) as error:  # what libraries raise when they run out of memory

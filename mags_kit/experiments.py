@@ -14,7 +14,7 @@ from mags_kit.evaluation.analysis import findings, seeded_conditions
 from mags_kit.evaluation.conditions import MAIN, grid
 from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics
 from mags_kit.evaluation.statistics import accuracy, over_seeds
-from mags_kit.method import curriculum, processes, training
+from mags_kit.method import curriculum, processes, rewards, training
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import load_policy
 from mags_kit.method.rollout import rollout
@@ -66,6 +66,9 @@ def choose_samples(run: Run, rates: dict[str, float]) -> list[Sample]:
             chosen = [curriculum.explained(sample, rates, "; named by the user") for sample in pool]
         else:
             chosen = curriculum.choose(pool, rates, config.curated, config.seed, config.selection)
+        if not any(0 < rates[sample.id] < 1 for sample in chosen) and processes.here().is_main_process:
+            print("No training sample was solved sometimes: where all answers to a question are right, or all wrong, GRPO "
+                  "learns nothing from them. More candidates (pool), more rollouts (solve_rollouts) or a cold_start may help.")
         if processes.here().is_main_process:
             write_jsonl(run.samples("curated"), chosen)
         processes.here().wait_for_everyone()
@@ -75,6 +78,7 @@ def choose_samples(run: Run, rates: dict[str, float]) -> list[Sample]:
 def train(run: Run) -> Path:
     """Train on the chosen samples, stage by stage, and return the folder of the best adapter."""
     if processes.main_says(steps.start, steps.training(run)):
+        rewards.try_out(run.config.rewards, read_trajectories((run.parent or run).trajectories("pool")))
         samples, validation = (read_samples(run.samples(name)) for name in ("curated", "validation"))
         training.train(run, validation, curriculum.stages(samples, run.config))
     return run.best

@@ -70,12 +70,13 @@ def begin(profile: str, name: str, settings: dict, what: str) -> Run:
 def notebook_step(run: Run, name: str) -> Step:
     """An executed notebook: done if it, what it shows, and the steps behind it are."""
     source, copy, inner = NOTEBOOKS / f"{name}.ipynb", run.notebooks / f"{name}.ipynb", shown(run, name)
-    inputs = (source, *dict.fromkeys(path for step in inner for path in step.inputs))
+    made = {output for step in inner for output in step.outputs}  # by the notebook itself
+    inputs = dict.fromkeys(path for step in inner for path in step.inputs if not made & {path, *Path(path).parents})
 
     def finished() -> bool:
         return copy.exists() and all(step.state()[0] == steps.DONE for step in inner)
 
-    return Step(name, run, (copy,), inputs, finished, code=(*steps.CODE, "experiments.py", "evaluation", "viz"))
+    return Step(name, run, (copy,), (source, *inputs), finished, code=(*steps.CODE, "experiments.py", "evaluation", "viz"))
 
 
 def shown(run: Run, notebook: str) -> list[Step]:

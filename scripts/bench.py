@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> dict:
             settings = {"samples_per_step": groups, "batch_size": 1} | settings
             kind, shape = "qwen2_5_vl", None
             if not given.tiny:
+                expect_gpu()
                 auto = compat.transformers().AutoConfig
                 known = auto.for_model(**SHAPES[model]) if model in SHAPES else auto.from_pretrained(model_path(model))
                 shape, kind = known.to_dict(), known.model_type
@@ -60,6 +61,14 @@ def main(arguments: list[str] | None = None) -> dict:
         for name, value in result[title].items():
             print(f"{title + ', ' + name:<60}{value:>8.3g}")
     return result
+
+
+def expect_gpu() -> None:
+    """End with a sentence without a GPU: a step of a large model would take a day and fill the memory."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit("make measure needs a GPU, found none; `make plan` counts without one, `make bench` measures the tiny model")
 
 
 def measure(run: Run, is_random: bool) -> dict:

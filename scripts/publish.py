@@ -1,4 +1,5 @@
-"""Copy what the README shows of a run into results/: its numbers, pictures as WebP, executed notebooks."""
+"""Copy what the README shows of a run into results/, or results/PROFILE of another profile than `reference`: its
+numbers, pictures as WebP, executed notebooks."""
 
 import argparse
 import base64
@@ -51,4 +52,6 @@ def _encoded(image: Image.Image, kind: str, quality: int) -> bytes:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", default="reference", help="run folder under runs/")
-    publish(reopen(parser.parse_args().name), PROJECT / "results")
+    run = reopen(parser.parse_args().name)
+    profile = read_json(run.manifest)["profile"]
+    publish(run, PROJECT / "results" / ("" if profile == "reference" else profile))

@@ -113,6 +113,11 @@ def test_the_folder_may_have_any_name(make):
         assert done.returncode == 0 and done.stdout and "ü" not in done.stdout, target
 
 
+def test_a_slip_in_a_variables_name_is_named(make):
+    assert "PROFIL= is no setting of this Makefile; expected one of PROFILE" in make("-n", "status", "PROFIL=paper").stderr
+    assert "no setting" not in make("-n", "status", "PROFILE=paper", "SET={seed: 1}", "MAGS_RUNS=x").stderr
+
+
 def test_clean_deletes_one_run_and_nothing_else(make, tmp_path):
     for name in ("..", "../x", "a/b", "/tmp", "."):
         done = make("clean", f"NAME={name}")

@@ -91,6 +91,13 @@ def test_the_page_holds_all_that_was_found(run):
     assert {a["href"][1:] for a in made.of("a")} - {links[0][1:]} <= {a.get("id") for _, a in made.tags}
 
 
+def test_the_page_says_which_checkpoint_trained_is(run):
+    write_json(run.best / "chosen.json", {"step": 2})
+    assert "“Trained” is the checkpoint of step 2 of 2, the best on the validation" in page.write(run, ()).read_text()
+    write_json(run.best / "chosen.json", {"step": 0})
+    assert "No checkpoint was better than the base" in page.write(run, ()).read_text()
+
+
 def test_no_name_and_no_reply_becomes_markup_and_nothing_comes_from_elsewhere(run):
     made = Page(page.write(run, STEPS).read_text())
     notebook = Page(run.notebooks.joinpath(f"{STEPS[0]}.html").read_text())

@@ -91,3 +91,10 @@ def test_other_settings_do_not_enter_a_run_folder(tmp_path, monkeypatch):
     open_run("smoke", "r")
     with pytest.raises(ValueError, match="choose another NAME="):
         pipeline.reproduce("smoke", "r", {"seed": 5})
+
+
+def test_a_notebook_is_not_stale_for_what_it_made_itself(tmp_path):
+    run = open_run("smoke", "r", root=tmp_path)
+    inputs = {name: pipeline.notebook_step(run, name).inputs for name in pipeline.MAIN_NOTEBOOKS[:2]}
+    assert not {run.samples("pool"), run.trajectories("pool")} & {*inputs["01_data_curation"]}
+    assert {run.samples("curated"), run.samples("validation")} <= {*inputs["02_curriculum_rl"]}

@@ -1,6 +1,9 @@
+import re
+from pathlib import Path
+
 import pytest
 
-from mags_kit import pipeline, plan
+from mags_kit import memory, pipeline, plan
 from mags_kit.config import load_config
 
 GIVEN = {"data": "scenes"}
@@ -21,6 +24,8 @@ def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, 
         ({"disk for models": 1}, GIVEN, "7.5 GB of disk for models, found 1.0 GB (A card); make room, or set HF_HOME"),
         ({"GPU": "no GPU", "GPU memory": 0, "memory": 4}, ALONE, "GB of memory, found 4.0 GB (no GPU); lower"),
         ({}, GIVEN | {"model": "Qwen/no-such-model"}, "the hub's cache lacks Qwen/no-such-model"),
+        ({}, GIVEN | {"model": "embeded"}, "model 'embeded': no such folder; expected `embedded`, a folder that exists, or"),
+        ({}, GIVEN | {"model": "/nowhere/Qwen"}, "model '/nowhere/Qwen': no such folder; expected `embedded`"),
         ({}, GIVEN | {"model": str(llava)}, "model type 'llava' is not supported; expected one of qwen2_5_vl"),
     ):
         monkeypatch.setattr(plan, "machine", lambda lacks=lacks: HERE | lacks)
@@ -47,3 +52,15 @@ def test_the_table_needs_no_network_and_no_gpu(monkeypatch):
         assert said in text
     with pytest.raises(ValueError, match="its size is not known, so there is no plan"):
         plan.table(load_config("qwen3-vl-4b", {**GIVEN, "model": "some/Model"}))
+
+
+def test_the_table_in_the_docs_is_what_is_counted():
+    text = (Path(__file__).parents[1] / "docs" / "large-models.md").read_text()
+    rows = re.findall(r"^\| `([\w.-]+)` \| (\d+), (\d+), (\d+) \| ([\d.]+) GB \|", text, re.MULTILINE)
+    assert len(rows) == 9
+    for profile, *batches, gb in rows:
+        config = load_config(profile)
+        assert (*config.step_batches, config.batch_size) == tuple(map(int, batches)), profile
+        assert f"{memory.need_gb(config, True):.1f}" == gb, profile
+    settings, gb = re.search(r"Smaller cards: `SET='([^']+)'` brings `qwen3-vl-2b` to ([\d.]+) GB", text).groups()
+    assert f"{memory.need_gb(load_config('qwen3-vl-2b', settings), True):.1f}" == gb

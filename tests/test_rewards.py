@@ -1,5 +1,7 @@
 import math
+import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +163,22 @@ def test_advantages_by_hand():
     """Mean 0.5, sample deviation 0.577; a group without spread gives zeros."""
     table = rewards.advantages([1, 0, 0, 1, 2, 2, 2, 2], 4)
     assert np.allclose(table, [[0.866, -0.866, -0.866, 0.866], [0, 0, 0, 0]], atol=1e-3)
+
+
+def test_an_own_reward_is_tried_on_what_is_stored_and_on_nothing_before_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("r.py").write_text(
+        "def fine(t): return len(t.answer or '')\n"
+        "def lower(t): return t.answer.lower() == 'x'\n"
+        "def words(t): return t.replies[0]\n"
+    )
+    Path("broken.py").write_text("def x(t) return 1")
+    stored = [make_trajectory(answer="2")]
+    rewards.try_out({"answer": 1.0, "r.py:fine": 1.0}, stored)
+    for name, said in (
+        ("r.py:lower", "AttributeError: 'NoneType' object has no attribute 'lower'; expected a number for every trajectory"),
+        ("r.py:words", "ValueError: could not convert string to float"),
+        ("broken.py:x", "broken.py can't be run: SyntaxError"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            rewards.try_out({name: 1.0}, stored)

@@ -222,6 +222,9 @@ def published(config: Config):
     """The `config.json` of a model; a ValueError of one sentence where it cannot be found or is not supported."""
     folder = Path(model_path(config.model))
     if not folder.is_dir():
+        if config.model.count("/") != 1:
+            expected = "expected `embedded`, a folder that exists, or a hub id like Qwen/Qwen2.5-VL-3B-Instruct"
+            raise ValueError(f"model {config.model!r}: no such folder; {expected}")
         hub.require([config.model])  # fails within seconds, transformers after many tries
     with _one_sentence(f"model {config.model!r}"):
         found = compat.transformers().AutoConfig.from_pretrained(**_source(config))

@@ -6,6 +6,7 @@ A weight of 0 means "log only".
 import math
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -90,10 +91,25 @@ def function(name: str) -> Callable[[Trajectory], float]:
 def own(name: str, time: int) -> Callable[[Trajectory], float]:
     """`my_rewards.py:name` is the function `name` in that file, as of its `time`; ValueError where it has none."""
     file, _, attribute = name.rpartition(":")
-    found = runpy.run_path(file).get(attribute)
+    try:
+        found = runpy.run_path(file).get(attribute)
+    except Exception as error:
+        raise ValueError(f"reward {name!r}: {file} can't be run: {type(error).__name__}: {error}") from None
     if not callable(found):
         raise ValueError(f"reward {name!r}: {file} has no function {attribute}; expected one of a trajectory")
     return found
+
+
+def try_out(weights: dict[str, float], trajectories: list[Trajectory]) -> None:
+    """Pay the user's own rewards for these trajectories, and for one without draft, verdict, answer and regions, so that
+    a mistake in them ends a training before it begins; ValueError of one sentence."""
+    empty = {"draft": None, "verdict": None, "answer": None, "regions": (), "views": (), "looks": (), "replies": ("",)}
+    for name in (name for name in weights if ".py:" in name):
+        for t in (*trajectories, replace(trajectories[0], **empty)):
+            try:
+                reward(name, t)
+            except RuntimeError as error:
+                raise ValueError(f"{error}; expected a number for every trajectory, one without an answer too") from None
 
 
 def reward(name: str, t: Trajectory, gate: str = "answer") -> float:

@@ -28,7 +28,8 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
     loader = FileSystemLoader(HERE)
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=loader, **options).get_template("page.html.j2").render(
-        name=run.path.name, profile=manifest["profile"], finding=finding(metrics), about=run.scope, main=MAIN,
+        name=run.path.name, profile=manifest["profile"], finding=finding(metrics), about=run.scope, kept=kept(run),
+        main=MAIN,
         published=published,
         accuracy=tables.accuracy_table(metrics), families=tables.family_table(metrics),
         differences=tables.difference_table(metrics), left_out=left_out(manifest), figures=figures(run.figures),
@@ -60,6 +61,16 @@ def finding(metrics: dict) -> str:
         f"{said}, and {other} {100 * theirs['accuracy']:.1f}%: a difference of {points} points "
         f"({significant}; 95% interval {low} to {high}, p = {d['p']:.2g})."
     )
+
+
+def kept(run: Run) -> str:
+    """Which checkpoint “trained” is."""
+    if not run.best.joinpath("chosen.json").exists():
+        return ""
+    step, of = read_json(run.best / "chosen.json")["step"], sum(run.config.stage_steps)
+    if step == 0:
+        return "No checkpoint was better than the base on the validation questions: “trained” is the base itself."
+    return f"“Trained” is the checkpoint of step {step} of {of}, the best on the validation questions."
 
 
 def figures(folder: Path) -> list[dict]:

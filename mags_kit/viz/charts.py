@@ -88,12 +88,15 @@ def show_training(log: list[dict], validation: list[dict], boundaries: list[int]
             checked[["gain", "harm"]].set_axis(["gain: right only with it", "harm: right only without"], axis=1),
     }  # fmt: skip
     figure, axes = chart(13, 8, title, 2, 3)
-    for axis, (name, curves) in zip(axes.flat, panels.items(), strict=True):
+    for axis, (title, curves) in zip(axes.flat, panels.items(), strict=True):
         if curves.size:
-            curves.plot(ax=axis, style=".-", color=[*INKS])
-        axis.set(title=name, xlabel="optimisation step")
+            for number, name in enumerate(curves):  # the user's own rewards are dashed
+                style = "-" if number < len(INKS) else "--"
+                curves[name].plot(ax=axis, marker=".", ls=style, color=INKS[number % len(INKS)])
+            axis.legend()
+        axis.set(title=title, xlabel="optimisation step")
         axis.locator_params(axis="x", integer=True)
-        if "share" in name:
+        if "share" in title:
             axis.set_ylim(-0.03, 1.03)
         for boundary in filter(None, boundaries[:-1]):
             axis.axvline(boundary + 0.5, color="black", lw=0.8, ls=":")
