@@ -77,7 +77,7 @@ def show_training(log: list[dict], validation: list[dict], boundaries: list[int]
     columns = ["step", "accuracy", "withheld", "gain", "harm", "samples"]
     checked = pd.DataFrame(validation, columns=columns).set_index("step")
     panels = {
-        "rewards, means": rows.filter(regex="^rewards/.*/mean$"),
+        "rewards, means": rows.filter(regex="^rewards/.*/mean$").rename(columns=lambda key: key[8:-5]),
         "where it looks, shares": rows.filter(["look/call_rate", "look/area", "look/coverage"]),
         "what there is to learn from, shares":
             rows.filter(["groups/mixed_answers", "frac_reward_zero_std", "completions/clipped_ratio"]),
