@@ -34,12 +34,19 @@ def rollout(
     return _in_batches(rows, agent.config.batch_size, play, condition or f"{rounds} rounds", progress)
 
 
-def first_replies(agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True) -> list[list[int]]:
-    """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them."""
+def first_replies(
+    agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True, begin: str = ""
+) -> list[list[int]]:
+    """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them.
+
+    All of them start with the text `begin`.
+    """
+    start = agent.policy.processor.tokenizer.encode(begin, add_special_tokens=False) if begin else []
 
     def reply(batch: list[Sample]) -> list[list[int]]:
         prompts, images = _opening([Episode(agent, sample) for sample in batch])
-        return agent.policy.generate(prompts, images, agent.config.round_tokens)
+        prompts = [prompt + start for prompt in prompts]
+        return [start + ids for ids in agent.policy.generate(prompts, images, agent.config.round_tokens - len(start))]
 
     return _in_batches(samples, agent.config.batch_size, reply, condition or "round 1", progress)
 

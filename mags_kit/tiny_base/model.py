@@ -11,8 +11,9 @@ from mags_kit.records import read_json
 from mags_kit.tiny_base.vision import GRID, VIEW
 
 WORDS = (
-    "What symbol is on the? How many dots are on the? The dot is left right above below of True? Point at "
-    "Look twice. Answer now. yes no 1 2 3 4 the draft was right wrong view shows no too small 5 6 , : it "
+    "What symbol symbols is on the and the? How many dots are on the? Where is the dot from left right above below "
+    "Point Compare Look at twice. Look if needed. Answer now. 1 2 3 the draft was right wrong view shows no too small "
+    ", : it "
 )
 
 

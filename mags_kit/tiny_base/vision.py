@@ -66,7 +66,8 @@ def written(box) -> tuple[int, ...]:
 
 def readable(card, cut=WHOLE, side: int = VIEW) -> bool:
     """Whether a card's marks can be read where `cut` (source pixels) is shown with `side` pixels across."""
-    return scenes.ZOOM[card.size] * side / (cut[2] - cut[0]) >= READABLE
+    there = cut[0] <= card.centre[0] < cut[2] and cut[1] <= card.centre[1] < cut[3]
+    return there and scenes.ZOOM[card.size] * side / (cut[2] - cut[0]) >= READABLE
 
 
 def lesson(rng, draw_scene, processor) -> dict:
@@ -109,7 +110,7 @@ def _view_targets(scene) -> np.ndarray:
         cell = int(y // 32) * 6 + int(x // 32)
         offset = x % 32 / 16 - 1, y % 32 / 16 - 1
         if not targets[cell, 0] or np.hypot(*offset) < np.hypot(*targets[cell, 2:4]):
-            shown = 1 + COLOURS.index(card.colour), SHAPES.index(card.shape), *offset, card.radius / 28, readable(card)
+            shown = 1 + COLOURS.index(card.colour), SHAPES.index(card.shape), *offset, card.radius / 50, readable(card)
             targets[cell] = *shown, *(v // GRID for v in grid_box(card.box))
     return targets
 
