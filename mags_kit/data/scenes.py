@@ -37,7 +37,7 @@ ZOOM = {"tiny": 1.2, "small": 2.0, "large": 3.8, "huge": 5.2}
 RADII = {"tiny": (27, 33), "small": (44, 50), "large": (78, 86), "huge": (106, 114)}
 SHARES = {"tiny": 1, "small": 1, "large": 2, "huge": 2}
 MIXED = 0.25, 0.25, 0.3, 0.2  # the same in lessons, and of cards that are not asked for
-SIZES, BIG = tuple(ZOOM), ("large", "huge")
+SIZES, FINE, BIG = tuple(ZOOM), ("tiny", "small"), ("large", "huge")  # FINE ones cannot be read in a first view
 DENSITIES = {"sparse": ((3, 4), (4, 9)), "dense": ((6, 8), (16, 26))}  # cards, and things among them, from and to
 # Combinations of colour, shape and family fall into five classes; one is kept for test, one for validation. The answer
 # is not part of them: else a card's name would tell which answers training never saw, and a policy would learn that.
@@ -193,7 +193,7 @@ def _combination(colour: str, shape: str, family: str) -> int:
 def _dots(rng, n: int, zoom: float) -> list[tuple[float, float]]:
     """`n` places around a card's centre for dots of radius 2.8 px, none overlapping; all times `zoom`."""
     while True:
-        rho, phi = 12 * np.sqrt(rng.uniform(0, 1, (64, n))), rng.uniform(0, 2 * np.pi, (64, n))
+        rho, phi = 11 * np.sqrt(rng.uniform(0, 1, (64, n))), rng.uniform(0, 2 * np.pi, (64, n))
         tries = np.stack([rho * np.cos(phi), rho * np.sin(phi)], 2)
         gaps = np.linalg.norm(tries[:, :, None] - tries[:, None], axis=-1) + 99 * np.eye(n)
         apart = np.flatnonzero(gaps.min((1, 2)) > 7.2)
