@@ -64,7 +64,7 @@ def train(options) -> None:
             file = inside.path / f"{condition}.jsonl"
             if not file.exists():
                 write_jsonl(file, rollout(agent, samples, rounds=rounds, condition=condition))
-        print(arm, outcome(inside), flush=True)
+        print(arm, {k: v for k, v in outcome(inside).items() if k != "returns"}, flush=True)
 
 
 def outcome(run) -> dict:
@@ -78,14 +78,14 @@ def outcome(run) -> dict:
     return row(played, strategies.returns(played, COST)) | {
         "looks at small": round(float(looks[~big].mean()), 3), "looks at large": round(float(looks[big].mean()), 3),
         "withheld": round(float(metrics.right(withheld).mean()), 3), "calls by ten steps": calls,
-        "training reward by ten steps": rewarded,
+        "training reward by ten steps": rewarded, "returns": strategies.returns(played, COST).tolist(),
     }  # fmt: skip
 
 
 def report(options) -> None:
     run = reopen(options.name)
     table = read_json(run.path / "strategies.json")
-    best, found = table["best constant"], {"base": table}
+    found = {"base": {name: rows for name, rows in table.items() if name != "its returns"}}
     for arm, changes in ARMS.items():
         stem = arm.replace(", ", "-").replace(" ", "-")
         folders = sorted(run.branches.glob(f"{stem}-seed-*")) if run.branches.exists() else []
@@ -93,10 +93,12 @@ def report(options) -> None:
         for folder in done:
             seed = int(folder.name.rsplit("-", 1)[1])
             each = outcome(branch(run, folder.name, **changes, seed=seed))
-            each["over the best constant"] = round(each["return"] - table[best]["return"], 3)
+            less = np.array(each.pop("returns")) - table["its returns"]
+            each["over the best constant"] = round(float(less.mean()), 3)
+            each["± over it"] = round(float(1.96 * less.std(ddof=1) / len(less) ** 0.5), 3)
             found.setdefault(arm, {})[f"seed {seed}"] = each
             print(f"{arm}, seed {seed}: looks {each['looks at small']:.0%} / {each['looks at large']:.0%}, return "
-                  f"{each['return']:.3f} ({each['over the best constant']:+.3f}), accuracy {each['accuracy']:.3f}, "
+                  f"{each['return']:.3f} ({each['over the best constant']:+.3f}±{each['± over it']:.3f}), accuracy {each['accuracy']:.3f}, "
                   f"withheld {each['withheld']:.3f}, calls {each['calls by ten steps']}, "
                   f"reward {each['training reward by ten steps']}")  # fmt: skip
     write_json(PROJECT / "results" / options.file, found)

@@ -40,7 +40,8 @@ def measure(agent: Agent, samples, cost: float, own: dict[str, Agent] | None = N
         replies = rollout(each, samples, condition=name)
         table[name] = row(replies, strategies.returns(replies, cost))
         table[name]["strategies"] = {s: sum(strategies.strategy(t) == s for t in replies) for s in strategies.STRATEGIES}
-    table["best constant"] = strategies.best_constant(played, cost)
+    best = table["best constant"] = strategies.best_constant(played, cost)
+    table["its returns"] = strategies.returns(played[best], cost).tolist()
     families = sorted({s.family for s in samples})
     table["right by family"] = {
         name: {f: round(float(np.mean([strategies.rewards.answer(t) for t in each if t.sample.family == f])), 3)
@@ -50,6 +51,8 @@ def measure(agent: Agent, samples, cost: float, own: dict[str, Agent] | None = N
 
 def show(table: dict) -> None:
     for name, found in table.items():
+        if name == "its returns":
+            continue
         print(f"{name:>16}", json.dumps(found) if isinstance(found, dict) else found)
 
 
