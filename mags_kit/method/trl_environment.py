@@ -40,9 +40,9 @@ def jittered(rng, image: Image.Image) -> Image.Image:
     """The image, whole and in its own pixels, somewhere on a ground up to a fifth larger, in another light."""
     pixels = np.asarray(image) * rng.uniform(0.85, 1.15) * rng.uniform(0.94, 1.06, 3)
     image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    larger = rng.uniform(1, 1.2)
-    ground = Image.new("RGB", [round(larger * side) for side in image.size], tuple(int(v) for v in pixels.mean((0, 1)).clip(0, 255)))
-    ground.paste(image, [int(rng.integers(0, space - side + 1)) for space, side in zip(ground.size, image.size)])
+    mean, larger = np.asarray(image).mean((0, 1)), rng.uniform(1, 1.2)
+    ground = Image.new("RGB", [round(larger * side) for side in image.size], tuple(map(int, mean)))
+    ground.paste(image, [int(rng.integers(0, a - b + 1)) for a, b in zip(ground.size, image.size, strict=True)])
     return ground
 
 
@@ -68,7 +68,7 @@ def reward_functions(agent: Agent) -> list:
             if name == names[0]:
                 read(completions, completion_ids, environments, log_metric)
             values = [rewards.reward(name, t, agent.config.gate) for t in batch]
-            return costs(values, batch, agent.config, trainer_state.global_step if trainer_state else 0) if name in COSTS else values
+            return costs(values, batch, agent.config, trainer_state.global_step) if name in COSTS else values
 
         reward.__name__ = name
         return reward
