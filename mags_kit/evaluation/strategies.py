@@ -9,26 +9,24 @@ import numpy as np
 
 from mags_kit.method import rewards
 from mags_kit.method.episode import Agent
-from mags_kit.method.protocol import CLOSELY, NEVER, STRATEGIES, THINK
+from mags_kit.method.protocol import CLOSELY, NEVER, STRATEGIES, THINK, TWO_CARDS
 from mags_kit.method.rollout import first_replies, rollout
 from mags_kit.records import Sample, Trajectory
 
 ORACLE = "true region"
 
 
-def constant(agent: Agent, samples: list[Sample], strategy: str, progress: bool = True) -> list[Trajectory]:
-    """Greedy trajectories whose rationale begins as the `strategy` says, see `protocol.STRATEGIES`."""
-    firsts = first_replies(agent, samples, strategy, progress, begin=f"<{THINK}>{STRATEGIES[strategy]}")
-    return rollout(agent, samples, firsts=firsts, condition=strategy, progress=progress)
-
-
 def constants(agent: Agent, samples: list[Sample], progress: bool = True) -> dict[str, list[Trajectory]]:
-    """The trajectories of each strategy that the settings allow, and those that look at the samples' boxes."""
-    allowed = [name for name in STRATEGIES if name != NEVER or not agent.config.must_look]
-    found = {name: constant(agent, samples, name, progress) for name in allowed}
-    firsts = first_replies(agent, samples, ORACLE, progress, begin=f"<{THINK}>{STRATEGIES[CLOSELY]}")
+    """Greedy trajectories of each strategy that the settings allow, whose rationale begins as `protocol.STRATEGIES`
+    says; and, as `ORACLE`, of the samples' own boxes in place of those that it asks for."""
+    firsts, found = {}, {}
+    for name, begins in STRATEGIES.items():
+        if name != NEVER or not agent.config.must_look:
+            firsts[name] = first_replies(agent, samples, name, progress, f"<{THINK}>{begins}")
+            found[name] = rollout(agent, samples, firsts=firsts[name], condition=name, progress=progress)
     boxes = [list(sample.boxes) for sample in samples]
-    found[ORACLE] = rollout(agent, samples, regions=boxes, firsts=firsts, condition=ORACLE, progress=progress)
+    given = [firsts[CLOSELY if len(each) == 1 else TWO_CARDS][i] for i, each in enumerate(boxes)]
+    found[ORACLE] = rollout(agent, samples, regions=boxes, firsts=given, condition=ORACLE, progress=progress)
     return found
 
 

@@ -32,7 +32,7 @@ PHASES = {
     "settle": Phase(1.5e-3, weight=4),  # the same again, with more weight on the form
 }
 # What is learned in the last phases, and its share: round 1 but for how it looks, one round, all, round 2
-KINDS = {"region": 0.3, "at once": 0.1, "all": 0.35, "round 2": 0.25}
+KINDS = {"region": 0.2, "at once": 0.2, "all": 0.35, "round 2": 0.25}
 SHARES = {  # of the strategies that are demonstrated under a prompt
     "two": {CLOSELY: 0.3, TWO_CARDS: 0.2, ROUGHLY: 0.5},
     "free": {NEVER: 0.4, CLOSELY: 0.25, TWO_CARDS: 0.2, ROUGHLY: 0.15},
