@@ -1,4 +1,4 @@
-"""Looking under a cost: what makes it die, and what keeps the rule alive. Trainings that differ in one setting, by seed.
+"""Looking under a cost: what makes it die, what keeps the rule alive. Trainings that differ in one setting, by seed.
 
     python scripts/looking.py train --name when --model runs/base/base --arms "group:0" "none:0"
     python scripts/looking.py report when
@@ -89,7 +89,7 @@ def report(options) -> None:
     for arm, changes in ARMS.items():
         stem = arm.replace(", ", "-").replace(" ", "-")
         folders = sorted(run.branches.glob(f"{stem}-seed-*")) if run.branches.exists() else []
-        done = [f for f in folders if f.joinpath("withheld.jsonl").exists() and f.name[len(stem):].count("-") == 2]
+        done = [f for f in folders if f.name.rsplit("-seed-")[0] == stem and f.joinpath("withheld.jsonl").exists()]
         for folder in done:
             seed = int(folder.name.rsplit("-", 1)[1])
             each = outcome(branch(run, folder.name, **changes, seed=seed))
@@ -97,10 +97,9 @@ def report(options) -> None:
             each["over the best constant"] = round(float(less.mean()), 3)
             each["± over it"] = round(float(1.96 * less.std(ddof=1) / len(less) ** 0.5), 3)
             found.setdefault(arm, {})[f"seed {seed}"] = each
-            print(f"{arm}, seed {seed}: looks {each['looks at small']:.0%} / {each['looks at large']:.0%}, return "
-                  f"{each['return']:.3f} ({each['over the best constant']:+.3f}±{each['± over it']:.3f}), accuracy {each['accuracy']:.3f}, "
-                  f"withheld {each['withheld']:.3f}, calls {each['calls by ten steps']}, "
-                  f"reward {each['training reward by ten steps']}")  # fmt: skip
+            shown = "looks at small", "looks at large", "return", "over the best constant", "± over it", "accuracy"
+            shown += "withheld", "calls by ten steps", "training reward by ten steps"
+            print(f"{arm}, seed {seed}:", ", ".join(f"{name} {each[name]}" for name in shown))
     write_json(PROJECT / "results" / options.file, found)
 
 

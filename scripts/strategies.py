@@ -27,7 +27,8 @@ def row(trajectories, returns, looks=None) -> dict:
     found = {"return": returns.mean(), "±": 1.96 * returns.std(ddof=1) / len(returns) ** 0.5, "looks": looks.mean()}
     if trajectories:
         found |= {"accuracy": right.mean(), "well-formed": np.mean([form(t) == 1 for t in trajectories])}
-        found |= {f"{what} {s}": v[sizes == s].mean() for s in SIZES for what, v in (("right", right), ("looks", looks))}
+        by = {"right": right, "looks": looks}
+        found |= {f"{what} {size}": by[what][sizes == size].mean() for size in SIZES for what in by}
     return {name: round(float(value), 3) for name, value in found.items()}
 
 
@@ -39,7 +40,8 @@ def measure(agent: Agent, samples, cost: float, own: dict[str, Agent] | None = N
     for name, each in ({"by itself": agent} | (own or {})).items():
         replies = rollout(each, samples, condition=name)
         table[name] = row(replies, strategies.returns(replies, cost))
-        table[name]["strategies"] = {s: sum(strategies.strategy(t) == s for t in replies) for s in strategies.STRATEGIES}
+        said = [strategies.strategy(t) for t in replies]
+        table[name]["strategies"] = {each: said.count(each) for each in strategies.STRATEGIES}
     best = table["best constant"] = strategies.best_constant(played, cost)
     table["its returns"] = strategies.returns(played[best], cost).tolist()
     families = sorted({s.family for s in samples})

@@ -61,7 +61,8 @@ def test_answers_are_hard_to_guess():
 def test_a_question_about_two_cards_holds_out_both_of_one_size():
     for split in scenes.CLASSES:
         for seed in range(20):
-            one, other = make_scene(seed, split, "attribute").question(make_scene(seed, split, "attribute").cards[0]).cards
+            scene = make_scene(seed, split, "attribute")
+            one, other = scene.question(scene.cards[0]).cards
             assert one.size == other.size and one != other
             for card in (one, other):
                 assert scenes._combination(card.colour, card.shape, "attribute") in scenes.CLASSES[split]
@@ -81,7 +82,8 @@ def test_marks_lie_on_their_cards(kind):
     family = "attribute" if kind in scenes.SYMBOLS else "count"
     for seed in range(20):
         for size in scenes.SIZES:
-            card = make_scene(seed, "train", family, f"{kind} ring" if family == "attribute" else "3 white 3 black", size=size).cards[0]
+            answer = f"{kind} ring" if family == "attribute" else "3 white 3 black"
+            card = make_scene(seed, "train", family, answer, size=size).cards[0]
             alone = [((255, 255, 255), [drawing.outline(card.shape, (200, 200), card.radius)])]
             frame = drawing.draw(np.zeros((7, 7, 3)), alone, vision.WHOLE, (scenes.SIZE, scenes.SIZE))
             inside = np.asarray(frame)[..., 0] > 0
