@@ -41,7 +41,7 @@ ARMS = {
     "none, warm-up": {"scale_rewards": "none", "cost_warmup": 40},
     "group, spared, jitter": {"scale_rewards": "group", "spare": True, "jitter": True},
     "group, half a step": {"scale_rewards": "group", "learning_rate": 5e-4},
-    "none, 360 samples": {"scale_rewards": "none", "curated": 360},
+    "none, 240 samples": {"scale_rewards": "none", "curated": 240},
 }
 COUNT, FIRST = int(os.environ.get("COUNT", 240)), 60_000  # fresh validation scenes, and the seed of the first
 
