@@ -83,7 +83,14 @@ def outcome(run) -> dict:
 
 
 def report(options) -> None:
-    run = reopen(options.name)
+    found = {}
+    for name in options.names:
+        found |= summary(reopen(name))
+    write_json(PROJECT / "results" / options.file, found)
+
+
+def summary(run) -> dict:
+    """By arm and seed what was measured in a run, and the table of its base."""
     table = read_json(run.path / "strategies.json")
     found = {"base": {name: rows for name, rows in table.items() if name != "its returns"}}
     for arm, changes in ARMS.items():
@@ -100,7 +107,7 @@ def report(options) -> None:
             shown = "looks at small", "looks at large", "return", "over the best constant", "± over it", "accuracy"
             shown += "withheld", "calls by ten steps", "training reward by ten steps"
             print(f"{arm}, seed {seed}:", ", ".join(f"{name} {each[name]}" for name in shown))
-    write_json(PROJECT / "results" / options.file, found)
+    return found
 
 
 if __name__ == "__main__":
@@ -114,7 +121,7 @@ if __name__ == "__main__":
     made.add_argument("--arms", nargs="+", default=["group:0", "none:0"], help="ARM:SEED")
     made.set_defaults(function=train)
     shown = commands.add_parser("report")
-    shown.add_argument("name")
+    shown.add_argument("names", nargs="+")
     shown.add_argument("--file", default="looking.json")
     shown.set_defaults(function=report)
     options = parser.parse_args()

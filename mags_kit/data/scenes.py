@@ -1,8 +1,8 @@
 """Procedural scenes and their questions: marks on coloured cards, among clutter.
 
-A scene is a source image of 768x768 pixels. Cards, each of another colour, carry marks of four sizes: `huge` and `large`
-ones can be read in a first view of 192x192, `small` ones in a view of a large part of the scene, `tiny` ones close up
-alone. Three question families mirror the benchmarks: `relation` (a direction, as VSR), `count` (of both tones, as
+A scene is a source image of 768x768 pixels. Cards, each of another colour, carry marks of four sizes: `huge` and
+`large` ones can be read in a first view of 192x192, `small` ones in a view of an eighth of the scene, `tiny` ones close
+up alone. Three question families mirror the benchmarks: `relation` (a direction, as VSR), `count` (of both tones, as
 TallyQA) and `attribute` (open, as GQA; about two cards). Answers are hard to guess: one in 4, 9 and 16.
 """
 

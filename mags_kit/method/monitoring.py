@@ -34,7 +34,8 @@ class Validation(compat.transformers().TrainerCallback):
         self.agent, self.samples, self.stage, self.earlier = agent, samples, stage, earlier
         self.best, self.folder = run.best, run.stage(stage.name)
         self.must_look = run.config.must_look
-        self.earns = {"answer": 1.0} | {name: run.config.rewards.get(name, 0.0) for name in COSTS}  # of the best adapter
+        # what the best adapter is chosen by
+        self.earns = {"answer": 1.0} | {name: run.config.rewards.get(name, 0.0) for name in COSTS}
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
         self.raised: dict[str, dict] = {}  # alarms by name
