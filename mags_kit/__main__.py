@@ -50,9 +50,7 @@ def _together(profile: str, name: str, settings: dict, what: str) -> Run:
     from mags_kit.method import processes
 
     load_config(profile, settings)  # a wrong setting ends every process, so that none waits for another
-    if processes.here().is_main_process:
-        pipeline.begin(profile, name, settings, f"`mags_kit {what}`")
-    processes.here().wait_for_everyone()
+    processes.main_does(pipeline.begin, profile, name, settings, f"`mags_kit {what}`")
     return open_run(profile, name, settings)
 
 

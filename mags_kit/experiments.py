@@ -44,9 +44,7 @@ def measure_pool(run: Run, agent: Agent | None = None) -> dict[str, float]:
         candidates = [sample for sample in pool for _ in range(run.config.solve_rollouts)]
         agent = agent or Agent.of(run, load_policy(run.config, run.config.adapter))
         rollouts = rollout(agent, candidates, temperature=run.config.temperature, condition="pool")
-        if here.is_main_process:
-            write_jsonl(run.trajectories("pool"), rollouts)
-        here.wait_for_everyone()
+        processes.main_does(write_jsonl, run.trajectories("pool"), rollouts)
     return measured_rates(run)
 
 
@@ -69,9 +67,7 @@ def choose_samples(run: Run, rates: dict[str, float]) -> list[Sample]:
         if not any(0 < rates[sample.id] < 1 for sample in chosen) and processes.here().is_main_process:
             print("No training sample was solved sometimes: where all answers to a question are right, or all wrong, GRPO "
                   "learns nothing from them. More candidates (pool), more rollouts (solve_rollouts) or a cold_start may help.")
-        if processes.here().is_main_process:
-            write_jsonl(run.samples("curated"), chosen)
-        processes.here().wait_for_everyone()
+        processes.main_does(write_jsonl, run.samples("curated"), chosen)
     return read_samples(run.samples("curated"))
 
 
@@ -132,14 +128,8 @@ def ablations(run: Run, trajectories: dict[str, list]) -> dict[str, dict]:
 
 def prepare_and_curate(run: Run) -> list[Sample]:
     """All of notebook 01 that takes long, in one or several processes."""
-    _prepare(run)
+    processes.main_does(sets.prepare, run)
     return curate(run)
-
-
-def _prepare(run: Run) -> None:
-    if processes.here().is_main_process:
-        sets.prepare(run)
-    processes.here().wait_for_everyone()
 
 
 def catch_up(run: Run, notebook: str) -> None:
@@ -171,20 +161,20 @@ def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions
 
 def measure_alone(run: Run) -> dict:
     """`metrics.json` of a run without training: its test set under every condition, with figures and a report."""
-    _prepare(run)
+    processes.main_does(sets.prepare, run)
     answered = all(steps.answers(run, "alone", name).state()[0] == steps.DONE for name in grid(run.config))
     policy = None if processes.main_says(bool, answered) else load_policy(run.config, run.config.adapter)
     results = evaluate(run, policy, read_samples(run.samples("test")), "alone")
     found = metrics({"alone": results})
-    if processes.here().is_main_process:
-        write_json(run.metrics, found)
-        write_json(run.findings, findings({"alone": results}, run.config))
-        _report_alone(run, found, results[MAIN])
-    processes.here().wait_for_everyone()
+    processes.main_does(_report_alone, run, found, results)
     return found
 
 
-def _report_alone(run: Run, found: dict, trajectories: list[Trajectory]) -> None:
+def _report_alone(run: Run, found: dict, results: Results) -> None:
+    """Write the numbers of a run without training, its figures and its page."""
+    write_json(run.metrics, found)
+    write_json(run.findings, findings({"alone": results}, run.config))
+    trajectories = results[MAIN]
     title = f"Accuracy on {len(trajectories)} questions ({run.config.model_name})"
     caption = "Accuracy of each condition, with its 95% interval."
     draw.save(charts.show_results(found, title), run, "accuracy", caption)

@@ -51,11 +51,9 @@ def evaluate(
         if processes.main_says(steps.start, wanted):
             began = time.perf_counter()
             trajectories = answers(run, policy, samples, f"{checkpoint}, {name}", name, firsts)
-            if processes.here().is_main_process:
-                trajectories = [scored(t, run.config) for t in trajectories]
-                note_costs(run, checkpoint, name, trajectories, time.perf_counter() - began, policy.factor)
-                write_jsonl(wanted.outputs[0], trajectories)
-            processes.here().wait_for_everyone()
+            seconds = time.perf_counter() - began
+            processes.main_does(note_costs, run, checkpoint, name, trajectories, seconds, policy.factor)
+            processes.main_does(write_jsonl, wanted.outputs[0], [scored(t, run.config) for t in trajectories])
         if stored := read_trajectories(wanted.outputs[0]):  # none where a condition needs boxes and no sample has any
             results[name] = stored
     return results
@@ -103,18 +101,14 @@ def examples(trajectories: list[Trajectory]) -> list[Trajectory]:
     return chosen or trajectories[:1]
 
 
-def by_kind(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
-    """Those of benchmarks that papers report by kinds of questions, as `TallyQA: simple`."""
+def by_family(trajectories: list[Trajectory], kinds: bool = False) -> dict[str, list[Trajectory]]:
+    """Trajectories by family; with `kinds` those of benchmarks that papers report so, as `TallyQA: simple`."""
     found = {}
     for t in trajectories:
-        if kind := t.sample.meta.get("kind"):
-            found.setdefault(f"{t.sample.family}: {kind}", []).append(t)
+        name, kind = t.sample.family, t.sample.meta.get("kind")
+        if kind or not kinds:
+            found.setdefault(f"{name}: {kind}" if kinds else name, []).append(t)
     return dict(sorted(found.items()))
-
-
-def by_family(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
-    families = sorted({t.sample.family for t in trajectories})
-    return {family: [t for t in trajectories if t.sample.family == family] for family in families}
 
 
 def summary(trajectories: list[Trajectory]) -> dict:
@@ -122,7 +116,7 @@ def summary(trajectories: list[Trajectory]) -> dict:
     grounded = pd.DataFrame([grounding(t) for t in trajectories if t.sample.boxes and t.regions], dtype=float)
     outcomes = pd.Series([str(t.outcome) for t in trajectories])
     regions = pd.Series([str(r.outcome) for t in trajectories for r in t.regions], dtype=object)
-    changes, kinds = [change(t) for t in trajectories], by_kind(trajectories)
+    changes, kinds = [change(t) for t in trajectories], by_family(trajectories, kinds=True)
     return {
         **accuracy(trajectories),
         "families": {family: accuracy(each) for family, each in by_family(trajectories).items()},

@@ -53,9 +53,7 @@ def sampled(run: Run, checkpoint: str, adapter) -> list[list[Trajectory]]:
                 torch.manual_seed((config.seed * config.pass_k + number) * here.num_processes + here.process_index)
                 label = f"{checkpoint}, answer {number + 1} of {config.pass_k}"
                 made = rollout(agent, samples, temperature=config.temperature, condition=label)
-                if here.is_main_process:
-                    write_jsonl(file, made)
-                here.wait_for_everyone()
+                processes.main_does(write_jsonl, file, made)
     return [read_trajectories(file) for file in step.outputs]
 
 

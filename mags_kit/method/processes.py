@@ -32,6 +32,13 @@ def main_says(ask, *arguments):
     return (broadcast_object_list(said) if here().num_processes > 1 else said)[0]
 
 
+def main_does(act, *arguments) -> None:
+    """`act(*arguments)` in the main process alone; the others wait for it."""
+    if here().is_main_process:
+        act(*arguments)
+    here().wait_for_everyone()
+
+
 def leave() -> None:
     """Leave the group of processes, at the end; nothing may be shared after it."""
     here().destroy_process_group()

@@ -55,15 +55,15 @@ def _train_stage(run: Run, adapter: str | Path, validation: list[Sample], stage:
         trainer.train(resume_from_checkpoint=last_checkpoint(run.stage(stage.name)))
     finally:
         state["alarms"] += monitor.raised.values()
-        _write(run.training_log, state)
+        if processes.here().is_main_process:
+            write_json(run.training_log, state)
     save_adapter(policy, run.adapter(stage.name))
     for row in trainer.state.log_history:  # JSON has no NaN
         row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         state["log"].append(row | {"step": row["step"] + stage.before, "stage": stage.name})
     state["validation"] += monitor.rows
     state["stages"].append(stage.name)
-    _write(run.training_log, state)
-    processes.here().wait_for_everyone()
+    processes.main_does(write_json, run.training_log, state)
 
 
 def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ()):
@@ -244,9 +244,4 @@ def free_memory() -> None:
 
 def _seed(config: Config, stage: Stage) -> int:
     return config.seed * 100 + stage.number
-
-
-def _write(file: Path, state: dict) -> None:
-    if processes.here().is_main_process:
-        write_json(file, state)
 

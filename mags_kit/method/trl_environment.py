@@ -58,17 +58,13 @@ def trajectory(episode: Episode, ids: list[int]) -> Trajectory:
     policy, replies, start = episode.agent.policy, [], 0
     for shown in episode.shown:
         message = suffix_ids(policy, [shown])
-        at = _find(message, ids, start)
+        at = next((i for i in range(start, len(ids)) if ids[i : i + len(message)] == message), None)
         if at is None:  # "no view", dropped for want of tokens; for images see `check_views`
             break
         replies.append(ids[start:at])
         start = at + len(message)
     replies.append(ids[start:])
     return episode.trajectory([*map(policy.text, replies)], [*map(len, replies)])
-
-
-def _find(part: list[int], ids: list[int], start: int) -> int | None:
-    return next((i for i in range(start, len(ids)) if ids[i : i + len(part)] == part), None)
 
 
 def check_views(episode: Episode, completion: list[dict], ids: list[int]) -> None:
