@@ -74,7 +74,8 @@ def choose_samples(run: Run, rates: dict[str, float]) -> list[Sample]:
 def train(run: Run) -> Path:
     """Train on the chosen samples, stage by stage, and return the folder of the best adapter."""
     if processes.main_says(steps.start, steps.training(run)):
-        rewards.try_out(run.config.rewards, read_trajectories((run.parent or run).trajectories("pool")))
+        if steps.own_rewards(run.config):
+            rewards.try_out(run.config.rewards, read_trajectories((run.parent or run).trajectories("pool")))
         samples, validation = (read_samples(run.samples(name)) for name in ("curated", "validation"))
         training.train(run, validation, curriculum.stages(samples, run.config))
     return run.best

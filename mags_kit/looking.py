@@ -58,6 +58,8 @@ def look_and_report(image: str, question: str, model: str, adapter: str, changes
         count += 1
     write_bytes(path, png(draw.sheet({"": t}, "", agent.magnifier.cache_dir)))
     regions = "; ".join(f"{', '.join(map(str, r.box))} ({r.said})" for r in t.regions)
-    rows = {"regions": regions or "none"} | draw.facts(t) | {"picture": path}
+    own = "untrained; ADAPTER=runs/NAME/training/best looks with what a run has learned"
+    rows = {"policy": f"{agent.config.model_name}, {adapter or own}", "regions": regions or "none"} | draw.facts(t)
+    rows |= {"picture": path}
     rows |= {"note": NO_PHOTOS} if model == "embedded" else {}
     return "\n".join(f"{name + ':':<14}{value}" for name, value in rows.items())

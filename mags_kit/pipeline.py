@@ -37,9 +37,10 @@ def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...
     if run.caution:
         print(run.caution, flush=True)
     parameters = {"profile": profile, "name": run.path.name, "settings": json.dumps(settings)}
-    for notebook in notebooks:
+    print(f"figures appear in {run.figures}", flush=True)
+    for number, notebook in enumerate(notebooks, 1):
         step = notebook_step(run, notebook)
-        print(f"{notebook}: {' '.join(step.state())}", flush=True)
+        print(f"{number} of {len(notebooks)}, {notebook}: {' '.join(step.state())}", flush=True)
         if steps.start(step):
             _execute(notebook, run, parameters)
     if MAIN_NOTEBOOKS[-1] not in notebooks:

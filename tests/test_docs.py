@@ -81,7 +81,9 @@ def test_the_readmes_five_lines_run(tmp_path, monkeypatch):
 
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    Path("scene.jpg").write_bytes(make_scene(1, "validation", "count").jpeg)
+    [image] = map(Path, re.findall(r'look\(agent, "([^"]+)"', code))
+    image.parent.mkdir(parents=True)
+    image.write_bytes(make_scene(1, "validation", "count").jpeg)
     names = {}
     exec(code, names)
     assert names["trajectory"].outcome == "answered" and len(names["trajectory"].replies) == 2

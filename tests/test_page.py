@@ -110,4 +110,4 @@ def test_no_name_and_no_reply_becomes_markup_and_nothing_comes_from_elsewhere(ru
         assert policies["Content-Security-Policy"].startswith("default-src 'none'")
     assert f"{BAD}.jsonl, row 3 ({BAD}.jpg): no picture: {BAD}" in made.text and f"adapter {BAD}" in made.text
     assert f"{BAD} 20 0.0 (0 to 16)" in made.text  # its family of questions
-    assert BAD in notebook.text and f"VBox({BAD})" in notebook.text
+    assert BAD in notebook.text and "a widget: `make lab` and `make inspect` show it" in notebook.text

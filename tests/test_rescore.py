@@ -168,7 +168,7 @@ def test_a_run_ends_with_one_line_on_the_published_numbers(run, monkeypatch):
     monkeypatch.setattr("mags_kit.run.PROJECT", run.path.parents[1])
     file = run.path.parents[1] / "results" / "claims.yaml"
     write_claims(file)
-    holds = "It reproduces here: 1 of 1 published numbers of `make smoke` hold"
+    holds = "It reproduces here: 1 of 1 numbers that this kit has published of `make smoke` hold"
     listed = " (trained 79.2 here, 79.2 ± 1 published: holds)"
     otherwise = "; metrics.json is not the same as ours to the byte, as other processors and libraries round otherwise"
     assert claims.compare(run).line == holds + otherwise + listed
@@ -178,7 +178,7 @@ def test_a_run_ends_with_one_line_on_the_published_numbers(run, monkeypatch):
     write_json(run.path / "config.json", read_json(run.path / "config.json") | {"seed": 3})
     assert claims.compare(run).line == holds + listed, "another seed is held against the numbers, not the bytes"
     write_claims(file, value=20)
-    assert claims.compare(run).line.startswith("It does not reproduce here: 0 of 1 published numbers of `make smoke` hold")
+    assert claims.compare(run).line.startswith("It does not reproduce here: 0 of 1 numbers that this kit has published of `make smoke` hold")
     write_json(run.path / "config.json", read_json(run.path / "config.json") | {"test": 7, "own": "my.jsonl"})
     file.rename(file.with_suffix(".away"))
     assert "claims.yaml is missing, which comes with a clone of the kit" in claims.compare(run).line

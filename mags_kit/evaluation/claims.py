@@ -90,7 +90,7 @@ def compare(run: Run) -> Comparison:
         return Comparison(f"No number of profile {profile} is published{why}{same}", elsewhere=elsewhere)
     verdicts = [verdict for _, verdict, _ in rows]
     verdict = "It does not reproduce here" if SHORT in verdicts else "It reproduces here"
-    found = f"{verdicts.count(HOLDS)} of {len(rows)} published numbers of `{command(profile)}` hold"
+    found = f"{verdicts.count(HOLDS)} of {len(rows)} numbers that this kit has published of `{command(profile)}` hold"
     return Comparison(f"{verdict}: {found}{same}", rows, elsewhere)
 
 

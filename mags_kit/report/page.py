@@ -99,7 +99,7 @@ def left_out(manifest: dict) -> dict:
 def write_notebooks(run: Run, steps: tuple[str, ...]) -> None:
     """The executed notebooks as HTML that runs no script and asks the network for nothing.
 
-    So formulas stay as they were typed, and of a widget there is only its name.
+    So formulas stay as they were typed, and a widget is a line that says where to see it. Progress bars are left out.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -109,6 +109,11 @@ def write_notebooks(run: Run, steps: tuple[str, ...]) -> None:
     for step in steps:
         notebook = nbformat.read(run.notebooks / f"{step}.ipynb", as_version=4)
         notebook.metadata.pop("widgets", None)
+        for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]  # progress, warnings
+            for data in (output.get("data", {}) for output in cell.outputs):
+                if data.pop("application/vnd.jupyter.widget-view+json", None):
+                    data["text/plain"] = "a widget: `make lab` and `make inspect` show it"
         notebook.cells = [cell for cell in notebook.cells if "install" not in cell.metadata.get("tags", ())]
         body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": step}})
         write_text(run.notebooks / f"{step}.html", body)

@@ -51,8 +51,8 @@ def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Bo
     marks += [(r.box, colour(i), f" {i + 1} {'' if r.usable else r.said + ' '}") for i, r in enumerate(regions)]
     for box, ink, label in marks:
         (x0, x1), (y0, y1) = (sorted(max(-1e4, min(1e4, v * scale)) for v in box[i::2]) for i in (0, 1))
-        pen.rectangle((x0, y0, x1, y1), outline="white", width=2 * line)
-        pen.rectangle((x0, y0, x1, y1), outline=ink, width=line)
+        for width, outline in ((3 * line, "white"), (2 * line, ink)):  # outside, so that nothing of it is hidden
+            pen.rectangle((x0 - width, y0 - width, x1 + width, y1 + width), outline=outline, width=width - line)
         if label:
             wide = pen.textlength(label, font=font)
             x, y = max(0, min(x0, small.width - wide)), min(max(0, y0 - high), small.height - high)
@@ -104,7 +104,7 @@ def views(number: int, named: dict[str, Image.Image]) -> str:
 
 
 def trajectory(t: Trajectory, folder: str | Path, cache_dir=None, title: str = "") -> str:
-    """A trajectory as a block of HTML: the image with its regions, the views, the facts, and both replies."""
+    """A trajectory as a block of HTML: the facts, the image with its regions, the views, and both replies."""
     image = open_image(Path(folder, t.sample.image))
     places = "; ".join(f"region {i + 1} {r.outcome} at {', '.join(map(str, r.box))}" for i, r in enumerate(t.regions))
     pairs = magnified(t, image, cache_dir).items()
@@ -113,9 +113,9 @@ def trajectory(t: Trajectory, folder: str | Path, cache_dir=None, title: str = "
     rows = "".join(row.format(name, html.escape(value)) for name, value in facts(t).items())
     rounds = "".join(f'<h4>round {i}</h4><pre dir="auto">{coloured(r)}</pre>' for i, r in enumerate(t.replies, 1))
     return (
-        f"<section><h4>{html.escape(title)}</h4>"
+        f"<section><h4>{html.escape(title)}</h4><table>{rows}</table>"
         + img(annotated(image, t.regions, t.sample.boxes), f"The image. {places or 'No region'}")
-        + f"{shown or '<p class=soft>no view</p>'}<table>{rows}</table>{rounds}</section>"
+        + f"{shown or '<p class=soft>no view</p>'}{rounds}</section>"
     )
 
 
