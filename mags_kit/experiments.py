@@ -65,8 +65,8 @@ def choose_samples(run: Run, rates: dict[str, float]) -> list[Sample]:
         else:
             chosen = curriculum.choose(pool, rates, config.curated, config.seed, config.selection)
         if not any(0 < rates[sample.id] < 1 for sample in chosen) and processes.here().is_main_process:
-            print("No training sample was solved sometimes: where all answers to a question are right, or all wrong, GRPO "
-                  "learns nothing from them. More candidates (pool), more rollouts (solve_rollouts) or a cold_start may help.")
+            print("No training sample was solved sometimes, and GRPO learns nothing from answers that are all right or "
+                  "all wrong; more candidates (pool), more rollouts (solve_rollouts) or a cold_start may help")
         processes.main_does(write_jsonl, run.samples("curated"), chosen)
     return read_samples(run.samples("curated"))
 

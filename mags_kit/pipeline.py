@@ -77,7 +77,8 @@ def notebook_step(run: Run, name: str) -> Step:
     def finished() -> bool:
         return copy.exists() and all(step.state()[0] == steps.DONE for step in inner)
 
-    return Step(name, run, (copy,), (source, *inputs), finished, code=(*steps.CODE, "experiments.py", "evaluation", "viz"))
+    code = (*steps.CODE, "experiments.py", "evaluation", "viz")
+    return Step(name, run, (copy,), (source, *inputs), finished, code)
 
 
 def shown(run: Run, notebook: str) -> list[Step]:

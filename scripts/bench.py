@@ -68,7 +68,8 @@ def expect_gpu() -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise SystemExit("make measure needs a GPU, found none; `make plan` counts without one, `make bench` measures the tiny model")
+        hint = "`make plan` counts without one, `make bench` measures the tiny model"
+        raise SystemExit(f"make measure needs a GPU, found none; {hint}")
 
 
 def measure(run: Run, is_random: bool) -> dict:

@@ -114,7 +114,8 @@ def test_the_folder_may_have_any_name(make):
 
 
 def test_a_slip_in_a_variables_name_is_named(make):
-    assert "PROFIL= is no setting of this Makefile; expected one of PROFILE" in make("-n", "status", "PROFIL=paper").stderr
+    said = make("-n", "status", "PROFIL=paper").stderr
+    assert "PROFIL= is no setting of this Makefile; expected one of PROFILE" in said
     assert "no setting" not in make("-n", "status", "PROFILE=paper", "SET={seed: 1}", "MAGS_RUNS=x").stderr
 
 

@@ -1,7 +1,6 @@
 import json
 import sys
 from itertools import product
-from pathlib import Path
 
 import nbformat
 import pytest

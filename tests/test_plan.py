@@ -24,7 +24,7 @@ def test_what_will_not_fit_is_one_sentence_before_anything_is_made(monkeypatch, 
         ({"disk for models": 1}, GIVEN, "7.5 GB of disk for models, found 1.0 GB (A card); make room, or set HF_HOME"),
         ({"GPU": "no GPU", "GPU memory": 0, "memory": 4}, ALONE, "GB of memory, found 4.0 GB (no GPU); lower"),
         ({}, GIVEN | {"model": "Qwen/no-such-model"}, "the hub's cache lacks Qwen/no-such-model"),
-        ({}, GIVEN | {"model": "embeded"}, "model 'embeded': no such folder; expected `embedded`, a folder that exists, or"),
+        ({}, GIVEN | {"model": "embeded"}, "model 'embeded': no such folder; expected `embedded`, a folder"),
         ({}, GIVEN | {"model": "/nowhere/Qwen"}, "model '/nowhere/Qwen': no such folder; expected `embedded`"),
         ({}, GIVEN | {"model": str(llava)}, "model type 'llava' is not supported; expected one of qwen2_5_vl"),
     ):

@@ -176,7 +176,7 @@ def test_an_own_reward_is_tried_on_what_is_stored_and_on_nothing_before_training
     stored = [make_trajectory(answer="2")]
     rewards.try_out({"answer": 1.0, "r.py:fine": 1.0}, stored)
     for name, said in (
-        ("r.py:lower", "AttributeError: 'NoneType' object has no attribute 'lower'; expected a number for every trajectory"),
+        ("r.py:lower", "AttributeError: 'NoneType' object has no attribute 'lower'; expected a number"),
         ("r.py:words", "ValueError: could not convert string to float"),
         ("broken.py:x", "broken.py can't be run: SyntaxError"),
     ):

@@ -101,15 +101,16 @@ def own(name: str, time: int) -> Callable[[Trajectory], float]:
 
 
 def try_out(weights: dict[str, float], trajectories: list[Trajectory]) -> None:
-    """Pay the user's own rewards for these trajectories, and for one without draft, verdict, answer and regions, so that
-    a mistake in them ends a training before it begins; ValueError of one sentence."""
+    """Pay the user's own rewards for these trajectories, and for one without draft, verdict, answer and regions, so
+    that a mistake in them ends a training before it begins; ValueError of one sentence."""
     empty = {"draft": None, "verdict": None, "answer": None, "regions": (), "views": (), "looks": (), "replies": ("",)}
     for name in (name for name in weights if ".py:" in name):
         for t in (*trajectories, replace(trajectories[0], **empty)):
             try:
                 reward(name, t)
             except RuntimeError as error:
-                raise ValueError(f"{error}; expected a number for every trajectory, one without an answer too") from None
+                expected = "expected a number for every trajectory, one without an answer too"
+                raise ValueError(f"{error}; {expected}") from None
 
 
 def reward(name: str, t: Trajectory, gate: str = "answer") -> float:

@@ -120,7 +120,7 @@ def trajectory(t: Trajectory, folder: str | Path, cache_dir=None, title: str = "
 
 
 def coloured(reply: str) -> str:
-    """A reply as HTML, with each of its parts (`<think>…</think>` and so on, and the tool call) underlined in a colour."""
+    """A reply as HTML, with each of its parts (`<think>…</think>` and the like, and its call) underlined in a colour."""
     text = html.escape(reply)
     for number, tag in enumerate((*TAGS, "tool_call")):
         mark = f'<span style="border-bottom:3px solid {colour(number)}">\\g<0></span>'
@@ -137,7 +137,8 @@ def conversation(agent: Agent, t: Trajectory) -> HTML:
         if number < len(t.looks):
             shown = episode.show(list(t.regions[at : at + t.looks[number]]))
             at += t.looks[number]
-            blocks.append(("the tool", _content([{"type": "text", "text": shown}] if isinstance(shown, str) else shown)))
+            content = [{"type": "text", "text": shown}] if isinstance(shown, str) else shown
+            blocks.append(("the tool", _content(content)))
     return HTML(page(f"<section>{''.join(f'<h4>{title}</h4>{body}' for title, body in blocks)}</section>"))
 
 
