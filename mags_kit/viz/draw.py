@@ -120,7 +120,7 @@ def trajectory(t: Trajectory, folder: str | Path, cache_dir=None, title: str = "
 
 
 def coloured(reply: str) -> str:
-    """A reply as HTML, with each of its parts (`<think>…</think>` and the like, and its call) underlined in a colour."""
+    """A reply as HTML, each of its parts (`<think>…</think>` and the like, and its call) underlined in a colour."""
     text = html.escape(reply)
     for number, tag in enumerate((*TAGS, "tool_call")):
         mark = f'<span style="border-bottom:3px solid {colour(number)}">\\g<0></span>'
