@@ -17,9 +17,9 @@ REPO    ?=
 KILLS   ?= 30
 # A `$` on make's command line stays one; recipes take words from the environment, so that no shell runs any of them.
 $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$(eval override export $v := $$(value $v))))
-# A word that no recipe takes is a slip
-KNOWN := PROFILE NAME SET DATA TRAIN CURATED IMAGE QUESTION MODEL ADAPTER BENCH N A B REPO KILLS VENV PYTHON MAGS_RUNS
-$(foreach v,$(.VARIABLES),$(if $(filter override,$(origin $v)),$(if $(filter $(KNOWN),$v),,$(warning $v= is no setting of this Makefile; expected one of $(KNOWN)))))
+# A word that no recipe takes is a slip, unless it is for the environment (OMP_NUM_THREADS=1)
+KNOWN := PROFILE NAME SET DATA TRAIN CURATED IMAGE QUESTION MODEL ADAPTER BENCH N A B REPO KILLS VENV PYTHON MAGS_RUNS CHROMIUM OFFLINE
+$(foreach v,$(.VARIABLES),$(if $(filter override,$(origin $v)),$(if $(or $(filter $(KNOWN),$v),$(findstring _,$v)),,$(warning $v= is no setting of this Makefile; expected one of $(KNOWN)))))
 # What the command line says, else a target's own default
 given = $(if $(filter override,$(origin $1)),$($1),$2)
 export PROFILE NAME SET DATA TRAIN CURATED IMAGE QUESTION MODEL ADAPTER BENCH N A B REPO KILLS

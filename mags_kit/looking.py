@@ -58,7 +58,7 @@ def look_and_report(image: str, question: str, model: str, adapter: str, changes
         count += 1
     write_bytes(path, png(draw.sheet({"": t}, "", agent.magnifier.cache_dir)))
     regions = "; ".join(f"{', '.join(map(str, r.box))} ({r.said})" for r in t.regions)
-    own = "untrained; ADAPTER=runs/NAME/training/best looks with what a run has learned"
+    own = "no adapter; ADAPTER=runs/NAME/training/best looks with what a run has learned"
     rows = {"policy": f"{agent.config.model_name}, {adapter or own}", "regions": regions or "none"} | draw.facts(t)
     rows |= {"picture": path}
     rows |= {"note": NO_PHOTOS} if model == "embedded" else {}

@@ -180,6 +180,9 @@ def test_a_run_ends_with_one_line_on_the_published_numbers(run, monkeypatch):
     assert claims.compare(run).line == holds + listed, "another seed is held against the numbers, not the bytes"
     write_claims(file, value=20)
     assert claims.compare(run).line.startswith("It does not reproduce here: 0 of 1 numbers that this kit has published")
+    write_claims(file, measures="seeds/all seeds/x")
+    said = "Nothing published was measured: 0 of 1 numbers that this kit has published of `make smoke` hold"
+    assert claims.compare(run).sentence == said
     write_json(run.path / "config.json", read_json(run.path / "config.json") | {"test": 7, "own": "my.jsonl"})
     file.rename(file.with_suffix(".away"))
     assert "claims.yaml is missing, which comes with a clone of the kit" in claims.compare(run).line

@@ -90,6 +90,8 @@ def compare(run: Run) -> Comparison:
         return Comparison(f"No number of profile {profile} is published{why}{same}", elsewhere=elsewhere)
     verdicts = [verdict for _, verdict, _ in rows]
     verdict = "It does not reproduce here" if SHORT in verdicts else "It reproduces here"
+    if SHORT not in verdicts and NOT_MEASURED in verdicts:
+        verdict = "As far as it was measured, it reproduces here" if HOLDS in verdicts else "Nothing published was measured"
     found = f"{verdicts.count(HOLDS)} of {len(rows)} numbers that this kit has published of `{command(profile)}` hold"
     return Comparison(f"{verdict}: {found}{same}", rows, elsewhere)
 
