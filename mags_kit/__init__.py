@@ -4,19 +4,8 @@ What notebooks need can be imported from here, and is loaded when it is first us
 
     from mags_kit import load_agent, look, open_run, show
 
-The rooms, each importing only those before it:
-
-    config, records, images, hub    settings; samples and trajectories; images; all network access
-    run, lock, steps, memory        the run folder, its lock, what is done in it; memory that a model needs
-    method/       the paper's method, in reading order: protocol, parsing, magnifier, policy, episode, rollout,
-                  scoring, rewards, metrics, curriculum, cold_start, trl_environment, training
-    data/         the questions of a run: procedural scenes, benchmarks, your own
-    tiny_base/    how the shipped base model was trained
-    evaluation/   conditions, statistics and tables; scoring a stored run again
-    viz/          figures, and the widgets: inspector, replay, playground
-    report/       the report page and what a run exports
-    plan, experiments, looking, pipeline, __main__    requirements; the steps of an experiment; one image of your own;
-                                                      notebooks; the command line
+Each module imports only those before it: config, records, images, hub; run, lock, steps, memory; method/ (in the order
+that README names); data/; tiny_base/; evaluation/; viz/; report/; plan, experiments, looking, pipeline, __main__.
 """
 
 import logging

@@ -10,11 +10,25 @@ from mags_kit.config import PROFILES, check_own, load_config, parse_settings
 from mags_kit.run import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
-FULL = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
-CLOSED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR), "allow writing there")
+HELP = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room")
+HELP |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR), "allow writing there")
 # What libraries say when they run out of memory; the last is oneDNN's.
 NO_MEMORY = "allocate|out of memory|map segment|could not create a primitive"
 PARTS = ("curate", "train", "evaluate")
+MORE = "further parts: train, evaluate"
+OPTIONS = {
+    "profile": f"one of {', '.join(PROFILES)}",
+    "name": "run folder under runs/; by default the profile's name",
+    "set": "settings as YAML, e.g. '{seed: 1}'",
+    "own": "a JSONL of image, question, answer: `run` tests on it, `evaluate` evaluates a model on it alone",
+    "train": "a JSONL of the same kind: training and validation questions",
+    "curated-ids": "a file of ids, one a line: the training samples",
+    "bench": "evaluate a model alone on benchmarks: some of vsr,tallyqa,gqa",
+    "model": "`embedded` (the default), a folder, or a hub id of a Qwen-VL",
+    "adapter": "folder of a PEFT adapter for it, e.g. runs/cpu/training/best",
+    "image": "the file of a picture",
+    "question": "what to ask about it",
+}
 
 
 def run(options) -> None:
@@ -72,7 +86,7 @@ def evaluate(options) -> None:
 
     model = options.model or "embedded"
     profile, name, settings = experiments.alone(model, options.own, benchmarks, options.questions)
-    settings |= ({"adapter": options.adapter} if options.adapter else {}) | parse_settings(options.set)
+    settings |= {"adapter": options.adapter} | parse_settings(options.set)
     opened = _together(options.profile or profile, options.name or name, settings, "evaluate")
     if processes.here().is_main_process and opened.caution:
         print(opened.caution, flush=True)
@@ -147,42 +161,25 @@ def parser() -> Parser:
     whole = Parser(prog="python -m mags_kit", description=__doc__.splitlines()[0])
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
-    def command(function, *options: str, name: str = "", profile: str = "cpu") -> Parser:
-        added = commands.add_parser(name or function.__name__, help=function.__doc__, description=function.__doc__)
+    def command(name: str, function, options: str, **defaults: str) -> Parser:
+        added = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         added.set_defaults(function=function)
-        if "profile" in options:
-            added.add_argument("--profile", default=profile, help=f"one of {', '.join(PROFILES)}")
-        if "name" in options:
-            added.add_argument("--name", default="", help="run folder under runs/; by default the profile's name")
-        if "set" in options:
-            added.add_argument("--set", default="", help="settings as YAML, e.g. '{seed: 1}'")
+        for option in options.split():
+            added.add_argument(f"--{option}", default=defaults.get(option, ""), help=OPTIONS[option])
         return added
 
-    added = command(run, "profile", "name", "set")
-    added.add_argument("--own", default="", help="a JSONL of image, question, answer that replaces the test set")
-    added.add_argument("--train", default="", help="a JSONL of the same kind: training and validation questions")
-    added.add_argument("--curated-ids", default="", help="a file of ids, one a line: the training samples")
+    added = command("run", run, "profile name set own train curated-ids", profile="cpu")
     added.add_argument("--job", default="reproduce", choices=pipeline.JOBS, help="which notebooks")
-    for part in PARTS:
-        added = command(evaluate if part == "evaluate" else parts, "profile", "name", "set", name=part, profile="")
-        added.add_argument("more", nargs="*", metavar="PART", help="further parts: train, evaluate")
-    added.add_argument("--own", default="", help="a JSONL of image, question, answer: evaluate a model on it")
-    added.add_argument("--bench", default="", help="the same on benchmarks: some of vsr,tallyqa,gqa")
-    added.add_argument("--model", default="", help="the model to evaluate; by default the embedded one")
-    added.add_argument("--adapter", default="", help="folder of a PEFT adapter for it, e.g. runs/X/training/best")
+    for part in ("curate", "train"):
+        command(part, parts, "profile name set").add_argument("more", nargs="*", metavar="PART", help=MORE)
+    added = command("evaluate", evaluate, "profile name set own bench model adapter")
+    added.add_argument("more", nargs="*", metavar="PART", help=MORE)
     added.add_argument("--questions", type=int, default=0, help="how many questions; by default all")
-    command(status, "name")
-    command(plan, "profile", "set")
-    command(merge, "name")
-    added = command(look, "set")
-    added.add_argument("--image", required=True, help="the file of a picture")
-    added.add_argument("--question", required=True, help="what to ask about it")
-    added.add_argument("--model", default="embedded", help="`embedded`, a folder, or a hub id of a Qwen-VL")
-    added.add_argument("--adapter", default="", help="a PEFT folder, e.g. runs/cpu/training/best")
-    command(rescore, "name")
-    command(check, "name")
-    added = command(compare)
-    added.add_argument("names", nargs=2, metavar="NAME", help="a run folder under runs/")
+    command("look", look, "set image question model adapter", model="embedded")
+    command("plan", plan, "profile set", profile="cpu")
+    for function in (status, merge, rescore, check):
+        command(function.__name__, function, "name")
+    command("compare", compare, "").add_argument("names", nargs=2, metavar="NAME", help="a run folder under runs/")
     return whole
 
 
@@ -201,9 +198,9 @@ def main(arguments: list[str] | None = None) -> None:
         hint = "smaller batch_size, rollout_batch or micro_batch need less; the same command goes on from there"
         raise SystemExit(f"mags_kit: the memory is used up ({said}); {hint}") from None
     except OSError as error:
-        if error.errno not in FULL | CLOSED:
+        if error.errno not in HELP:
             raise
-        hint = f"{(FULL | CLOSED)[error.errno]}, or name another folder for all runs, MAGS_RUNS=FOLDER"
+        hint = f"{HELP[error.errno]}, or name another folder for all runs, MAGS_RUNS=FOLDER"
         where = f"{error.filename}: " if error.filename else ""
         raise SystemExit(f"mags_kit: {where}{error.strerror}; {hint}") from None
 

@@ -5,12 +5,11 @@ import importlib.util
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from importlib.resources import files
+from functools import partial
 from pathlib import Path
 
 import yaml
 
-MIRRORED = "cambridgeltl/vsr_random/train.jsonl"
 # Networks that enlarge a region, which `method.magnifier` knows by name
 NETWORKS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
 BLANK = "blank"  # a magnifier that shows plain grey: a control of what an answer owes to the view's content
@@ -38,6 +37,10 @@ CHOICES = {
     "tracker": ("", "none", "tensorboard", "wandb", "trackio"),
     "scale_rewards": ("group", "batch", "none"), "gate": ("answer", "always", "none"),
     "sample_in": ("auto", "nf4", "full"), "magnifier": MAGNIFIERS,
+}  # fmt: skip
+LEAST = {
+    "test": 0, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "validate_every": 1, "cold_start": 0,
+    "pass_k": 0, "pass_questions": 1,
 }  # fmt: skip
 
 
@@ -135,37 +138,8 @@ class Config:
         return (self.max_looks + 1) * self.round_tokens + self.max_looks * (views + frame)
 
     def __post_init__(self):
-        for name, allowed in CHOICES.items():
-            expect(getattr(self, name) in allowed, self, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
-        expect({*self.orders} <= {*CURRICULA}, self, "orders", f"some of {', '.join(CURRICULA)}")
-        rewards, known = [name for name in self.rewards if ".py:" not in name], (*WEIGHTS, *COSTS, "my_rewards.py:name")
-        given = {"reward": (rewards, known), "prompt": (self.prompts, PROMPTS)}
-        given["grpo setting"] = self.grpo, GRPO_SETTINGS
-        for what, (names, known) in given.items():
-            if unknown := sorted({*names} - {*known}):
-                raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
-        for name, text in self.prompts.items():
-            try:
-                text.format(**dict.fromkeys(PROMPTS[name], ""))
-            except (AttributeError, LookupError, ValueError):
-                blanks = f"some of {', '.join(PROMPTS[name])}" if PROMPTS[name] else "nothing"
-                expected = f"expected a text with {blanks} in braces, and two for a brace itself"
-                raise ValueError(f"prompt {name!r} is {text!r:.60}; {expected}") from None
-        for file in (name.rpartition(":")[0] for name in self.rewards if ".py:" in name):
-            if not Path(file).is_file():
-                raise ValueError(f"rewards: {file}: no such file; expected one that defines a function of a trajectory")
-        for name, weight in self.rewards.items():
-            if type(weight) not in (int, float) or not math.isfinite(weight):
-                raise ValueError(f"rewards: {name}={weight!r}; expected a number as its weight")
-        if self.mirror and not Path(self.mirror).is_dir():
-            raise ValueError(f"mirror={self.mirror!r}: no such folder; expected one with files like {MIRRORED}")
-        if self.tracker not in ("", "none") and not importlib.util.find_spec(self.tracker):
-            raise ValueError(f"tracker={self.tracker!r} is not installed; install it, or set tracker: none")
-        check_own(self.own)
-        _check_training_data(self)
-        _check_sizes(self)
-        _check_grpo(self)
-        _check_vllm(self)
+        _check_each(self)
+        _check_together(self)
 
 
 def expect(holds: bool, config: Config, name: str, expected: str) -> None:
@@ -174,52 +148,76 @@ def expect(holds: bool, config: Config, name: str, expected: str) -> None:
         raise ValueError(f"{name}={getattr(config, name)!r}; expected {expected}")
 
 
-def _check_sizes(config: Config) -> None:
-    some = f"some of {', '.join(BENCHMARKS)}"
-    expect(bool(config.benchmarks) and set(config.benchmarks) <= {*BENCHMARKS}, config, "benchmarks", some)
-    trains = config.pool or config.curated or config.validation or sum(config.stage_steps)
-    least = {"test": 0, "batch_size": 1, "num_generations": 2, "samples_per_step": 1, "validate_every": 1}
-    least |= {"pass_k": 0, "cold_start": 0, "pass_questions": 1}
-    least |= {"pool": 1, "curated": 1, "validation": 1} if trains else {}
-    for name, bound in least.items():
+def _check_each(config: Config) -> None:
+    """Raise a ValueError for a setting that is wrong whatever the others are."""
+    for name, allowed in CHOICES.items():
+        expect(getattr(config, name) in allowed, config, name, f"one of {', '.join(v or repr(v) for v in allowed)}")
+    for name, bound in LEAST.items():
         expect(getattr(config, name) >= bound, config, name, f"at least {bound}")
-    some_rows = config.test or config.own or config.data == "benchmarks"
-    expect(bool(some_rows), config, "test", "at least 1; 0, all rows, is for benchmarks and for DATA=")
-    expect(1 <= config.max_looks <= 4, config, "max_looks", "1 to 4")
-    expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
-    if config.cold_start and not sum(config.stage_steps):
-        raise ValueError(f"cold_start={config.cold_start} is a start for RL; expected 0 where stage_steps has no steps")
     for name, value in vars(config).items():
         if isinstance(value, float):
             expect(0 <= value < math.inf, config, name, "0 or more")  # NaN compares False
-    if config.curated > config.pool:
-        raise ValueError(f"curated={config.curated} samples cannot come from a pool of {config.pool}")
-
-
-def _check_training_data(config: Config) -> None:
+    expect({*config.orders} <= {*CURRICULA}, config, "orders", f"some of {', '.join(CURRICULA)}")
+    some = bool(config.benchmarks) and {*config.benchmarks} <= {*BENCHMARKS}
+    expect(some, config, "benchmarks", f"some of {', '.join(BENCHMARKS)}")
+    expect(1 <= config.max_looks <= 4, config, "max_looks", "1 to 4")
+    expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
+    rewards = [name for name in config.rewards if ".py:" not in name]
+    for what, given, known in (
+        ("reward", rewards, (*WEIGHTS, *COSTS, "my_rewards.py:name")),
+        ("prompt", config.prompts, PROMPTS),
+        ("grpo setting", config.grpo, GRPO_SETTINGS),
+    ):
+        if unknown := sorted({*given} - {*known}):
+            raise ValueError(f"{what} {unknown[0]!r} is unknown; expected one of {', '.join(known)}")
+    for name, text in config.prompts.items():
+        try:
+            text.format(**dict.fromkeys(PROMPTS[name], ""))
+        except (AttributeError, LookupError, ValueError):
+            blanks = f"some of {', '.join(PROMPTS[name])}" if PROMPTS[name] else "nothing"
+            expected = f"expected a text with {blanks} in braces, and two for a brace itself"
+            raise ValueError(f"prompt {name!r} is {text!r:.60}; {expected}") from None
+    for name, weight in config.rewards.items():
+        file = name.rpartition(":")[0]
+        if ".py:" in name and not Path(file).is_file():
+            raise ValueError(f"rewards: {file}: no such file; expected one that defines a function of a trajectory")
+        if type(weight) not in (int, float) or not math.isfinite(weight):
+            raise ValueError(f"rewards: {name}={weight!r}; expected a number as its weight")
+    if config.mirror and not Path(config.mirror).is_dir():
+        expected = "expected one with files like cambridgeltl/vsr_random/train.jsonl"
+        raise ValueError(f"mirror={config.mirror!r}: no such folder; {expected}")
+    if config.tracker not in ("", "none") and not importlib.util.find_spec(config.tracker):
+        raise ValueError(f"tracker={config.tracker!r} is not installed; install it, or set tracker: none")
+    check_own(config.own)
     check_own(config.train, "TRAIN")
     if config.curated_ids and not Path(config.curated_ids).is_file():
         raise ValueError(f"CURATED={config.curated_ids}: no such file; expected ids of candidates, one a line")
+
+
+def _check_together(config: Config) -> None:
+    """Raise a ValueError for settings that do not go together."""
+    steps = sum(config.stage_steps)
+    if config.pool or config.curated or config.validation or steps:
+        for name in ("pool", "curated", "validation"):
+            expect(getattr(config, name) >= 1, config, name, "at least 1")
+    some_rows = config.test or config.own or config.data == "benchmarks"
+    expect(bool(some_rows), config, "test", "at least 1; 0, all rows, is for benchmarks and for DATA=")
+    if config.cold_start and not steps:
+        raise ValueError(f"cold_start={config.cold_start} is a start for RL; expected 0 where stage_steps has no steps")
+    if config.curated > config.pool:
+        raise ValueError(f"curated={config.curated} samples cannot come from a pool of {config.pool}")
     if config.train and config.own and Path(config.train).samefile(config.own):
         raise ValueError(f"TRAIN and DATA are both {config.train}; expected two files, with other pictures in each")
     if (config.train or config.curated_ids) and not config.pool:
         raise ValueError("pool=0 trains nothing; expected it without TRAIN and CURATED")
-
-
-def _check_grpo(config: Config) -> None:
-    """An optimisation step samples whole groups at once, and trains on whole micro-batches of these."""
+    # an optimisation step samples whole groups at once, and trains on whole micro-batches of these
     whole, group = config.samples_per_step * config.num_generations, config.num_generations
     sampled, micro = config.step_batches
     if sampled < 1 or whole % sampled or sampled % group:
-        raise ValueError(
-            f"rollout_batch={sampled}; expected a multiple of num_generations={group} that divides the {whole} "
-            "trajectories of a step"
-        )
+        expected = f"a multiple of num_generations={group} that divides the {whole} trajectories of a step"
+        raise ValueError(f"rollout_batch={sampled}; expected {expected}")
     if micro < 1 or sampled % micro:
         raise ValueError(f"micro_batch={micro}; expected a divisor of the {sampled} trajectories sampled at once")
-
-
-def _check_vllm(config: Config) -> None:
     if config.vllm and config.four_bit:  # TRL merges the adapter into the weights that it hands to vLLM
         raise ValueError("vllm: true needs four_bit: false; merged into NF4, the adapter would be rounded away")
     if config.vllm and not importlib.util.find_spec("vllm"):
@@ -228,7 +226,7 @@ def _check_vllm(config: Config) -> None:
 
 def model_path(name: str) -> str:
     """`embedded` -> the folder that the kit ships; a local folder or a hub id stays."""
-    return str(files("mags_kit") / "assets" / "base") if name == "embedded" else name
+    return str(Path(__file__).parent / "assets" / "base") if name == "embedded" else name
 
 
 def check_own(file: str, name: str = "DATA") -> None:
@@ -243,34 +241,27 @@ _PAPER = Config(
     stage_steps=(60, 100), learning_rate=1e-5, lora_rank=32, lora_alpha=64, beta=0.01, gradient_checkpointing=True,
     optimizer="paged_adamw_8bit", sample_in="auto", pass_k=8, validate_every=20,
 )  # fmt: skip
-_SMOKE = Config(
-    pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
-    num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), orders=("learnable",),
-    base_steps=(2, 2, 2, 2, 2), pass_k=2,
-)  # fmt: skip
-
-
-def _large(model: str, rollout_batch: int, micro_batch: int, batch_size: int, four_bit: bool = True) -> Config:
-    """The paper's settings for a model; the largest numbers that fit a GPU of 24 GB, by the count of `memory`."""
-    sizes = {"rollout_batch": rollout_batch, "micro_batch": micro_batch, "batch_size": batch_size}
-    return replace(_PAPER, model=model, four_bit=four_bit, **sizes)
-
-
+# The largest batches that fit a GPU of 24 GB, by the count of `memory`
+_large = partial(replace, _PAPER)
 PROFILES = {
-    "smoke": _SMOKE,
+    "smoke": Config(
+        pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
+        num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), orders=("learnable",),
+        base_steps=(2, 2, 2, 2, 2), pass_k=2,
+    ),
     "cpu": Config(),
     "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4), pass_k=16),
-    "paper": _large("Qwen/Qwen2.5-VL-3B-Instruct", 32, 8, 32),
-    "paper-7b": _large("Qwen/Qwen2.5-VL-7B-Instruct", 16, 4, 16),
-    "qwen3-vl-2b": _large("Qwen/Qwen3-VL-2B-Instruct", 16, 16, 24),
-    "qwen3-vl-4b": _large("Qwen/Qwen3-VL-4B-Instruct", 16, 8, 24),
-    "qwen3-vl-8b": _large("Qwen/Qwen3-VL-8B-Instruct", 8, 4, 8),
+    "paper": _large(model="Qwen/Qwen2.5-VL-3B-Instruct", rollout_batch=32, micro_batch=8, batch_size=32),
+    "paper-7b": _large(model="Qwen/Qwen2.5-VL-7B-Instruct", rollout_batch=16, micro_batch=4, batch_size=16),
+    "qwen3-vl-2b": _large(model="Qwen/Qwen3-VL-2B-Instruct", rollout_batch=16, micro_batch=16, batch_size=24),
+    "qwen3-vl-4b": _large(model="Qwen/Qwen3-VL-4B-Instruct", rollout_batch=16, micro_batch=8, batch_size=24),
+    "qwen3-vl-8b": _large(model="Qwen/Qwen3-VL-8B-Instruct", rollout_batch=8, micro_batch=4, batch_size=8),
     # up to 4B in full weights, see method.families
-    "qwen3.5-0.8b": _large("Qwen/Qwen3.5-0.8B", 32, 16, 32, four_bit=False),
-    "qwen3.5-2b": _large("Qwen/Qwen3.5-2B", 32, 8, 32, four_bit=False),
-    "qwen3.5-4b": _large("Qwen/Qwen3.5-4B", 8, 2, 8, four_bit=False),
-    "qwen3.5-9b": _large("Qwen/Qwen3.5-9B", 8, 2, 8),
-}
+    "qwen3.5-0.8b": _large(model="Qwen/Qwen3.5-0.8B", rollout_batch=32, micro_batch=16, batch_size=32, four_bit=False),
+    "qwen3.5-2b": _large(model="Qwen/Qwen3.5-2B", rollout_batch=32, micro_batch=8, batch_size=32, four_bit=False),
+    "qwen3.5-4b": _large(model="Qwen/Qwen3.5-4B", rollout_batch=8, micro_batch=2, batch_size=8, four_bit=False),
+    "qwen3.5-9b": _large(model="Qwen/Qwen3.5-9B", rollout_batch=8, micro_batch=2, batch_size=8),
+}  # fmt: skip
 
 
 def profile_of(model: str) -> str:

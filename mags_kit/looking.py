@@ -1,5 +1,7 @@
 """One episode on one image of your own: from Python (`load_agent`, `look`), or from the shell (`look_and_report`)."""
 
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from mags_kit import plan
@@ -27,10 +29,10 @@ def load_agent(name: str = "cpu", adapter: str | Path = "") -> Agent:
 
 
 def agent_with(config: Config, adapter: str | Path = "") -> Agent:
-    """The agent of settings that belong to no run; ValueError where the memory does not allow it."""
-    plan.check_look(config)
-    run = Run(run_folder("looks"), config)
-    return Agent.of(run, load_policy(config, adapter or config.adapter))
+    """The agent of settings that belong to no run; ValueError where the memory does not allow one episode."""
+    one = {"pool": 0, "curated": 0, "validation": 0, "test": 1, "stage_steps": (0,), "cold_start": 0, "batch_size": 1}
+    plan.check(replace(config, **one))
+    return Agent.of(Run(run_folder("looks"), config), load_policy(config, adapter or config.adapter))
 
 
 def look(agent: Agent, image: str | Path, question: str) -> Trajectory:
@@ -53,13 +55,11 @@ def look_and_report(image: str, question: str, model: str, adapter: str, changes
     """`make look`: the trajectory in lines; its picture is written into `runs/looks/` under a name of its own."""
     check(image, question)
     agent = agent_with(load_config(profile_of(model), {"model": model, "data": "scenes"} | changes), adapter)
-    t, count = look(agent, image, question), 1
-    while (path := run_folder("looks") / f"{file_name(Path(image).stem)}-{count}.png").exists():
-        count += 1
+    t, name = look(agent, image, question), file_name(Path(image).stem)
+    path = next(p for n in count(1) if not (p := run_folder("looks") / f"{name}-{n}.png").exists())
     write_bytes(path, png(draw.sheet({"": t}, "", agent.magnifier.cache_dir)))
     regions = "; ".join(f"{', '.join(map(str, r.box))} ({r.said})" for r in t.regions)
     own = "no adapter; ADAPTER=runs/NAME/training/best looks with what a run has learned"
     rows = {"policy": f"{agent.config.model_name}, {adapter or own}", "regions": regions or "none"} | draw.facts(t)
-    rows |= {"picture": path}
-    rows |= {"note": NO_PHOTOS} if model == "embedded" else {}
+    rows |= {"picture": path} | ({"note": NO_PHOTOS} if model == "embedded" else {})
     return "\n".join(f"{name + ':':<14}{value}" for name, value in rows.items())

@@ -55,9 +55,8 @@ def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...
 
 def begin(profile: str, name: str, settings: dict, what: str) -> Run:
     """The run folder, held for `what`; for a new one, ValueError of one sentence where what it needs is not here."""
-    folder = run_folder(name or profile)
+    folder, config = run_folder(name or profile), load_config(profile, settings)
     if not folder.joinpath("config.json").exists():  # else these were there when it began
-        config = load_config(profile, settings)
         if config.adapter:
             check_adapter(config.adapter)
         benchmarks.check(config)
@@ -97,29 +96,21 @@ def shown(run: Run, notebook: str) -> list[Step]:
 
 def status(run: Run, notebooks: tuple[str, ...]) -> str:
     """A line for each step of a run: done, stale (what changed), unfinished or missing."""
-    rows = []
-    for notebook in notebooks:
-        rows += [*shown(run, notebook), notebook_step(run, notebook)]
-    if not run.config.pool:  # a model measured alone
+    if run.config.pool:
+        rows = [step for name in notebooks for step in (*shown(run, name), notebook_step(run, name))]
+    else:  # a model measured alone
         rows = [steps.data(run), *(steps.answers(run, "alone", name) for name in conditions.grid(run.config))]
     return "\n".join(f"{step.name:<48}{state:<12}{why}".rstrip() for step in rows for state, why in [step.state()])
-
-
-def _kernel() -> type:
-    """A class of kernels of this very Python: Jupyter may find a `python3` elsewhere first."""
-    from jupyter_client import AsyncKernelManager, kernelspec
-
-    class Kernel(AsyncKernelManager):
-        def __init__(self, **options):
-            super().__init__(**options, kernel_spec_manager=kernelspec.KernelSpecManager(kernel_dirs=[]))
-
-    return Kernel
 
 
 def _execute(name: str, run: Run, parameters: dict) -> None:
     """Execute a notebook into `notebooks/` of the run; on an error keep the copy as `failed_….ipynb` and stop."""
     import papermill
-    from nbclient.exceptions import DeadKernelError
+    from jupyter_client import AsyncKernelManager, kernelspec
+
+    class Kernel(AsyncKernelManager):  # of this very Python: Jupyter may find a `python3` elsewhere first
+        def __init__(self, **options):
+            super().__init__(**options, kernel_spec_manager=kernelspec.KernelSpecManager(kernel_dirs=[]))
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for noisy in ("papermill.translators", "blib2to3", "httpx"):
@@ -131,7 +122,7 @@ def _execute(name: str, run: Run, parameters: dict) -> None:
     try:
         papermill.execute_notebook(
             str(NOTEBOOKS / f"{name}.ipynb"), str(partial), parameters, kernel_name="python3", log_output=True,
-            progress_bar=False, cwd=str(Path.cwd()), kernel_manager_class=_kernel(),
+            progress_bar=False, cwd=str(Path.cwd()), kernel_manager_class=Kernel,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         partial.replace(failed)
@@ -140,7 +131,7 @@ def _execute(name: str, run: Run, parameters: dict) -> None:
             f"The notebook with its traceback: {failed}. The same command goes on from there."
         ) from None
     except RuntimeError as error:  # nbclient has no class of its own for a kernel that dies while it loads
-        if not isinstance(error, DeadKernelError) and "Kernel died" not in str(error):
+        if "Kernel died" not in str(error):
             raise
         raise SystemExit(
             f"\n{name}: its kernel died; what it said last stands above. If it said nothing, it was killed, usually "

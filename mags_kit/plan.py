@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from mags_kit.config import Config
@@ -53,21 +52,13 @@ def check(config: Config) -> None:
                 raise ValueError(f"model {config.model!r} {found}; {ADVICE[name]}")
 
 
-def check_look(config: Config) -> None:
-    """The same for one episode."""
-    check(replace(config, pool=0, curated=0, validation=0, test=1, stage_steps=(0,), cold_start=0, batch_size=1))
-
-
 def table(config: Config) -> str:
     """The plan as text: what a run will need beside what there is."""
     if not (size := size_of(config.model)):
-        raise ValueError(
-            f"model {config.model!r}: its size is not known, so there is no plan; expected a name of "
-            "`mags_kit.memory.MODELS` in its hub id or path"
-        )
+        expected = "expected a name of `mags_kit.memory.MODELS` in its hub id or path"
+        raise ValueError(f"model {config.model!r}: its size is not known, so there is no plan; {expected}")
     here = machine()
-    parameters = f"{size.parameters:.3g} billion parameters"
-    rows = [(f"{config.model}: {parameters}", "needed", f"here ({here['GPU']})")]
+    rows = [(f"{config.model}: {size.parameters:.3g} billion parameters", "needed", f"here ({here['GPU']})")]
     for name, gb in needs(config, here).items():
         rows += [(name, f"{gb:.1f} GB", f"{here[name]:.1f} GB")]
         counted = parts(config, name == "GPU memory") if "memory" in name else {}

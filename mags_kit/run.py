@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import subprocess
-import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,10 @@ PROJECT = CHECKOUT if CHECKOUT.joinpath("pyproject.toml").exists() else Path.cwd
 NAME = r"[\w-][\w.-]*"  # of a run folder: none that leaves its root
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
 NO_PHOTOS = "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
+TINY = (
+    "The policy is the embedded tiny VLM, whose regions are deliberately poor: these numbers are about that model and "
+    "say nothing about large ones."
+)
 
 
 @dataclass(frozen=True)
@@ -105,21 +108,13 @@ class Run:
     def caution(self) -> str:
         """A warning where the questions are about photos and the model has seen none; else empty."""
         photos = self.config.own or self.config.train or self.config.data == "benchmarks"
-        if self.config.model != "embedded" or not photos:
-            return ""
-        return NO_PHOTOS + self._trained_on
+        return NO_PHOTOS + self._trained_on if photos and self.config.model == "embedded" else ""
 
     @property
     def scope(self) -> str:
         """One sentence on what the numbers of this run are about."""
-        if self.caution:
-            return self.caution
-        if self.config.model == "embedded":
-            return (
-                "The policy is the embedded tiny VLM, whose regions are deliberately poor: these numbers are "
-                "about that model and say nothing about large ones."
-            )
-        return f"The policy is {self.config.model}.{self._trained_on}"
+        policy = TINY if self.config.model == "embedded" else f"The policy is {self.config.model}.{self._trained_on}"
+        return self.caution or policy
 
     @property
     def _trained_on(self) -> str:
@@ -155,8 +150,7 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
         made_by, stored = _made_with(path)
         stored = _plain(PROFILES.get(made_by, Config())) | stored  # an older kit had fewer settings
         names = [k for k in {**stored, **wanted} if stored.get(k) != wanted.get(k)]
-        differ = [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]
-        if differ:
+        if differ := [f"{k}={stored.get(k)!r} (now {wanted.get(k)!r})" for k in names]:
             raise ValueError(f"{path} was made with {', '.join(differ)}; choose another NAME=, or delete the folder")
     else:
         write_json(path / "manifest.json", {"profile": profile, "environment": environment(), "steps": {}})
@@ -167,11 +161,11 @@ def open_run(profile: str = "cpu", name: str = "", settings: dict | str | None =
 def _made_with(path: Path) -> tuple[str, dict]:
     """Profile and settings of a run folder; ValueError where its files are missing or not the kit's."""
     files = (path / "manifest.json", path / "config.json")
-    manifest, settings = (read_json(file) if file.exists() else None for file in files)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("profile"), str) or not isinstance(settings, dict):
-        expected = "expected the manifest.json and config.json of a run"
-        raise ValueError(f"{path}: {expected}; restore them, or take another NAME=")
-    return manifest["profile"], settings
+    match [read_json(file) if file.exists() else None for file in files]:
+        case [{"profile": str(profile)}, dict(settings)]:
+            return profile, settings
+    expected = "expected the manifest.json and config.json of a run"
+    raise ValueError(f"{path}: {expected}; restore them, or take another NAME=")
 
 
 def _plain(config: Config) -> dict:
@@ -216,9 +210,8 @@ def variants(config: Config) -> dict[str, dict]:
     rows = {f"{own}, {amount} samples": {}}
     others = [order for order in CURRICULA if order in config.orders and order != own]
     rows |= {f"{order}, {amount} samples": {"curriculum": order} for order in others}
-    if config.curated_ids:  # the samples are given, so that orders alone can vary
-        return rows
-    return rows | {f"{own}, {size} samples": {"curated": size} for size in config.sizes}
+    sizes = () if config.curated_ids else config.sizes  # with the samples given, orders alone can vary
+    return rows | {f"{own}, {size} samples": {"curated": size} for size in sizes}
 
 
 def environment() -> dict:
@@ -239,9 +232,7 @@ def environment() -> dict:
 
 def mend_modes(folder: Path) -> None:
     """Give the weights below a folder the mode that the user's umask gives; safetensors writes every file as 0600."""
-    new = folder / f"{uuid.uuid4().hex[:8]}.part"
-    new.touch()
-    mode = new.stat().st_mode
-    new.unlink()
+    umask = os.umask(0)  # it can only be read by setting it
+    os.umask(umask)
     for path in folder.rglob("*.safetensors"):
-        path.chmod(mode)
+        path.chmod(0o666 & ~umask)

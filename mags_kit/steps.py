@@ -40,7 +40,8 @@ class Step:
         """Digest of each input and of the code."""
         made = {"the kit's code": digest_of_code(self.code)}
         for path in self.inputs:  # two files of one name share an entry
-            made[_named(path)] = made.get(_named(path), "") + digest(path)
+            name = path if _on_hub(path) else Path(path).name
+            made[name] = made.get(name, "") + digest(path)
         return made
 
     def state(self) -> tuple[str, str]:
@@ -76,13 +77,13 @@ def start(step: Step) -> bool:
     return True
 
 
-def _named(path: str | Path) -> str:
-    return Path(path).name if Path(path).exists() or not isinstance(path, str) else str(path)
+def _on_hub(path: str | Path) -> bool:
+    return isinstance(path, str) and not Path(path).exists()
 
 
 def digest(path: str | Path) -> str:
     """sha256 of a file or of all files of a folder, shortened; of a model on the hub the commit in its cache."""
-    if isinstance(path, str) and not Path(path).exists():
+    if _on_hub(path):
         return hub.commit(path)
     path, made = Path(path), hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
