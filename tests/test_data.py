@@ -72,7 +72,7 @@ READ = {  # what a row says -> what its sample holds
 def test_what_a_row_says_is_read(own, tmp_path):
     found, expected = {}, {name: holds for name, (_, holds) in READ.items()}
     for name, (row, holds) in READ.items():
-        [sample], skipped = read_own(own(GOOD | row), tmp_path)
+        [sample], skipped, _ = read_own(own(GOOD | row), tmp_path)
         found[name] = {key: getattr(sample, key) for key in holds}
         assert sample_from(json.loads(to_json(sample))) == sample and not skipped
     assert found == expected
@@ -111,7 +111,7 @@ def test_a_row_that_no_policy_can_be_asked_is_left_out_and_named(own, tmp_path):
         ({"image": "line.png"}, "1000x4 pixels"),
     )
     for row, reason in cases:
-        samples, [skipped] = read_own(own(GOOD, GOOD | row, GOOD), tmp_path)
+        samples, [skipped], _ = read_own(own(GOOD, GOOD | row, GOOD), tmp_path)
         assert [s.meta["source"] for s in samples] == ["own.jsonl, row 1", "own.jsonl, row 3"]
         assert skipped["row"] == "own.jsonl, row 2" and reason in skipped["reason"]
 
@@ -162,7 +162,7 @@ def test_images_are_found_wherever_the_user_says(own, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(deep))
     names = [str(deep / "a.jpg"), "~/a.jpg", r"disk\deep\a.jpg", "link/a.jpg", "./disk//deep/../deep/a.jpg"]
     folder = tmp_path / "runs" / "r" / "data"
-    samples, skipped = read_own(own(*(GOOD | {"image": name} for name in names)), folder)
+    samples, skipped, _ = read_own(own(*(GOOD | {"image": name} for name in names)), folder)
     assert not skipped and len(samples) == len(names)
     assert {open_image(folder / sample.image).size for sample in samples} == {(64, 48)}
 
@@ -186,7 +186,7 @@ def test_names_are_found_in_every_form_of_unicode(own, tmp_path, monkeypatch):
     found, reasons = {}, {}
     for name, (file, said) in cases.items():
         try:
-            [sample], _ = read_own(own(GOOD | {"image": said}), tmp_path)
+            [sample], *_ = read_own(own(GOOD | {"image": said}), tmp_path)
             found[name] = (sample.image, open_image(tmp_path / said).size)
         except ValueError as error:
             reasons[name] = str(error)
@@ -214,7 +214,7 @@ def test_own_images_are_found_from_a_run_and_its_branch_wherever_both_lie(where,
 
 def test_ids_are_made_distinct(own, tmp_path):
     rows = [GOOD | {"id": name} for name in ("a", "a", "a-2", "b", "a", 3, "3", None)]
-    samples, _ = read_own(own(*rows), tmp_path)
+    samples, *_ = read_own(own(*rows), tmp_path)
     assert [s.id for s in samples] == ["a", "a-2", "a-2-3", "b", "a-5", "3", "3-7", "8"]
 
 
@@ -222,7 +222,7 @@ def test_boxes_of_own_images_are_for_the_image_as_it_is_shown(own, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (640, 480)).save(tmp_path / "turned.jpg", exif=exif)
-    [sample], _ = read_own(own(GOOD | {"image": "turned.jpg", "boxes": [[400, 500, 480, 640]]}), tmp_path)
+    [sample], *_ = read_own(own(GOOD | {"image": "turned.jpg", "boxes": [[400, 500, 480, 640]]}), tmp_path)
     assert sample.boxes == ((400, 500, 480, 640),)
 
 
@@ -247,8 +247,7 @@ def test_boxes_for_another_frame_are_doubted_once(own, tmp_path, capsys):
         for n, size in enumerate(sizes):
             Image.new("1", size).save(tmp_path / f"{n}.png")
         rows = [GOOD | {"image": f"{n % len(sizes)}.png", "boxes": [box]} for n, box in enumerate(boxes)]
-        told = []
-        read_own(own(*rows), tmp_path, told.append)
+        *_, told = read_own(own(*rows), tmp_path)
         if len(told) != bool(expected) or expected not in "".join(told):
             wrong[name] = told
     assert wrong == {}

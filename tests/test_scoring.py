@@ -228,7 +228,7 @@ def test_any_accepted_answer_counts_from_the_row_to_the_reward(tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     row = {"image": "a.png", "question": "What is this?", "answer": ["sofa", "couch", 3]}
     tmp_path.joinpath("own.jsonl").write_text(json.dumps(row))
-    [sample], _ = read_own(tmp_path / "own.jsonl", tmp_path)
+    [sample], *_ = read_own(tmp_path / "own.jsonl", tmp_path)
     for said, right in (("sofa", 1), ("A couch.", 1), ("three", 1), ("sofa or couch", 0), ("bed", 0), ("", 0)):
         t = make_trajectory(sample=sample, draft="bed", answer=said)
         assert (rewards.answer(t), rewards.draft(t)) == (right, 0), said

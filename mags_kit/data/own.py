@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import zip_longest
 from math import ceil, floor
@@ -22,15 +21,13 @@ LARGE = 2000  # pixels a side: where thousandths (0 to 1000) end in that quarter
 LONGEST = 4000  # characters of a question: about 1,000 tokens, as many as all images of an episode take
 
 
-def read_own(
-    path: str | Path, folder: str | Path, say: Callable[[str], None] = print
-) -> tuple[list[Sample], list[dict]]:
-    """The user's JSONL -> samples whose image paths are relative to `folder`, and the rows left out, with reasons.
+def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[dict], list[str]]:
+    """The user's JSONL -> samples whose image paths are relative to `folder`, rows left out with reasons, and doubts.
 
     Rows need `image` (a path relative to the JSONL), `question` and `answer` (or a list of accepted ones); `id`,
     `family`, `dataset` and `boxes` ([[x0, y0, x1, y1], …] in pixels of the image as it is shown) are optional. A
-    mistake in a row is a ValueError; a row whose image or question can't be shown to a policy is left out. A doubt
-    about the boxes of the whole file is told to `say`.
+    mistake in a row is a ValueError; a row whose image or question can't be shown to a policy is left out. A doubt is
+    about the boxes of the whole file.
     """
     path, samples, skipped, opened, ids, framed = Path(path).expanduser(), [], [], {}, set(), {}
     try:
@@ -61,20 +58,18 @@ def read_own(
     if not samples:
         first = f"; the first, {skipped[0]['row']}: {skipped[0]['reason']}" if skipped else ""
         raise ValueError(f"{path}: none of its {len(skipped)} rows can be used{first}")
-    if doubt := _doubt(list(framed.values())):
-        say(f"{path}: {doubt}")
-    return samples, skipped
+    return samples, skipped, [f"{path}: {doubt}" for doubt in _doubts(list(framed.values()))]
 
 
-def training_sets(config: Config, folder: Path, tested: list[Path], say: Callable) -> tuple[dict, list[dict]]:
-    """`validation` and `pool` from the user's own training rows, and the rows left out.
+def training_sets(config: Config, folder: Path, tested: list[Path]) -> tuple[dict, list[dict], list[str]]:
+    """`validation` and `pool` from the user's own training rows, the rows left out, and doubts.
 
     They are split by picture, in the seed's order; files that look the same are one picture. Left out are rows about
     pictures of the test set, whose files are `tested`. Validation has at most a third of the rows, and none about a
     picture of which `config.curated_ids` names a row. The pool takes turns between its pictures. Too few rows are a
     ValueError.
     """
-    samples, skipped = read_own(config.train, folder, say)
+    samples, skipped, doubts = read_own(config.train, folder)
     named, of_file = set(read_ids(config.curated_ids)), {}
     for sample in samples:
         of_file.setdefault(os.path.realpath(folder / sample.image), []).append(sample)
@@ -96,12 +91,11 @@ def training_sets(config: Config, folder: Path, tested: list[Path], say: Callabl
     pool = [sample for turn in turns for sample in turn if sample]
     if not validation or not pool:
         first = f"; the first left out, {skipped[0]['row']}: {skipped[0]['reason']}" if skipped else ""
-        raise ValueError(
-            f"TRAIN={config.train}: {sum(map(len, pictures))} rows about {len(pictures)} different pictures can be "
-            f"used; expected 3 and 2 at least, and a picture for validation that CURATED does not name{first}"
-        )
+        found = f"{sum(map(len, pictures))} rows about {len(pictures)} different pictures can be used"
+        expected = "expected 3 and 2 at least, and a picture for validation that CURATED does not name"
+        raise ValueError(f"TRAIN={config.train}: {found}; {expected}{first}")
     pool = only_named(pool, config) if config.curated_ids else pool[: config.pool]
-    return {"validation": validation, "pool": pool}, skipped
+    return {"validation": validation, "pool": pool}, skipped, doubts
 
 
 def _pictures(files: list[str], tested: list[Path], enough: int) -> list[list[str]]:
@@ -137,10 +131,9 @@ def only_named(candidates: list[Sample], config: Config) -> list[Sample]:
     """The candidates that `config.curated_ids` names, in its order; ValueError for an id that none has."""
     ids, known = read_ids(config.curated_ids), {sample.id: sample for sample in candidates}
     if unknown := [name for name in ids if name not in known]:
-        raise ValueError(
-            f"CURATED={config.curated_ids}: {len(unknown)} of its {len(ids)} ids are of no candidate, the first is "
-            f"{unknown[0]!r}; expected ids of rows that can be used, about pictures that are not in the test set"
-        )
+        found = f"{len(unknown)} of its {len(ids)} ids are of no candidate, the first is {unknown[0]!r}"
+        expected = "expected ids of rows that can be used, about pictures that are not in the test set"
+        raise ValueError(f"CURATED={config.curated_ids}: {found}; {expected}")
     return [known[name] for name in ids]
 
 
@@ -213,8 +206,8 @@ def _check_box(box: tuple[float, ...], size: tuple[int, int]) -> None:
         raise ValueError(f"box {list(box)} lies outside its image of {size[0]}x{size[1]} pixels; expected it inside")
 
 
-def _doubt(framed: list[tuple[tuple[int, int], list]]) -> str:
-    """A sentence where boxes may be for another frame than their images' pixels, or nothing.
+def _doubts(framed: list[tuple[tuple[int, int], list]]) -> list[str]:
+    """A sentence where boxes may be for another frame than their images' pixels.
 
     `framed` are the (width, height) and the boxes of each image. Boxes that look right one by one are doubted where
     those of all images, or of all large ones, end in the upper left quarter.
@@ -225,8 +218,8 @@ def _doubt(framed: list[tuple[tuple[int, int], list]]) -> str:
         if len(chosen) >= DOUBT and max(map(max, ends)) <= 0.5:
             which = f"{len(chosen)} images" + f" of {LARGE} pixels a side or more" * (least > 0)
             asked = "are they thousandths, percent, or for a smaller copy? Expected pixels of the image as it is shown"
-            return f"the boxes of all {which} end in the upper left quarter; {asked}"
-    return ""
+            return [f"the boxes of all {which} end in the upper left quarter; {asked}"]
+    return []
 
 
 def _open(folder: Path, image: str) -> tuple[Path, tuple[int, int], str]:

@@ -38,43 +38,43 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
 
 def prepare(run: Run) -> dict[str, list[Sample]]:
     """Pool, validation and test set of a run, made once; a run that measures a model alone has a test set only."""
-    folder, config = run.data, run.config
+    config = run.config
     # each set avoids the photos of those before it, and those of named candidates are not to be given up
     order = ("test", "pool", "validation") if config.curated_ids else ("test", "validation", "pool")
     sizes = {name: getattr(config, name) for name in order if getattr(config, name) or name == "test"}
-    files = {"test": config.own, "validation": config.train, "pool": config.train}  # the user's own
-    steps.start(steps.data(run))
-    wanted, made = [name for name in sizes if not run.samples(name).exists()], {}
-    if "test" in wanted and config.own:
-        doubts = []
-        samples, skipped = read_own(config.own, folder, doubts.append)
-        samples = samples if config.pool else samples[: config.test or None]
-        _note(run, "own data", {"used": len(samples), "skipped": skipped, "doubts": doubts})
-        write_jsonl(run.samples("test"), samples)
-    others = [name for name in wanted if not files[name]]
-    if others and config.data == "benchmarks":
-        others = [name for name in sizes if not files[name]]  # all anew, since each avoids the others
-        counts = {name: 0 if name == "pool" and config.curated_ids else sizes[name] for name in others}
-        made, facts = benchmarks.build(config, folder, counts, _tested(run) if config.own else [])
-        _note(run, "benchmarks", facts)
-    for name in others:
-        split = "train" if name == "pool" else name
-        samples = made.get(name) or scene_samples(split, sizes[name], folder)
-        named = name == "pool" and config.curated_ids
-        write_jsonl(run.samples(name), only_named(samples, config) if named else samples)
-    if config.train and {"validation", "pool"} & {*wanted}:
-        doubts = []
-        made, skipped = training_sets(config, folder, _tested(run), doubts.append)
-        used = sum(map(len, made.values()))
-        _note(run, "own training data", {"used": used, "skipped": skipped, "doubts": doubts})
-        for name, samples in made.items():
+    if steps.start(steps.data(run)):
+        for name, samples in _make(run, sizes).items():
             write_jsonl(run.samples(name), samples)
     return {name: read_samples(run.samples(name)) for name in reversed(sizes)}
 
 
-def _tested(run: Run) -> list[Path]:
+def _make(run: Run, sizes: dict[str, int]) -> dict[str, list[Sample]]:
+    """The samples of each set in `sizes`, from the user's own files, the benchmarks or scenes."""
+    folder, config, made = run.data, run.config, {}
+    if config.own:
+        samples, skipped, doubts = read_own(config.own, folder)
+        made["test"] = samples if config.pool else samples[: config.test or None]
+        _note(run, "own data", {"used": len(made["test"]), "skipped": skipped, "doubts": doubts})
+    wanted = {name: size for name, size in sizes.items() if not (config.own if name == "test" else config.train)}
+    named = "pool" in wanted and config.curated_ids
+    if wanted and config.data == "benchmarks":
+        counts = wanted | ({"pool": 0} if named else {})  # all, to find the named ones among them
+        found, facts = benchmarks.build(config, folder, counts, _pictures(made, folder))
+        _note(run, "benchmarks", facts)
+    else:
+        splits = {name: "train" if name == "pool" else name for name in wanted}
+        found = {name: scene_samples(splits[name], size, folder) for name, size in wanted.items()}
+    made |= found | ({"pool": only_named(found["pool"], config)} if named else {})
+    if config.train:
+        found, skipped, doubts = training_sets(config, folder, _pictures(made, folder))
+        made |= found
+        _note(run, "own training data", {"used": sum(map(len, found.values())), "skipped": skipped, "doubts": doubts})
+    return made
+
+
+def _pictures(made: dict[str, list[Sample]], folder: Path) -> list[Path]:
     """The files of the test set's pictures."""
-    return list(dict.fromkeys(run.data / sample.image for sample in read_samples(run.samples("test"))))
+    return list(dict.fromkeys(folder / sample.image for sample in made.get("test", ())))
 
 
 def _note(run: Run, name: str, facts: dict) -> None:
