@@ -24,9 +24,10 @@ from mags_kit.run import Run, branch, branch_name, seeds, variants
 from mags_kit.viz import charts, draw
 
 
-def curate(run: Run, agent: Agent | None = None) -> list[Sample]:
-    """Measure the candidates' solve rates with the base policy and choose the training samples."""
-    return choose_samples(run, measure_pool(run, agent))
+def curate(run: Run) -> list[Sample]:
+    """All of notebook 01 that takes long, in one or several processes: the data, solve rates, training samples."""
+    processes.main_does(sets.prepare, run)
+    return choose_samples(run, measure_pool(run))
 
 
 def measure_pool(run: Run, agent: Agent | None = None) -> dict[str, float]:
@@ -127,16 +128,10 @@ def ablations(run: Run, trajectories: dict[str, list]) -> dict[str, dict]:
     }
 
 
-def prepare_and_curate(run: Run) -> list[Sample]:
-    """All of notebook 01 that takes long, in one or several processes."""
-    processes.main_does(sets.prepare, run)
-    return curate(run)
-
-
 def catch_up(run: Run, notebook: str) -> None:
     """Make what a notebook reads and those before it have not left yet, so that each can be opened first."""
     if not run.samples("curated").exists():
-        prepare_and_curate(run)
+        curate(run)
     if notebook > "03":
         train(run)
     if notebook > "04" and not run.metrics.exists():
@@ -186,4 +181,4 @@ def _report_alone(run: Run, found: dict, results: Results) -> None:
 
 
 # What notebooks 01 to 03 spend their time on, for the command line
-PARTS = {"curate": prepare_and_curate, "train": train, "evaluate": before_and_after}
+PARTS = {"curate": curate, "train": train, "evaluate": before_and_after}

@@ -20,28 +20,24 @@ _locks: dict[Path, FileLock] = {}
 def hold(folder: Path, what: str) -> None:
     """Hold a run folder, made if need be, until this process ends or `leave`; ValueError says who holds it."""
     folder = folder.resolve()
-    if folder / ".lock" in _locks or os.environ.get("RANK", "0") != "0":
+    if {folder / ".lock", folder / ".kernel.lock"} & {*_locks} or os.environ.get("RANK", "0") != "0":
         return
     kernel = os.environ.get(HELD) == str(folder)
     path, note = folder / (".kernel.lock" if kernel else ".lock"), folder / "lock.txt"
-    if path in _locks:
-        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=ORPHAN if kernel else 0, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
         holder = note.read_text() if note.exists() else "another process"
-        raise ValueError(
-            f"{os.path.relpath(folder)} is in use by {holder}; wait for it or end it, or choose another NAME="
-        ) from None
+        hint = "wait for it or end it, or choose another NAME="
+        raise ValueError(f"{os.path.relpath(folder)} is in use by {holder}; {hint}") from None
     _locks[path] = lock
     if not kernel:
         os.environ[HELD] = str(folder)
         write_text(note, f"{what} (process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S})")
-        for part in folder.rglob("*.part"):  # what a killed process was writing
-            if part.is_file():
-                part.unlink(missing_ok=True)
+        for part in filter(Path.is_file, folder.rglob("*.part")):  # what a killed process was writing
+            part.unlink(missing_ok=True)
 
 
 def leave(folder: Path) -> None:

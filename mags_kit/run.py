@@ -23,6 +23,11 @@ TINY = (
 )
 
 
+def _inside(*parts: str) -> property:
+    """A property of a run: the path of a file or folder in its folder."""
+    return property(lambda run: run.path.joinpath(*parts))
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder and the settings that made it: the one place for paths.
@@ -33,6 +38,16 @@ class Run:
     path: Path
     config: Config
     parent: "Run | None" = None
+
+    best = _inside("training", "best")  # the adapter with the highest validation accuracy over all stages
+    training_log = _inside("training", "state.json")  # finished stages, the trainer's log, validation accuracy by step
+    metrics = _inside("metrics.json")
+    findings = _inside("findings.json")  # results beside accuracy, see evaluation.analysis
+    report = _inside("report.html")
+    branches = _inside("branches")  # the folder of the runs inside this one
+    manifest = _inside("manifest.json")  # the profile, versions and machine, and facts about the data
+    figures = _inside("figures")
+    notebooks = _inside("notebooks")  # executed copies, and the same as HTML
 
     @property
     def data(self) -> Path:
@@ -61,48 +76,6 @@ class Run:
     def adapter(self, stage: str) -> Path:
         """The LoRA adapter at the end of a stage."""
         return self.stage(stage) / "adapter"
-
-    @property
-    def best(self) -> Path:
-        """The adapter with the highest validation accuracy over all stages."""
-        return self.path / "training" / "best"
-
-    @property
-    def training_log(self) -> Path:
-        """Finished stages, the trainer's log, and validation accuracy by step."""
-        return self.path / "training" / "state.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def findings(self) -> Path:
-        """Results beside accuracy, see evaluation.analysis."""
-        return self.path / "findings.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def branches(self) -> Path:
-        """The folder of the runs inside this one."""
-        return self.path / "branches"
-
-    @property
-    def manifest(self) -> Path:
-        """The profile, versions and machine, and facts about the data."""
-        return self.path / "manifest.json"
-
-    @property
-    def figures(self) -> Path:
-        return self.path / "figures"
-
-    @property
-    def notebooks(self) -> Path:
-        """Executed copies, and the same as HTML."""
-        return self.path / "notebooks"
 
     @property
     def caution(self) -> str:

@@ -4,17 +4,17 @@ import pytest
 from test_evaluation import batch
 
 from mags_kit import experiments
+from mags_kit.data import sets
 from mags_kit.evaluation.tables import ablation_table
 from mags_kit.records import read_samples, write_jsonl
 from mags_kit.run import open_run
 
 
 @pytest.fixture
-def run(smoke_run, tmp_path):
-    """A run whose candidates are listed and measured: every other rollout is right."""
+def run(tmp_path):
+    """A run whose candidates are measured: every other rollout is right."""
     run = open_run("smoke", "r", root=tmp_path)
-    pool = read_samples(smoke_run.samples("pool"))
-    write_jsonl(run.samples("pool"), pool)
+    pool = sets.prepare(run)["pool"]
     experiments.steps.start(experiments.steps.pool(run))
     rollouts = [replace(t, sample=s) for s in pool for t in batch([s.answer, "x"])]
     write_jsonl(run.trajectories("pool"), rollouts)
@@ -33,7 +33,7 @@ def test_samples_that_the_user_named_are_all_taken_in_their_order(run, tmp_path)
     pool = read_samples(run.samples("pool"))
     tmp_path.joinpath("ids.txt").write_text("any")
     named = replace(run, config=replace(run.config, curated_ids=str(tmp_path / "ids.txt"), curated=2))
-    chosen = experiments.curate(named)
+    chosen = experiments.choose_samples(named, experiments.measured_rates(named))
     assert [s.id for s in chosen] == [s.id for s in pool] and len(chosen) > 2
     assert all(s.meta["chosen"].endswith("solved 50% of the time; named by the user") for s in chosen)
     assert {tuple(changes) for changes in experiments.variants(named.config).values()} == {(), ("curriculum",)}
@@ -71,6 +71,6 @@ def test_a_notebook_that_is_opened_first_makes_what_those_before_it_leave(tmp_pa
     monkeypatch.setattr(experiments, "before_and_after", lambda run: made.append("evaluated"))
     experiments.catch_up(run, "02_curriculum_rl")
     assert len(read_samples(run.samples("curated"))) == 6 and made == []
-    monkeypatch.setattr(experiments, "prepare_and_curate", lambda run: made.append("curated again"))
+    monkeypatch.setattr(experiments, "curate", lambda run: made.append("curated again"))
     experiments.catch_up(run, "04_regions")
     assert made == ["trained", "evaluated"]

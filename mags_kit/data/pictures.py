@@ -53,25 +53,19 @@ def fetch(pictures: list[Picture], mirror: str = "") -> tuple[dict[str, tuple], 
     """
     shelf = {photo(path.name).name: path for path in Path(mirror, "images").rglob("*.*")} if mirror else {}
     wanted = {picture.name: picture for picture in pictures}
-    found, missing = {}, {}
-
-    def find(picture: Picture) -> None:
-        try:
-            found[picture.name] = _find(picture, shelf)
-        except ValueError as error:
-            missing[picture.name] = str(error)
-
     try:
         with ThreadPoolExecutor(8) as workers:
-            list(tqdm(workers.map(find, wanted.values()), "images", len(wanted), unit="image"))
+            had = workers.map(lambda picture: _find(picture, shelf), wanted.values())
+            found = dict(zip(wanted, tqdm(had, "images", len(wanted), unit="image"), strict=True))
     except ConnectionError as error:
         kept = f"what was found is kept in {hub.cache()}, and the same command goes on from there"
         raise ValueError(f"{error}; {kept}; or set a mirror") from None
+    missing = {name: found.pop(name) for name in wanted if isinstance(found[name], str)}
     return found, missing
 
 
-def _find(picture: Picture, shelf: dict[str, Path]) -> tuple[Path, tuple[int, int], np.ndarray]:
-    """(path, (width, height), difference hash) of a whole picture, in the cache or the mirror."""
+def _find(picture: Picture, shelf: dict[str, Path]) -> tuple[Path, tuple[int, int], np.ndarray] | str:
+    """(path, (width, height), difference hash) of a whole picture, in the cache or the mirror; or why there is none."""
     kept, reasons = hub.cache() / "images" / picture.name, []
     for path in (kept, shelf.get(picture.name, kept)):
         try:
@@ -88,7 +82,7 @@ def _find(picture: Picture, shelf: dict[str, Path]) -> tuple[Path, tuple[int, in
         except ValueError as error:
             reasons.append(str(error))
     nowhere = "OFFLINE=1, and no whole picture in the cache or the mirror" if hub.offline() else "no address is known"
-    raise ValueError("; ".join(dict.fromkeys(reasons)) or nowhere)
+    return "; ".join(dict.fromkeys(reasons)) or nowhere
 
 
 def _read(content: bytes) -> tuple[tuple[int, int], np.ndarray]:

@@ -23,18 +23,15 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
     """
     write_notebooks(run, steps)
     metrics, manifest = read_json(run.metrics), read_json(run.manifest)
-    published = claims.compare(run) if run.config.pool else None  # a model alone has no published number
-    environment = dict(manifest["environment"])
+    versions = manifest["environment"].pop("versions", {})
     loader = FileSystemLoader(HERE)
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=loader, **options).get_template("page.html.j2").render(
         name=run.path.name, profile=manifest["profile"], finding=finding(metrics), about=run.scope, kept=kept(run),
-        main=MAIN,
-        published=published,
-        accuracy=tables.accuracy_table(metrics), families=tables.family_table(metrics),
+        published=claims.compare(run) if run.config.pool else None,  # a model alone has no published number
+        accuracy=tables.accuracy_table(metrics), families=tables.family_table(metrics), main=MAIN,
         differences=tables.difference_table(metrics), left_out=left_out(manifest), figures=figures(run.figures),
-        steps=steps, settings=read_json(run.path / "config.json"),
-        versions=environment.pop("versions", {}) | environment,
+        steps=steps, settings=read_json(run.path / "config.json"), versions=versions | manifest["environment"],
     )  # fmt: skip
     write_text(run.report, page)
     return run.report
