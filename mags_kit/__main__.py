@@ -6,7 +6,7 @@ import re
 import sys
 
 from mags_kit import lock, pipeline
-from mags_kit.config import PROFILES, check_own, load_config, parse_settings
+from mags_kit.config import PROFILES, load_config, parse_settings
 from mags_kit.run import Run, open_run, reopen, run_folder
 
 # What stops a write, and what helps; the same command goes on from there.
@@ -15,7 +15,6 @@ HELP |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR), "
 # What libraries say when they run out of memory; the last is oneDNN's.
 NO_MEMORY = "allocate|out of memory|map segment|could not create a primitive"
 PARTS = ("curate", "train", "evaluate")
-MORE = "further parts: train, evaluate"
 OPTIONS = {
     "profile": f"one of {', '.join(PROFILES)}",
     "name": "run folder under runs/; by default the profile's name",
@@ -79,7 +78,6 @@ def evaluate(options) -> None:
         raise ValueError(f"DATA={options.own} and BENCH={options.bench}: expected one of them")
     if options.more:
         raise ValueError(f"a model alone is not trained: expected no part after `evaluate`, got {options.more[0]!r}")
-    check_own(options.own)
     from mags_kit import experiments
     from mags_kit.evaluation import tables
     from mags_kit.method import processes
@@ -170,10 +168,11 @@ def parser() -> Parser:
 
     added = command("run", run, "profile name set own train curated-ids", profile="cpu")
     added.add_argument("--job", default="reproduce", choices=pipeline.JOBS, help="which notebooks")
+    more = {"nargs": "*", "metavar": "PART", "help": "further parts: train, evaluate"}
     for part in ("curate", "train"):
-        command(part, parts, "profile name set").add_argument("more", nargs="*", metavar="PART", help=MORE)
+        command(part, parts, "profile name set").add_argument("more", **more)
     added = command("evaluate", evaluate, "profile name set own bench model adapter")
-    added.add_argument("more", nargs="*", metavar="PART", help=MORE)
+    added.add_argument("more", **more)
     added.add_argument("--questions", type=int, default=0, help="how many questions; by default all")
     command("look", look, "set image question model adapter", model="embedded")
     command("plan", plan, "profile set", profile="cpu")

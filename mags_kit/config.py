@@ -4,7 +4,7 @@ import difflib
 import importlib.util
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -142,7 +142,7 @@ class Config:
         _check_together(self)
 
 
-def expect(holds: bool, config: Config, name: str, expected: str) -> None:
+def expect(holds, config: Config, name: str, expected: str) -> None:
     """Raise a ValueError that names a setting, its value, and what was expected, unless it holds."""
     if not holds:
         raise ValueError(f"{name}={getattr(config, name)!r}; expected {expected}")
@@ -158,7 +158,7 @@ def _check_each(config: Config) -> None:
         if isinstance(value, float):
             expect(0 <= value < math.inf, config, name, "0 or more")  # NaN compares False
     expect({*config.orders} <= {*CURRICULA}, config, "orders", f"some of {', '.join(CURRICULA)}")
-    some = bool(config.benchmarks) and {*config.benchmarks} <= {*BENCHMARKS}
+    some = config.benchmarks and {*config.benchmarks} <= {*BENCHMARKS}
     expect(some, config, "benchmarks", f"some of {', '.join(BENCHMARKS)}")
     expect(1 <= config.max_looks <= 4, config, "max_looks", "1 to 4")
     expect(min(config.stage_steps, default=0) >= 0, config, "stage_steps", "0 or more each")
@@ -188,10 +188,11 @@ def _check_each(config: Config) -> None:
         raise ValueError(f"mirror={config.mirror!r}: no such folder; {expected}")
     if config.tracker not in ("", "none") and not importlib.util.find_spec(config.tracker):
         raise ValueError(f"tracker={config.tracker!r} is not installed; install it, or set tracker: none")
-    check_own(config.own)
-    check_own(config.train, "TRAIN")
-    if config.curated_ids and not Path(config.curated_ids).is_file():
-        raise ValueError(f"CURATED={config.curated_ids}: no such file; expected ids of candidates, one a line")
+    rows, ids = "a JSONL with image, question and answer a row", "ids of candidates, one a line"
+    files = ("DATA", config.own, rows), ("TRAIN", config.train, rows), ("CURATED", config.curated_ids, ids)
+    for name, file, expected in files:
+        if file and not Path(file).is_file():
+            raise ValueError(f"{name}={file}: no such file; expected {expected}")
 
 
 def _check_together(config: Config) -> None:
@@ -200,8 +201,8 @@ def _check_together(config: Config) -> None:
     if config.pool or config.curated or config.validation or steps:
         for name in ("pool", "curated", "validation"):
             expect(getattr(config, name) >= 1, config, name, "at least 1")
-    some_rows = config.test or config.own or config.data == "benchmarks"
-    expect(bool(some_rows), config, "test", "at least 1; 0, all rows, is for benchmarks and for DATA=")
+    some = config.test or config.own or config.data == "benchmarks"
+    expect(some, config, "test", "at least 1; 0, all rows, is for benchmarks and for DATA=")
     if config.cold_start and not steps:
         raise ValueError(f"cold_start={config.cold_start} is a start for RL; expected 0 where stage_steps has no steps")
     if config.curated > config.pool:
@@ -227,12 +228,6 @@ def _check_together(config: Config) -> None:
 def model_path(name: str) -> str:
     """`embedded` -> the folder that the kit ships; a local folder or a hub id stays."""
     return str(Path(__file__).parent / "assets" / "base") if name == "embedded" else name
-
-
-def check_own(file: str, name: str = "DATA") -> None:
-    """Raise a ValueError unless a file of own questions, where one is named, is there."""
-    if file and not Path(file).is_file():
-        raise ValueError(f"{name}={file}: no such file; expected a JSONL with image, question and answer a row")
 
 
 _PAPER = Config(
@@ -274,15 +269,13 @@ def load_config(profile: str = "cpu", settings: dict | str | None = None) -> Con
     if profile not in PROFILES:
         raise ValueError(f"PROFILE={profile!r} is unknown; expected one of {', '.join(PROFILES)}")
     settings = parse_settings(settings) if isinstance(settings, str) else settings or {}
-    known = {f.name: f.type for f in fields(Config)}
-    changes = {}
-    for name, value in settings.items():
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    defaults = vars(PROFILES[profile])
+    for name in settings:
+        if name not in defaults:
+            near = difflib.get_close_matches(str(name), defaults, 1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(defaults)}"
             raise ValueError(f"setting {name!r} is unknown; {hint}")
-        changes[name] = _typed(name, value, getattr(PROFILES[profile], name))
-    return replace(PROFILES[profile], **changes)
+    return Config(**defaults | {name: _typed(name, value, defaults[name]) for name, value in settings.items()})
 
 
 def parse_settings(text: str) -> dict:

@@ -167,13 +167,12 @@ def measure_alone(run: Run) -> dict:
 
 
 def _report_alone(run: Run, found: dict, results: Results) -> None:
-    """Write the numbers of a run without training, its figures and its page."""
     write_json(run.metrics, found)
     write_json(run.findings, findings({"alone": results}, run.config))
     trajectories = results[MAIN]
     title = f"Accuracy on {len(trajectories)} questions ({run.config.model_name})"
-    caption = "Accuracy of each condition, with its 95% interval."
-    draw.save(charts.show_results(found, title), run, "accuracy", caption)
+    figure = charts.show_results(found, title)
+    draw.save(figure, run, "accuracy", "Accuracy of each condition, with its 95% interval.")
     for number, trajectory in enumerate(examples(trajectories), 1):
         caption = f"Trajectory {number}: the image with the chosen regions, the magnified views and the replies."
         draw.save(draw.sheet({"": trajectory}, run.data, run.views), run, f"trajectory_{number}", caption)

@@ -52,14 +52,6 @@ def require(models: list[str], datasets: list[str] = ()) -> None:
             raise ValueError(f"{constants.ENDPOINT} {need}; {hint}") from None
 
 
-def commit(repo: str, revision: str = "main") -> str:
-    """The commit of a model in the hub's cache; the revision where it is not there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repo, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else revision
-
-
 def files(repo: str, pattern: str, revision: str, mirror: str = "", archive: str = "") -> tuple[list[Path], str]:
     """Files of a data set by a pattern, from `mirror/repo`, the zip `archive` or the hub; and their revision."""
     if mirror:

@@ -49,17 +49,13 @@ def size_of(model: str) -> Size | None:
     return next((size for name, size in names.items() if name in model.lower()), None)
 
 
-def tokens(config: Config, size: Size) -> int:
-    """Of one trajectory, at most."""
-    return config.first_view_pixels // size.side**2 + TEXT + config.completion_budget(size.side)
-
-
 def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
-    """GB by part, for full replies and all views. A CPU holds numbers of 4 bytes, not 2."""
+    """GB by part, for full replies and all views of each trajectory. A CPU holds numbers of 4 bytes, not 2."""
     size, width = size_of(config.model), 2 if on_gpu else 4
     quantised = size.quantised if config.four_bit else 0
     sampled, trained = config.step_batches if sum(config.stage_steps) else (0, 0)
     pixels = config.first_view_pixels + config.max_regions * config.view_pixels
+    tokens = config.first_view_pixels // size.side**2 + TEXT + config.completion_budget(size.side)
     adapter = 4 * (2 if config.beta else 1) + 2 + 4 + OPTIMIZERS[config.optimizer]  # bytes; the KL penalty keeps a copy
     update = size.update if config.gradient_checkpointing else size.update_plain
     return {
@@ -67,8 +63,8 @@ def parts(config: Config, on_gpu: bool = True) -> dict[str, float]:
         "a full copy to sample from": quantised * width if config.sample_in == "full" else 0,
         "adapter, its gradients and optimizer": config.lora_rank * size.adapter * adapter / 1000 if trained else 0,
         "images": sampled * pixels * 24 / GB,  # 3 colours, 2 frames, 4 bytes
-        "sampling": max(sampled, config.batch_size) * tokens(config, size) * size.sampling * width / 2 / 1e6,
-        "update": trained * tokens(config, size) * update / 1e6,
+        "sampling": max(sampled, config.batch_size) * tokens * size.sampling * width / 2 / 1e6,
+        "update": trained * tokens * update / 1e6,
     }
 
 

@@ -126,10 +126,8 @@ def _execute(name: str, run: Run, parameters: dict) -> None:
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         partial.replace(failed)
-        raise SystemExit(
-            f"\n{name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
-            f"The notebook with its traceback: {failed}. The same command goes on from there."
-        ) from None
+        hint = f"The notebook with its traceback: {failed}. The same command goes on from there."
+        raise SystemExit(f"\n{name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n{hint}") from None
     except RuntimeError as error:  # nbclient has no class of its own for a kernel that dies while it loads
         if "Kernel died" not in str(error):
             raise

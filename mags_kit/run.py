@@ -102,10 +102,8 @@ class Run:
 
 
 def run_folder(name: str, root: str | Path = "") -> Path:
-    """Where a run lies: in `root`, else in the folder `MAGS_RUNS`, else in `runs/` of the project.
-
-    It is relative, so that no record names this machine.
-    """
+    """In `root`, else in the folder `MAGS_RUNS`, else in `runs/` of the project; relative, so that no record names this
+    machine."""
     if not re.fullmatch(NAME, name):
         raise ValueError(f"NAME={name!r}; expected letters, digits, '.', '_' and '-' only, and no '.' at its start")
     return Path(os.path.relpath(root or os.environ.get("MAGS_RUNS") or PROJECT / "runs")) / name

@@ -11,7 +11,9 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from mags_kit import hub, lock
+from huggingface_hub import try_to_load_from_cache
+
+from mags_kit import lock
 from mags_kit.config import COLD_START, Config, model_path
 from mags_kit.records import read_json, write_json
 from mags_kit.run import Run
@@ -84,7 +86,8 @@ def _on_hub(path: str | Path) -> bool:
 def digest(path: str | Path) -> str:
     """sha256 of a file or of all files of a folder, shortened; of a model on the hub the commit in its cache."""
     if _on_hub(path):
-        return hub.commit(path)
+        found = try_to_load_from_cache(path, "config.json")
+        return Path(found).parent.name if isinstance(found, str) else "main"
     path, made = Path(path), hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file() and file.name != "README.md":
@@ -108,9 +111,10 @@ def digest_of_code(parts: tuple[str, ...]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def _weights(config: Config, adapter: str | Path = "") -> tuple[str | Path, ...]:
-    """What answers depend on beside the code: the model and its adapter."""
-    return model_path(config.model), *([adapter] if adapter else [])
+def _weights(run: Run, checkpoint: str = "base") -> tuple[str | Path, ...]:
+    """What a checkpoint's answers depend on beside the code: the model and its adapter."""
+    adapter = run.best if checkpoint == "trained" else run.config.adapter
+    return model_path(run.config.model), *([adapter] if adapter else [])
 
 
 def own_rewards(config: Config) -> tuple[Path, ...]:
@@ -122,7 +126,7 @@ def data(run: Run) -> Step:
     """The lists of candidates, validation and test questions, and their images; of a model alone the test's only."""
     run = run.parent or run
     config = run.config
-    lists = [run.samples(name) for name in ("pool", "validation") if getattr(config, name)] + [run.samples("test")]
+    lists = [run.samples(name) for name in ("pool", "validation", "test") if name == "test" or getattr(config, name)]
     own = tuple(Path(file) for file in (config.own, config.train, config.curated_ids) if file)
     return Step("data", run, (run.data,), own, lambda: all(path.exists() for path in lists))
 
@@ -130,8 +134,7 @@ def data(run: Run) -> Step:
 def pool(run: Run) -> Step:
     """The answers that measure the candidates."""
     run = run.parent or run
-    inputs = (*_weights(run.config, run.config.adapter), run.samples("pool"))
-    return Step("pool", run, (run.trajectories("pool"),), inputs)
+    return Step("pool", run, (run.trajectories("pool"),), (*_weights(run), run.samples("pool")))
 
 
 def curated(run: Run) -> Step:
@@ -143,8 +146,7 @@ def curated(run: Run) -> Step:
 def training(run: Run) -> Step:
     """All stages, as one: the best adapter is chosen over them."""
     wanted = {f"stage {i + 1}" for i, steps in enumerate(run.config.stage_steps) if steps}
-    inputs = (*_weights(run.config, run.config.adapter), run.samples("curated"), run.samples("validation"))
-    inputs += own_rewards(run.config)
+    inputs = (*_weights(run), run.samples("curated"), run.samples("validation"), *own_rewards(run.config))
     if run.config.cold_start:
         wanted.add(COLD_START)
         inputs += ((run.parent or run).trajectories("pool"),)
@@ -157,17 +159,15 @@ def training(run: Run) -> Step:
 
 def answers(run: Run, checkpoint: str, condition: str) -> Step:
     """The test set's answers by a checkpoint under one condition."""
-    adapter = run.best if checkpoint == "trained" else run.config.adapter
-    inputs = (*_weights(run.config, adapter), run.samples("test"), *own_rewards(run.config))
+    inputs = (*_weights(run, checkpoint), run.samples("test"), *own_rewards(run.config))
     outputs = (run.trajectories(checkpoint, condition),)
     return Step(f"{checkpoint}, {condition}", run, outputs, inputs, code=(*CODE, "evaluation/conditions.py"))
 
 
 def draws(run: Run, checkpoint: str) -> Step:
     """The sampled answers of a checkpoint to questions of the test set, for pass@k; a file for each answer."""
-    adapter = run.best if checkpoint == "trained" else run.config.adapter
     outputs = tuple(run.path / "pass_at_k" / f"{checkpoint}-{i + 1}.jsonl" for i in range(run.config.pass_k))
-    inputs = (*_weights(run.config, adapter), run.samples("test"))
+    inputs = (*_weights(run, checkpoint), run.samples("test"))
     return Step(f"{checkpoint}, pass@k", run, outputs, inputs, code=(*CODE, "evaluation/pass_at_k.py"))
 
 

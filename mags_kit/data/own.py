@@ -61,7 +61,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
     return samples, skipped, [f"{path}: {doubt}" for doubt in _doubts(list(framed.values()))]
 
 
-def training_sets(config: Config, folder: Path, tested: list[Path]) -> tuple[dict, list[dict], list[str]]:
+def training_sets(config: Config, folder: Path, tested: set[Path]) -> tuple[dict, list[dict], list[str]]:
     """`validation` and `pool` from the user's own training rows, the rows left out, and doubts.
 
     They are split by picture, in the seed's order; files that look the same are one picture. Left out are rows about
@@ -98,7 +98,7 @@ def training_sets(config: Config, folder: Path, tested: list[Path]) -> tuple[dic
     return {"validation": validation, "pool": pool}, skipped, doubts
 
 
-def _pictures(files: list[str], tested: list[Path], enough: int) -> list[list[str]]:
+def _pictures(files: list[str], tested: set[Path], enough: int) -> list[list[str]]:
     """Groups of files that look the same; first those that look like a `tested` file. It ends with `enough` groups."""
     looks = np.zeros((len(tested) + len(files), 256), bool)
     looks[: len(tested)] = [difference_hash(open_image(path)) for path in tested]

@@ -108,7 +108,12 @@ def make_scene(
     around = zip(places[len(made) :], radii[len(made) :], strict=True)
     things = [drawing.clutter(rng, place, radius) for place, radius in around if place]
     for card in made:
-        things += _things(rng, card)
+        outline = drawing.outline(card.shape, card.centre, card.radius)
+        things.append((drawing.jitter(rng, COLOURS[card.colour]), [outline]))
+        for kind, tone, dx, dy in card.marks:
+            colour = drawing.jitter(rng, TONES[tone], 6)
+            strokes = drawing.mark(kind, (card.centre[0] + dx, card.centre[1] + dy), ZOOM[card.size])
+            things += [(colour, stroke) for stroke in strokes]
     camera = (sorted(CLASSES).index(split), seed, 1)
     return Scene(tuple(made), quality, density, drawing.grounds(rng), tuple(things), camera)
 
@@ -172,13 +177,3 @@ def _dots(rng, n: int, zoom: float) -> list[tuple[float, float]]:
         apart = np.flatnonzero(gaps.min((1, 2)) > 7.2)
         if len(apart):
             return [tuple(map(float, place * zoom)) for place in tries[apart[0]]]
-
-
-def _things(rng, card: Card) -> list:
-    """A card and its marks, as `drawing` draws them."""
-    things = [(drawing.jitter(rng, COLOURS[card.colour]), [drawing.outline(card.shape, card.centre, card.radius)])]
-    for kind, tone, dx, dy in card.marks:
-        colour = drawing.jitter(rng, TONES[tone], 6)
-        outlines = drawing.mark(kind, (card.centre[0] + dx, card.centre[1] + dy), ZOOM[card.size])
-        things += [(colour, outline) for outline in outlines]
-    return things

@@ -59,22 +59,18 @@ def _make(run: Run, sizes: dict[str, int]) -> dict[str, list[Sample]]:
     named = "pool" in wanted and config.curated_ids
     if wanted and config.data == "benchmarks":
         counts = wanted | ({"pool": 0} if named else {})  # all, to find the named ones among them
-        found, facts = benchmarks.build(config, folder, counts, _pictures(made, folder))
+        avoid = [folder / sample.image for sample in made.get("test", ())]
+        found, facts = benchmarks.build(config, folder, counts, avoid)
         _note(run, "benchmarks", facts)
     else:
-        splits = {name: "train" if name == "pool" else name for name in wanted}
-        found = {name: scene_samples(splits[name], size, folder) for name, size in wanted.items()}
+        found = {n: scene_samples("train" if n == "pool" else n, size, folder) for n, size in wanted.items()}
     made |= found | ({"pool": only_named(found["pool"], config)} if named else {})
     if config.train:
-        found, skipped, doubts = training_sets(config, folder, _pictures(made, folder))
+        tested = {folder / sample.image for sample in made["test"]}
+        found, skipped, doubts = training_sets(config, folder, tested)
         made |= found
         _note(run, "own training data", {"used": sum(map(len, found.values())), "skipped": skipped, "doubts": doubts})
     return made
-
-
-def _pictures(made: dict[str, list[Sample]], folder: Path) -> list[Path]:
-    """The files of the test set's pictures."""
-    return list(dict.fromkeys(folder / sample.image for sample in made.get("test", ())))
 
 
 def _note(run: Run, name: str, facts: dict) -> None:

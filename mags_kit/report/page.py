@@ -64,10 +64,10 @@ def kept(run: Run) -> str:
     """Which checkpoint “trained” is."""
     if not run.best.joinpath("chosen.json").exists():
         return ""
-    step, of = read_json(run.best / "chosen.json")["step"], sum(run.config.stage_steps)
-    if step == 0:
-        return "No checkpoint was better than the base on the validation questions: “trained” is the base itself."
-    return f"“Trained” is the checkpoint of step {step} of {of}, the best on the validation questions."
+    if step := read_json(run.best / "chosen.json")["step"]:
+        of = sum(run.config.stage_steps)
+        return f"“Trained” is the checkpoint of step {step} of {of}, the best on the validation questions."
+    return "No checkpoint was better than the base on the validation questions: “trained” is the base itself."
 
 
 def figures(folder: Path) -> list[dict]:
