@@ -46,15 +46,7 @@ def measure_pool(run: Run, agent: Agent | None = None) -> dict[str, float]:
         agent = agent or Agent.of(run, load_policy(run.config, run.config.adapter))
         rollouts = rollout(agent, candidates, temperature=run.config.temperature, condition="pool")
         processes.main_does(write_jsonl, run.trajectories("pool"), rollouts)
-    return measured_rates(run)
-
-
-def measured_rates(run: Run) -> dict[str, float]:
-    """The solve rates that `measure_pool` has stored."""
-    path = run.trajectories("pool")
-    if not path.exists():
-        raise ValueError(f"{path} is missing; `make curate` with the same settings makes it")
-    return curriculum.solve_rates(read_trajectories(path))
+    return curriculum.solve_rates(read_trajectories(run.trajectories("pool")))
 
 
 def choose_samples(run: Run, rates: dict[str, float]) -> list[Sample]:
@@ -85,7 +77,7 @@ def train(run: Run) -> Path:
 def retrain(run: Run, name: str, **changes) -> Run:
     """A branch with some settings changed: it chooses from the same measured pool and trains again."""
     inside = branch(run, name, **changes)
-    choose_samples(inside, measured_rates(run))
+    choose_samples(inside, measure_pool(run))
     train(inside)
     return inside
 

@@ -43,8 +43,7 @@ def hold(folder: Path, what: str) -> None:
 def leave(folder: Path) -> None:
     """Let go of a folder that this process holds."""
     folder = folder.resolve()
-    for path in (folder / ".kernel.lock", folder / ".lock"):
-        if path in _locks:
-            _locks.pop(path).release()
+    for path in {folder / ".kernel.lock", folder / ".lock"} & {*_locks}:
+        _locks.pop(path).release()
     if os.environ.get(HELD) == str(folder):
         del os.environ[HELD]

@@ -18,7 +18,7 @@ LONGEST = 2000  # characters of a question
 
 
 def load_agent(name: str = "cpu", adapter: str | Path = "") -> Agent:
-    """The agent of a run, with its trained adapter if there is one, or of a profile; or with a PEFT folder `adapter`."""
+    """The agent of a run, with its trained adapter if there is one, or of a profile; `adapter` replaces its adapter."""
     if name in PROFILES and not run_folder(name).exists():
         return agent_with(load_config(name), adapter)
     run = reopen(name)

@@ -28,9 +28,7 @@ JOBS = {
 
 def reproduce(profile: str, name: str, settings: dict, notebooks: tuple[str, ...] = MAIN_NOTEBOOKS) -> str:
     """Run what is not done yet; return the path of the report and, below it, what came of the published numbers.
-
-    Raises SystemExit with a sentence on failure.
-    """
+    SystemExit has a sentence on what failed."""
     if not load_config(profile, settings).pool:
         raise ValueError("pool=0: there is nothing to train on; `make evaluate` measures a model without training")
     run = begin(profile, name, settings, f"`mags_kit run` ({notebooks[0]} to {notebooks[-1]})")
@@ -82,8 +80,7 @@ def notebook_step(run: Run, name: str) -> Step:
 
 def shown(run: Run, notebook: str) -> list[Step]:
     """The steps that a notebook makes or reads. Those of other seeds and variants are steps of their own runs."""
-    trained = bool(sum(run.config.stage_steps))
-    checkpoints = ("base", "trained") if trained else ("base",)
+    checkpoints = ("base", "trained") if sum(run.config.stage_steps) else ("base",)
     answered = [steps.answers(run, c, name) for c in checkpoints for name in conditions.grid(run.config)]
     answered += [steps.draws(run, c) for c in checkpoints] if run.config.pass_k else []
     return {

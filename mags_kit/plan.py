@@ -36,8 +36,8 @@ def needs(config: Config, here: dict) -> dict[str, float]:
     size = size_of(config.model)
     on_gpu = here["GPU memory"] > 0 or (size.parameters >= LARGE and sum(config.stage_steps) > 0)
     local = config.model == "embedded" or Path(config.model).is_dir()
-    memory = {"GPU memory" if on_gpu else "memory": need_gb(config, on_gpu)}
-    return memory | {"disk for models": 0 if local else size.parameters * 2}
+    kind = "GPU memory" if on_gpu else "memory"
+    return {kind: need_gb(config, on_gpu), "disk for models": 0 if local else size.parameters * 2}
 
 
 def check(config: Config) -> None:

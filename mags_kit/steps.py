@@ -60,10 +60,8 @@ class Step:
 
 
 def start(step: Step) -> bool:
-    """Whether a step is to be made; if so, the run is held and what does not fit is moved to `old/`.
-
-    An unfinished step keeps its outputs, to be gone on with. Of several processes the main one alone may ask.
-    """
+    """Whether a step is to be made; if so, the run is held and what does not fit is moved to `old/`. An unfinished step
+    keeps its outputs, to be gone on with. Of several processes the main one alone may ask."""
     state, why = step.state()
     if state == DONE:
         return False
@@ -174,5 +172,4 @@ def draws(run: Run, checkpoint: str) -> Step:
 def base(run: Run) -> Step:
     """The embedded base model, trained from nothing."""
     folder = run.path / "base"
-    finished = folder.joinpath("model.safetensors").exists
-    return Step("base", run, (folder,), (), finished, code=(*CODE, "tiny_base"))
+    return Step("base", run, (folder,), (), (folder / "model.safetensors").exists, (*CODE, "tiny_base"))

@@ -33,15 +33,10 @@ def test_samples_that_the_user_named_are_all_taken_in_their_order(run, tmp_path)
     pool = read_samples(run.samples("pool"))
     tmp_path.joinpath("ids.txt").write_text("any")
     named = replace(run, config=replace(run.config, curated_ids=str(tmp_path / "ids.txt"), curated=2))
-    chosen = experiments.choose_samples(named, experiments.measured_rates(named))
+    chosen = experiments.choose_samples(named, experiments.measure_pool(run))
     assert [s.id for s in chosen] == [s.id for s in pool] and len(chosen) > 2
     assert all(s.meta["chosen"].endswith("solved 50% of the time; named by the user") for s in chosen)
     assert {tuple(changes) for changes in experiments.variants(named.config).values()} == {(), ("curriculum",)}
-
-
-def test_a_pool_that_was_not_measured_is_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="pool.jsonl is missing; `make curate` with the same settings makes it"):
-        experiments.measured_rates(open_run("smoke", "r", root=tmp_path))
 
 
 def test_a_branch_chooses_and_trains_beside_its_run(run, monkeypatch):

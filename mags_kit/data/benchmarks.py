@@ -210,8 +210,7 @@ def _rows(dataset, part, source, config, paths, rng, names, skipped) -> Iterator
                     continue
                 facts = {"question": question, "answer": answer, "boxes": boxes, "family": dataset, "dataset": dataset}
                 facts |= {"id": f"{name}-{turn}", "image": picture.name}
-                sample = own.sample_of(facts, number, row)
-                sample = replace(sample, meta=sample.meta | ({"kind": kind} if kind else {}))
+                sample = own.sample_of(facts, number, source=row, **({"kind": kind} if kind else {}))
                 if reason := own.unaskable(sample.question):
                     raise ValueError(reason)
             except ValueError as error:

@@ -37,7 +37,7 @@ def read_own(path: str | Path, folder: str | Path) -> tuple[list[Sample], list[d
     for number, row in enumerate(tqdm(rows, desc=path.name, unit="row", mininterval=1), 1):
         source = f"{path.name}, row {number}"
         try:
-            sample = sample_of(row, number, source)
+            sample = sample_of(row, number, source=source)
             if sample.image not in opened:
                 opened[sample.image] = _open(path.parent, sample.image)
             image, size, reason = opened[sample.image]
@@ -137,7 +137,7 @@ def only_named(candidates: list[Sample], config: Config) -> list[Sample]:
     return [known[name] for name in ids]
 
 
-def sample_of(row: dict, number: int, source: str) -> Sample:
+def sample_of(row: dict, number: int, **meta: str) -> Sample:
     """The sample of a row, with the image's path and the boxes as written; ValueError says what is wrong."""
     accepted = row.get("answer") if isinstance(row.get("answer"), list) else [row.get("answer")]
     accepted = tuple(dict.fromkeys(text(answer, "answer") for answer in accepted if not absent(answer)))
@@ -149,8 +149,7 @@ def sample_of(row: dict, number: int, source: str) -> Sample:
     texts = {"id": number, "family": "open", "dataset": "own"}
     texts |= {name: row[name] for name in ("image", "question", *texts) if not absent(row.get(name))}
     texts = {name: text(value, name) for name, value in texts.items()}
-    rest = {"boxes": boxes(row.get("boxes")), "meta": {"source": source}}
-    return Sample(**texts, answer=accepted[0], answers=accepted[1:], **rest)
+    return Sample(**texts, answer=accepted[0], answers=accepted[1:], boxes=boxes(row.get("boxes")), meta=meta)
 
 
 def absent(value) -> bool:

@@ -24,9 +24,8 @@ def write(run: Run, steps: tuple[str, ...]) -> Path:
     write_notebooks(run, steps)
     metrics, manifest = read_json(run.metrics), read_json(run.manifest)
     versions = manifest["environment"].pop("versions", {})
-    loader = FileSystemLoader(HERE)
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    page = Environment(loader=loader, **options).get_template("page.html.j2").render(
+    page = Environment(loader=FileSystemLoader(HERE), **options).get_template("page.html.j2").render(
         name=run.path.name, profile=manifest["profile"], finding=finding(metrics), about=run.scope, kept=kept(run),
         published=claims.compare(run) if run.config.pool else None,  # a model alone has no published number
         accuracy=tables.accuracy_table(metrics), families=tables.family_table(metrics), main=MAIN,
