@@ -106,7 +106,7 @@ class ConditionedEpisode(Episode):
         is the whole reply."""
         if self.condition.prompt == "boxes":
             boxes = [[*map(float, found)] for found in re.findall(WRITTEN_BOX, replies[0])]
-            frame, sizes = self.agent.policy.frame, (self.first_view.size, self.size)
+            frame, sizes = self.agent.policy.family.frame, (self.first_view.size, self.size)
             self.regions = protocol.read_regions(boxes, frame, *sizes, len(boxes))
         made = super().trajectory(replies, lengths, condition)
         return answered_directly(made) if self.condition.prompt == "direct" else made

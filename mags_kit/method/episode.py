@@ -62,7 +62,7 @@ class Episode:
         """The content of the first user message."""
         policy, most = self.agent.policy, self.agent.config.max_regions
         text, view = policy.prompts[self.asks], self.first_view
-        return protocol.prompt(text, self.sample.question, view, policy.frame, most, policy.family.xml)
+        return protocol.prompt(text, self.sample.question, view, policy.family.frame, most, policy.family.xml)
 
     def magnify(self, regions: list) -> list[dict] | str:
         """The views of the regions that can be magnified, as a tool message's content; as often as `max_looks` says."""
@@ -70,7 +70,7 @@ class Episode:
         if len(self.looks) >= agent.config.max_looks:
             return protocol.NO_VIEW
         most, seen = agent.config.max_regions, tuple(self.regions)
-        return self.show(protocol.read_regions(regions, agent.policy.frame, *sizes, most, seen))
+        return self.show(protocol.read_regions(regions, agent.policy.family.frame, *sizes, most, seen))
 
     def show(self, regions: list[Region]) -> list[dict] | str:
         """The views of these regions in the form of `magnify`, whoever chose them: each image, and words about it."""
@@ -87,7 +87,7 @@ class Episode:
         self.views += [view for _, view in magnified]
         content, policy, first = [], self.agent.policy, self.first_view.size
         for number, (box, (image, view)) in enumerate(zip(boxes, magnified, strict=True), before + 1):
-            written = list(protocol.to_model(box, policy.frame, first, self.size, policy.box_step))
+            written = list(protocol.to_model(box, policy.family.frame, first, self.size, policy.box_step))
             times = f"{enlargement(view, self.size, first):.1f}"
             content += [{"type": "image", "image": image}, *self._says("view", number=number, box=written, times=times)]
         if content:

@@ -43,9 +43,3 @@ class Features:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(key)
         return self.kept[key]
-
-
-def remember(tower, room: int = ROOM) -> Features:
-    """Let a frozen vision tower keep features, up to `room` bytes."""
-    tower.forward = Features(tower.forward, room)
-    return tower.forward

@@ -73,12 +73,9 @@ class Validation(compat.transformers().TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
             return
-        found = alarms(state.log_history, self.must_look) + tool_alarms(self.earlier + self.rows)
+        found, step = alarms(state.log_history, self.must_look), state.global_step
         names = {"alarms": ", ".join(alarm["name"] for alarm in found)} if found else {}
         self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
-        self._raise(found, state.global_step)
-
-    def _raise(self, found: list[dict], step: int) -> None:
         for alarm in found:
             name, text = alarm["name"], f"{self.stage.name}, step {step}: {alarm['said']}"
             if name not in self.raised and not alarm["stop"] and processes.here().is_main_process:
@@ -94,7 +91,6 @@ class Validation(compat.transformers().TrainerCallback):
         if processes.here().is_main_process:
             mend_modes(self.folder)
         self.validate(state.global_step)
-        self._raise(tool_alarms(self.earlier + self.rows), state.global_step)
 
     def on_train_end(self, args, state, control, **_):
         self.bar.close()
@@ -126,21 +122,6 @@ def alarms(log: list[dict], must_look: bool = True) -> list[dict]:
     return found
 
 
-def tool_alarms(rows: list[dict]) -> list[dict]:
-    """The alarm after the last validation: two looks in a row at which the tool gains no more than it harms, after one
-    at which it gained more. On few questions this may be chance, so it only warns.
-    """
-    net = [row["gain"] - row["harm"] for row in rows]
-    if max(net[:-2], default=0) <= 0 or max(net[-2:]) > 0:
-        return []
-    return [{"name": "no gain", "said": NO_GAIN.format(**rows[-1]), "stop": False}]
-
-
-NO_GAIN = (
-    "{accuracy:.0%} of the validation questions are right with the tool and {withheld:.0%} without it, and for two "
-    "looks the tool has gained nothing; questions about smaller details, a smaller first_view_pixels or a larger beta "
-    "may help"
-)
 BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
 # Name; key of the log; over how many steps which mean is wrong; whether to stop; what to say of it. The shipped runs
 # raise none: their KL stays below 0.1 nats a token (above 1 language is lost).

@@ -55,12 +55,9 @@ def _in_batches(rows: list, size: int, work, title: str, progress: bool) -> list
     """`work` on the rows, a batch at a time, shared among the processes: one result per row, in order."""
 
     def share(rows: list) -> list:
-        made, hidden = [], not (progress and processes.here().is_main_process)
-        with tqdm(total=len(rows), desc=title, disable=hidden, mininterval=5) as bar:
-            for start in range(0, len(rows), size):
-                made += work(rows[start : start + size])
-                bar.update(len(rows[start : start + size]))
-        return made
+        hidden = not (progress and processes.here().is_main_process)
+        starts = tqdm(range(0, len(rows), size), desc=title, unit="batch", disable=hidden, mininterval=5)
+        return [result for start in starts for result in work(rows[start : start + size])]
 
     return processes.dealt(rows, share)
 
@@ -126,7 +123,7 @@ def prompt_ids(policy: Policy, content: list[dict], rounds: int = 2) -> list[int
     talk = [{"role": "user", "content": content}]
     if rounds == 1:
         return conversation_ids(policy, talk, chat_template=policy.plain)
-    return conversation_ids(policy, policy.opening_messages + talk, tools=[protocol.magnify])
+    return conversation_ids(policy, [*policy.opening, *talk], tools=[protocol.magnify])
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
@@ -157,6 +154,6 @@ def answered(policy: Policy, episode: Episode, reply: list[int]) -> list[dict] |
 def force(policy: Policy, episode: Episode, reply: list[int], boxes: list[Box]) -> list[int]:
     """A reply of round 1 that asks for other boxes, which it encloses; what stands before its tool call is kept."""
     own = policy.text(reply).split(protocol.CALL[0])[0]
-    view, source = episode.first_view.size, episode.size
-    written = [protocol.to_model(box, policy.frame, view, source, policy.box_step, outward=True) for box in boxes]
+    frame, sizes = policy.family.frame, (episode.first_view.size, episode.size)
+    written = [protocol.to_model(box, frame, *sizes, policy.box_step, outward=True) for box in boxes]
     return policy.ids(own + protocol.tool_call_text(written, policy.family.xml))

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 from IPython.display import HTML
 from IPython.display import Image as Shown
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 from mags_kit.images import open_image
 from mags_kit.method.episode import Agent, Episode
@@ -194,8 +194,7 @@ def grid(cells: list[tuple[str, Image.Image]], columns: int, side: int = SIDE) -
     """Images in rows, the longer side of each `side` pixels, above their captions."""
     made = []
     for text, image in cells:
-        scale = side / max(image.size)
-        resized = image.resize([max(1, round(scale * v)) for v in image.size], Image.BICUBIC)
+        resized = ImageOps.contain(image, (side, side), Image.BICUBIC)
         made += [joined([resized, written(text, side)], down=True, gap=4)]
     return joined([joined(made[i : i + columns]) for i in range(0, len(made), columns)], down=True)
 
