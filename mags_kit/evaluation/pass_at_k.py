@@ -33,10 +33,8 @@ def measure(run: Run) -> dict:
 
 
 def sampled(run: Run, checkpoint: str, adapter) -> list[list[Trajectory]]:
-    """`pass_k` passes over `pass_questions` of the test set, each with a seed of its own, stored when it is made.
-
-    What is sampled after this draws the same random numbers as without it.
-    """
+    """`pass_k` passes over `pass_questions` of the test set, each with a seed of its own, stored when it is made. What
+    is sampled after this draws the same random numbers as without it."""
     step, config = steps.draws(run, checkpoint), run.config
     if processes.main_says(steps.start, step):
         import torch

@@ -33,10 +33,8 @@ class Agent:
 
 
 class Episode:
-    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record.
-
-    `rounds`: 1 for an answer without the tool, 2 with it (and with more looks, where the settings allow them).
-    """
+    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record. `rounds`: 1 for
+    an answer without the tool, 2 with it, also where the settings allow more looks."""
 
     def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
         self.agent, self.sample, self.rounds = agent, sample, rounds
@@ -44,19 +42,11 @@ class Episode:
             self.image = open_image(agent.folder / sample.image)
             self.size = self.image.size  # (width, height) in pixels
             self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
+        self.asks = "reason" if rounds == 1 else "two" if agent.config.must_look else "free"  # of `protocol.PROMPTS`
+        self.tokens = agent.config.round_tokens  # the policy's own in a round, at most
         self.regions, self.views, self.looks = [], [], []  # of all looks; how many regions each asked for
         self.shown = []  # the tool's answers
         self.error = None  # raised inside the tool
-
-    @property
-    def asks(self) -> str:
-        """The name of its prompt in `protocol.PROMPTS`."""
-        return "reason" if self.rounds == 1 else "two" if self.agent.config.must_look else "free"
-
-    @property
-    def tokens(self) -> int:
-        """The policy's own tokens in a round, at most."""
-        return self.agent.config.round_tokens
 
     def prompt(self) -> list[dict]:
         """The content of the first user message."""

@@ -24,17 +24,15 @@ class Validation(compat.transformers().TrainerCallback):
 
     `rows` holds one row per validation of this stage, `earlier` those of the stages before; steps count over all
     stages. The questions are also asked in one round, the tool withheld, to tell what the tool adds from what the
-    policy learns without it (MED, arXiv 2602.01334). `raised` holds each alarm once. A progress bar shows reward and
-    alarms.
+    policy learns without it (MED, arXiv 2602.01334). A progress bar shows reward and alarms.
     """
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
-        self.agent, self.samples, self.stage, self.earlier = agent, samples, stage, earlier
-        self.best, self.folder = run.best, run.stage(stage.name)
-        self.must_look = run.config.must_look
+        self.run, self.agent, self.samples, self.stage, self.earlier = run, agent, samples, stage, earlier
+        self.folder = run.stage(stage.name)
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
-        self.raised: dict[str, dict] = {}  # alarms by name
+        self.raised: dict[str, dict] = {}  # alarms by name, each once
         self.bar = None
 
     def validate(self, step: int) -> None:
@@ -52,7 +50,7 @@ class Validation(compat.transformers().TrainerCallback):
         row |= step_metrics(trajectories)
         self.rows.append(row | {"right": used.astype(int).tolist()})
         if row["accuracy"] > best:
-            save_adapter(self.agent.policy, self.best, note=row)
+            save_adapter(self.agent.policy, self.run.best, note=row)
         if processes.here().is_main_process:
             file = self.folder / "looks.jsonl"
             stored = read_trajectories(file) if file.exists() else []
@@ -73,7 +71,7 @@ class Validation(compat.transformers().TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
             return
-        found, step = alarms(state.log_history, self.must_look), state.global_step
+        found, step = alarms(state.log_history, self.run.config.must_look), state.global_step
         names = {"alarms": ", ".join(alarm["name"] for alarm in found)} if found else {}
         self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
         for alarm in found:
@@ -107,9 +105,7 @@ class TrainingStopped(ValueError):
 
 def alarms(log: list[dict], must_look: bool = True) -> list[dict]:
     """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`.
-
-    Where the policy need not look, a lack of calls may be right: it is a warning only.
-    """
+    Where the policy need not look, a lack of calls may be right: it is a warning only."""
     rows, found = [row for row in log if "reward" in row], []  # the others are no optimisation steps
     for key in ("loss", "grad_norm", "kl", "reward"):
         if rows and not found and not math.isfinite(rows[-1].get(key) or 0.0):

@@ -121,9 +121,7 @@ class Policy:
 
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
     """The model and processor of a config. `adapter` is a PEFT folder; `trainable` gives it, or a new one, gradients.
-
-    Raises ValueError where the model cannot be found or is not supported.
-    """
+    ValueError where the model cannot be found or is not supported."""
     found = published(config)
     if adapter:
         check_adapter(adapter)
@@ -323,8 +321,9 @@ def with_adapter(model, config: Config, family: Family, adapter, trainable: bool
             wrong = f"{len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}"
             raise ValueError(f"adapter {str(adapter)!r}: {wrong}; expected an adapter of this model")
         return model
-    sizes = {"r": config.lora_rank, "lora_alpha": config.lora_alpha}
-    return get_peft_model(model, LoraConfig(**sizes, target_modules=family.lora, task_type="CAUSAL_LM"))
+    sizes, layers = {"r": config.lora_rank, "lora_alpha": config.lora_alpha}, "|".join(family.layers)
+    names = rf".*language_model.*\.({layers})"
+    return get_peft_model(model, LoraConfig(**sizes, target_modules=names, task_type="CAUSAL_LM"))
 
 
 def save_adapter(policy, folder: Path, note: dict | None = None) -> None:

@@ -37,10 +37,8 @@ def rollout(
 def first_replies(
     agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True, begins: str = ""
 ) -> list[list[int]]:
-    """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them.
-
-    Each is made to begin with the text `begins`.
-    """
+    """Greedy replies of round 1 of two, as token ids, each made to begin with the text `begins`: the same for all
+    magnifiers, so that conditions share them."""
     start = agent.policy.processor.tokenizer.encode(begins, add_special_tokens=False)
 
     def reply(batch: list[Sample]) -> list[list[int]]:
@@ -101,10 +99,8 @@ def images_of(content: list[dict] | str) -> list:
 
 
 def conversation_ids(policy: Policy, messages: list[dict], reply: bool = True, **options) -> list[int]:
-    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply.
-
-    The `options` are those of transformers' `apply_chat_template`.
-    """
+    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply. The
+    `options` are those of transformers' `apply_chat_template`."""
     processor = policy.processor
     text = processor.apply_chat_template(messages, add_generation_prompt=reply, tokenize=False, **options)
     images = iter([image for message in messages for image in images_of(message["content"])])

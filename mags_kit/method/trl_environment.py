@@ -25,10 +25,8 @@ class Environment:
 
 
 def reward_functions(agent: Agent) -> list:
-    """One function per reward, in the order of the config; TRL calls them in turn on the same batch.
-
-    The first one reads the trajectories and logs metrics. Of several processes each has its share of the batch.
-    """
+    """One function per reward, in the order of the config; TRL calls them in turn on the same batch, of which each
+    process has its share. The first one reads the trajectories and logs metrics."""
     from accelerate.utils import gather_object
 
     names, batch = list(agent.config.rewards), []

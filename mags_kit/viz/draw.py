@@ -37,10 +37,8 @@ def colour(number: int) -> str:
 
 
 def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Box, ...] = (), side: int = 896):
-    """The image, at most `side` pixels long, with its targets in black and numbered regions in their colours.
-
-    A region that is not usable has its outcome beside its number.
-    """
+    """The image, at most `side` pixels long, with its targets in black and numbered regions in their colours; beside
+    the number of one that is not usable its outcome."""
     scale = min(1.0, side / max(image.size))
     small = image.copy()
     small.thumbnail((side, side), Image.BILINEAR)

@@ -19,7 +19,6 @@ ALL = "all"
 ROW = widgets.Layout(flex_flow="row wrap", width="100%")
 NARROW, WIDE = widgets.Layout(width="230px"), widgets.Layout(width="330px")
 
-
 # name of a filter -> the values under it of a trajectory of a checkpoint
 FILTERS: dict[str, Callable[[str, Trajectory], set[str]]] = {
     "family": lambda _, t: {t.sample.family},
