@@ -100,7 +100,7 @@ def super_resolve(image: Image.Image, network: str) -> Image.Image:
 
 @cache
 def load_network(network: str):
-    """A network by its name in PACKAGED, in eval mode, on the GPU if there is one; ValueError for another file."""
+    """A network by its name in PACKAGED, in eval mode, on the GPU if there is one; ValueError for a wrong file."""
     import torch
 
     name, digest, blocks = PACKAGED[network]

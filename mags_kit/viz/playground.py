@@ -186,6 +186,7 @@ class Playground:
 
     def _look(self, own: list[Box] | None = None) -> Trajectory:
         self.ask(self.question.value)
+        open_image(self.sample.image)  # it may be gone meanwhile
         begun, agent = time.perf_counter(), self._agent()
         self._say("looking")
         self._first = self._first or first_replies(agent, [self.sample], progress=False)[0]
