@@ -74,6 +74,23 @@ def test_an_alarm_is_said_once_beside_the_bar_and_a_pointless_training_is_stoppe
     monitor.bar.close()
 
 
+NET = [  # gain less harm by look, of ten questions, and whether it is an alarm
+    ([1, 0, 0], True), ([1, 2, -1, 0], True), ([3, 0], False), ([0, 0, 0], False), ([-1, 0, 0], False),
+    ([1, 0, 1], False), ([1, 1, 0], False), ([1, 0, 0, 1], False), ([], False),
+]  # fmt: skip
+
+
+def test_a_tool_that_gains_nothing_any_more_is_said(smoke_run, capsys):
+    looks = [[{"gain": 0.2 + n / 10, "harm": 0.2, "accuracy": 0.5, "withheld": 0.5} for n in net] for net, _ in NET]
+    assert [bool(monitoring.tool_alarms(rows)) for rows in looks] == [wrong for _, wrong in NET]
+    monitor = Validation(smoke_run, None, [], Stage("stage 2", (), 40, 1, 10), looks[0])
+    monitor.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    monitor.on_log(None, SimpleNamespace(log_history=log(40)[:-1], global_step=40), None, logs=GOOD)
+    said = "stage 2, step 40: 50% of the validation questions are right with the tool and 50% without it"
+    assert capsys.readouterr().out.startswith(said) and "alarms=no gain" in str(monitor.bar)
+    monitor.bar.close()
+
+
 def test_a_validation_asks_with_the_tool_and_with_it_withheld(smoke_run, scripted, tmp_path):
     samples = read_samples(smoke_run.samples("validation"))[:4]
     run = open_run("smoke", "r", {"magnifier": "bicubic"}, root=tmp_path)

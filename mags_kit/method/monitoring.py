@@ -24,15 +24,17 @@ class Validation(compat.transformers().TrainerCallback):
 
     `rows` holds one row per validation of this stage, `earlier` those of the stages before; steps count over all
     stages. The questions are also asked in one round, the tool withheld, to tell what the tool adds from what the
-    policy learns without it (MED, arXiv 2602.01334). A progress bar shows reward and alarms.
+    policy learns without it (MED, arXiv 2602.01334). `raised` holds each alarm once. A progress bar shows reward and
+    alarms.
     """
 
     def __init__(self, run: Run, agent: Agent, samples: list[Sample], stage: Stage, earlier: list[dict]):
-        self.run, self.agent, self.samples, self.stage, self.earlier = run, agent, samples, stage, earlier
-        self.folder = run.stage(stage.name)
+        self.agent, self.samples, self.stage, self.earlier = agent, samples, stage, earlier
+        self.best, self.folder = run.best, run.stage(stage.name)
+        self.must_look = run.config.must_look
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
-        self.raised: dict[str, dict] = {}  # alarms by name, each once
+        self.raised: dict[str, dict] = {}  # alarms by name
         self.bar = None
 
     def validate(self, step: int) -> None:
@@ -50,7 +52,7 @@ class Validation(compat.transformers().TrainerCallback):
         row |= step_metrics(trajectories)
         self.rows.append(row | {"right": used.astype(int).tolist()})
         if row["accuracy"] > best:
-            save_adapter(self.agent.policy, self.run.best, note=row)
+            save_adapter(self.agent.policy, self.best, note=row)
         if processes.here().is_main_process:
             file = self.folder / "looks.jsonl"
             stored = read_trajectories(file) if file.exists() else []
@@ -71,9 +73,12 @@ class Validation(compat.transformers().TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "reward" not in logs:
             return
-        found, step = alarms(state.log_history, self.run.config.must_look), state.global_step
+        found = alarms(state.log_history, self.must_look) + tool_alarms(self.earlier + self.rows)
         names = {"alarms": ", ".join(alarm["name"] for alarm in found)} if found else {}
         self.bar.set_postfix(reward=f"{logs['reward']:.2f}", **names)
+        self._raise(found, state.global_step)
+
+    def _raise(self, found: list[dict], step: int) -> None:
         for alarm in found:
             name, text = alarm["name"], f"{self.stage.name}, step {step}: {alarm['said']}"
             if name not in self.raised and not alarm["stop"] and processes.here().is_main_process:
@@ -89,6 +94,7 @@ class Validation(compat.transformers().TrainerCallback):
         if processes.here().is_main_process:
             mend_modes(self.folder)
         self.validate(state.global_step)
+        self._raise(tool_alarms(self.earlier + self.rows), state.global_step)
 
     def on_train_end(self, args, state, control, **_):
         self.bar.close()
@@ -105,7 +111,9 @@ class TrainingStopped(ValueError):
 
 def alarms(log: list[dict], must_look: bool = True) -> list[dict]:
     """The alarms after the last step of a trainer's log: `name`, `said` (what is seen and what helps), and `stop`.
-    Where the policy need not look, a lack of calls may be right: it is a warning only."""
+
+    Where the policy need not look, a lack of calls may be right: it is a warning only.
+    """
     rows, found = [row for row in log if "reward" in row], []  # the others are no optimisation steps
     for key in ("loss", "grad_norm", "kl", "reward"):
         if rows and not found and not math.isfinite(rows[-1].get(key) or 0.0):
@@ -118,6 +126,21 @@ def alarms(log: list[dict], must_look: bool = True) -> list[dict]:
     return found
 
 
+def tool_alarms(rows: list[dict]) -> list[dict]:
+    """The alarm after the last validation: two looks in a row at which the tool gains no more than it harms, after one
+    at which it gained more. On few questions this may be chance, so it only warns.
+    """
+    net = [row["gain"] - row["harm"] for row in rows]
+    if max(net[:-2], default=0) <= 0 or max(net[-2:]) > 0:
+        return []
+    return [{"name": "no gain", "said": NO_GAIN.format(**rows[-1]), "stop": False}]
+
+
+NO_GAIN = (
+    "{accuracy:.0%} of the validation questions are right with the tool and {withheld:.0%} without it, and for two "
+    "looks the tool has gained nothing; questions about smaller details, a smaller first_view_pixels or a larger beta "
+    "may help"
+)
 BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
 # Name; key of the log; over how many steps which mean is wrong; whether to stop; what to say of it. The shipped runs
 # raise none: their KL stays below 0.1 nats a token (above 1 language is lost).
