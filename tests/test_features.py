@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mags_kit.method.features import remember
+from mags_kit.method.features import Features
 
 
 def patches(policy, *colours):
@@ -32,7 +32,7 @@ def tower(policy):
 
 def test_features_are_the_same_to_the_last_bit_kept_or_not(policy, tower):
     pixels, grids = patches(policy, 0, 60, 120)
-    remember(tower)
+    tower.forward = Features(tower.forward)
     first = tower.forward(pixels, grid_thw=grids, return_dict=True)
     assert tower.asked == [1, 1, 1]
     again = tower.forward(pixels.clone(), grid_thw=grids)
@@ -46,13 +46,13 @@ def test_features_are_the_same_to_the_last_bit_kept_or_not(policy, tower):
 def test_they_are_what_the_tower_makes_of_all_at_once(policy, tower):
     pixels, grids = patches(policy, 0, 60, 120)
     together = tower.forward(pixels, grid_thw=grids, return_dict=True)
-    remember(tower)
+    tower.forward = Features(tower.forward)
     torch.testing.assert_close(tower.forward(pixels, grid_thw=grids).pooler_output, together.pooler_output)
 
 
 def test_another_image_or_shape_is_another_key(policy, tower):
     pixels, grids = patches(policy, 0)
-    remember(tower)
+    tower.forward = Features(tower.forward)
     tower.forward(pixels, grid_thw=grids)
     tower.forward(pixels + 1, grid_thw=grids)
     tower.forward(pixels, grid_thw=grids[:, [0, 2, 1]])
@@ -61,7 +61,7 @@ def test_another_image_or_shape_is_another_key(policy, tower):
 
 def test_room_is_bounded(policy, tower):
     pixels, grids = patches(policy, 0, 60, 120)
-    remember(tower, room=1)
+    tower.forward = Features(tower.forward, room=1)
     for _ in range(2):
         tower.forward(pixels, grid_thw=grids)
     assert len(tower.asked) == 6
@@ -69,13 +69,13 @@ def test_room_is_bounded(policy, tower):
 
 def test_no_gradient_goes_through(policy, tower):
     pixels, grids = patches(policy, 0)
-    remember(tower)
+    tower.forward = Features(tower.forward)
     assert not tower.forward(pixels.requires_grad_(), grid_thw=grids).pooler_output.requires_grad
 
 
 def test_what_is_said_of_all_images_at_once_is_left_to_the_tower(policy, tower):
     pixels, grids = patches(policy, 0, 60)
-    remember(tower)
+    tower.forward = Features(tower.forward)
     lengths = grids.prod(-1).cumsum(0).int()
     tower.forward(pixels, grid_thw=grids, cu_seqlens=torch.nn.functional.pad(lengths, (1, 0)), return_dict=True)
     assert tower.asked == [2]

@@ -112,7 +112,7 @@ def test_a_reply_means_the_same_in_rollout_and_in_trl(loops, monkeypatch):
 
 
 def test_what_real_models_write_is_the_same_in_rollout_and_in_trl(loops, monkeypatch):
-    box = {"pixels": [10, 10, 50, 40], "thousand": [100, 200, 500, 700]}[loops.agent.policy.frame]
+    box = {"pixels": [10, 10, 50, 40], "thousand": [100, 200, 500, 700]}[loops.agent.policy.family.frame]
     written = [*forms(box).items(), (called('{"regions": [[0.1, 0.2, 0.5, 0.7]]}'), "shares")]
     written.append(written[0])
     here, there = loops.both([loops.tokens(t) for t, _ in written], [loops.tokens("<answer>2</answer>")], monkeypatch)

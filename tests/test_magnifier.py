@@ -64,4 +64,4 @@ def test_names_and_weights_are_checked(monkeypatch):
         Magnifier("lens", 128 * 128, 32)
     monkeypatch.setitem(PACKAGED, COMPACT, (PACKAGED[COMPACT][0], "0" * 40, 0))
     with pytest.raises(ValueError, match="sha256"):
-        magnifier._weights(COMPACT)
+        magnifier.load_network.__wrapped__(COMPACT)

@@ -95,11 +95,11 @@ def test_bad_input_is_a_sentence_and_the_state_stays_good(hand):
         "a sliver": (lambda h: h.upload("d.png", content((3000, 10))), "3000x10 pixels; expected"),
         "no file": (lambda h: h.open("/nowhere/e.png"), "/nowhere/e.png: no such image"),
         "an empty question": (lambda h: h.ask(" "), "the question is empty"),
-        "no size": (lambda h: h.draw([(5, 5, 5, 9)]), "region (5, 5, 5, 9) is reversed; expected x0 y0 x1 y1"),
-        "twice": (lambda h: h.draw([(1, 1, 90, 90)] * 2), "is duplicate; expected"),
-        "too many": (lambda h: h.draw([(i, 1, 90, 90) for i in range(3)]), "3 regions; expected at most 2"),
-        "not four": (lambda h: h.type("1 2 3; 4 5 6 7"), "region (1, 2, 3) is not a box; expected x0 y0 x1 y1"),
-        "words": (lambda h: h.type("<img src=x>"), "region () is not a box; expected x0 y0 x1 y1"),
+        "no size": (lambda h: h.draw([(5, 5, 5, 9)]), "region (5, 5, 5, 9) is reversed in an image of"),
+        "twice": (lambda h: h.draw([(1, 1, 90, 90)] * 2), "is duplicate in an image of"),
+        "too many": (lambda h: h.draw([(i, 1, 90, 90) for i in range(3)]), "is surplus in an image of 768x768 pixels; expected at most 2 as"),
+        "not four": (lambda h: h.type("1 2 3; 4 5 6 7"), "region (1, 2, 3) is not a box in an image of"),
+        "words": (lambda h: h.type("<img src=x>"), "region () is not a box in an image of"),
     }
     hand.draw([(10, 20, 110, 120)])
     before, wrong = hand.sample, []

@@ -32,7 +32,7 @@ def situations(policy, config):
     """Name -> how the episode is made, its settings, and what the policy writes in each round."""
 
     def call(*box):
-        written = [list(protocol.to_model(box, policy.frame, (364, 252), (640, 448)))]
+        written = [list(protocol.to_model(box, policy.family.frame, (364, 252), (640, 448)))]
         return "<think>the disc is small</think><draft>2</draft>" + protocol.tool_call_text(written, policy.family.xml)
 
     def one_round(name):

@@ -73,9 +73,7 @@ def gains(classes: dict[str, set[str]], versions: Results, ours: str, theirs: st
         if of[ours]:
             found[name] = {version: accuracy(each) for version, each in of.items()}
             differences[name] = paired_difference(of[ours], of[theirs])
-    for name, row in with_holm(differences).items():
-        found[name]["difference"] = row
-    return found
+    return {name: found[name] | {"difference": row} for name, row in with_holm(differences).items()}
 
 
 def component_gains(checkpoints: dict[str, Results], config: Config) -> dict[str, dict]:

@@ -81,17 +81,11 @@ class ConditionedEpisode(Episode):
 
     def __init__(self, agent: Agent, sample: Sample, rounds: int, condition: Condition):
         super().__init__(agent, sample, rounds)
-        self.condition = condition
-
-    @property
-    def asks(self) -> str:
-        wanted, words = self.condition.prompt, self.agent.policy.prompts
-        listed = wanted == "direct" and "options" in words and options(self.sample.question)
-        return "options" if listed else wanted or super().asks
-
-    @property
-    def tokens(self) -> int:
-        return DIRECT_TOKENS if self.condition.prompt == "direct" else super().tokens
+        self.condition, self.asks = condition, condition.prompt or self.asks
+        if condition.prompt == "direct":
+            self.tokens = DIRECT_TOKENS
+            if "options" in agent.policy.prompts and options(sample.question):
+                self.asks = "options"
 
     def cut(self, index: int, box: Box) -> Box:
         """The box that is shown in place of the `index`-th one that was asked for."""
@@ -106,7 +100,7 @@ class ConditionedEpisode(Episode):
         is the whole reply."""
         if self.condition.prompt == "boxes":
             boxes = [[*map(float, found)] for found in re.findall(WRITTEN_BOX, replies[0])]
-            frame, sizes = self.agent.policy.frame, (self.first_view.size, self.size)
+            frame, sizes = self.agent.policy.family.frame, (self.first_view.size, self.size)
             self.regions = protocol.read_regions(boxes, frame, *sizes, len(boxes))
         made = super().trajectory(replies, lengths, condition)
         return answered_directly(made) if self.condition.prompt == "direct" else made

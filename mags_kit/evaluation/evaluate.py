@@ -39,10 +39,8 @@ def before_and_after(run: Run) -> dict[str, Results]:
 def evaluate(
     run: Run, policy: Policy, samples: list[Sample], checkpoint: str, conditions: Iterable[str] = ()
 ) -> Results:  # fmt: skip
-    """The trajectories of a policy by condition: of those named, by default of the run's whole grid.
-
-    Greedy. What is stored is not made again, and round 1 of two is made once for all conditions.
-    """
+    """The greedy trajectories of a policy by condition: of those named, by default of the run's whole grid. What is
+    stored is not made again, and round 1 of two is made once for all conditions."""
     title = f"{checkpoint}, round 1"
     firsts = cache(lambda begins: first_replies(Agent.of(run, policy), samples, title, begins=begins))
     results = {}

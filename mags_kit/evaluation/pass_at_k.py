@@ -11,7 +11,6 @@ import numpy as np
 
 from mags_kit import steps
 from mags_kit.evaluation.statistics import clusters_of, mean_interval
-from mags_kit.evaluation.tables import points
 from mags_kit.method import processes
 from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import right
@@ -34,10 +33,8 @@ def measure(run: Run) -> dict:
 
 
 def sampled(run: Run, checkpoint: str, adapter) -> list[list[Trajectory]]:
-    """`pass_k` passes over `pass_questions` of the test set, each with a seed of its own, stored when it is made.
-
-    What is sampled after this draws the same random numbers as without it.
-    """
+    """`pass_k` passes over `pass_questions` of the test set, each with a seed of its own, stored when it is made. What
+    is sampled after this draws the same random numbers as without it."""
     step, config = steps.draws(run, checkpoint), run.config
     if processes.main_says(steps.start, step):
         import torch
@@ -101,19 +98,3 @@ def estimates(checkpoints: dict[str, list[list[Trajectory]]]) -> dict:
         for name, each in values.items()
     }
     return {"k": ks, "questions": len(clusters), **found}
-
-
-def meaning(found: dict) -> str:
-    """What the curves of pass@k say of what RL did, in words."""
-    if LESS not in found:
-        return "Only the base was measured."
-    first, last, k = found[LESS][ANY][0], found[LESS][ANY][-1], found["k"][-1]
-    if last["low"] > 0:
-        said = f"the curves stay apart: what is left is beyond the base within {k} answers, and RL taught it"
-    elif last["high"] < 0:
-        said = "the curves cross: some of what the base finds was lost by RL"
-    elif first["low"] > 0:
-        said = "the curves meet: RL made likely what the base could do already"
-    else:
-        said = "no significant difference at either end"
-    return f"Trained less base: {points(first, 'mean')} points with 1 answer, {points(last, 'mean')} with {k}; {said}."

@@ -81,11 +81,8 @@ def _evenly(items: list, want: int) -> list:
 
 
 def stages(samples: list[Sample], config: Config) -> list[Stage]:
-    """The samples in as many stages as `stage_steps` has entries, in the order of the config's `curriculum`.
-
-    Later stages keep the samples of earlier ones, so that what was learnt is not forgotten. `learnable` begins with
-    the samples whose answers vary most, p(1 - p).
-    """
+    """The samples in as many stages as `stage_steps` has entries, in the order of the config's `curriculum`. Later
+    stages keep the samples of earlier ones, so that what was learnt is not forgotten."""
     rank = {"easy_first": lambda p: -p, "hard_first": lambda p: p, "learnable": lambda p: -p * (1 - p)}
     rng = np.random.default_rng(config.seed)
     mixed = [samples[i] for i in rng.permutation(len(samples))]

@@ -33,10 +33,8 @@ class Agent:
 
 
 class Episode:
-    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record.
-
-    `rounds`: 1 for an answer without the tool, 2 with it (and with more looks, where the settings allow them).
-    """
+    """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record. `rounds`: 1 for
+    an answer without the tool, 2 with it, also where the settings allow more looks."""
 
     def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
         self.agent, self.sample, self.rounds = agent, sample, rounds
@@ -44,25 +42,17 @@ class Episode:
             self.image = open_image(agent.folder / sample.image)
             self.size = self.image.size  # (width, height) in pixels
             self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
+        self.asks = "reason" if rounds == 1 else "two" if agent.config.must_look else "free"  # of `protocol.PROMPTS`
+        self.tokens = agent.config.round_tokens  # the policy's own in a round, at most
         self.regions, self.views, self.looks = [], [], []  # of all looks; how many regions each asked for
         self.shown = []  # the tool's answers
         self.error = None  # raised inside the tool
-
-    @property
-    def asks(self) -> str:
-        """The name of its prompt in `protocol.PROMPTS`."""
-        return "reason" if self.rounds == 1 else "two" if self.agent.config.must_look else "free"
-
-    @property
-    def tokens(self) -> int:
-        """The policy's own tokens in a round, at most."""
-        return self.agent.config.round_tokens
 
     def prompt(self) -> list[dict]:
         """The content of the first user message."""
         policy, most = self.agent.policy, self.agent.config.max_regions
         text, view = policy.prompts[self.asks], self.first_view
-        return protocol.prompt(text, self.sample.question, view, policy.frame, most, policy.family.xml)
+        return protocol.prompt(text, self.sample.question, view, policy.family.frame, most, policy.family.xml)
 
     def magnify(self, regions: list) -> list[dict] | str:
         """The views of the regions that can be magnified, as a tool message's content; as often as `max_looks` says."""
@@ -70,7 +60,7 @@ class Episode:
         if len(self.looks) >= agent.config.max_looks:
             return protocol.NO_VIEW
         most, seen = agent.config.max_regions, tuple(self.regions)
-        return self.show(protocol.read_regions(regions, agent.policy.frame, *sizes, most, seen))
+        return self.show(protocol.read_regions(regions, agent.policy.family.frame, *sizes, most, seen))
 
     def show(self, regions: list[Region]) -> list[dict] | str:
         """The views of these regions in the form of `magnify`, whoever chose them: each image, and words about it."""
@@ -87,7 +77,7 @@ class Episode:
         self.views += [view for _, view in magnified]
         content, policy, first = [], self.agent.policy, self.first_view.size
         for number, (box, (image, view)) in enumerate(zip(boxes, magnified, strict=True), before + 1):
-            written = list(protocol.to_model(box, policy.frame, first, self.size, policy.box_step))
+            written = list(protocol.to_model(box, policy.family.frame, first, self.size, policy.box_step))
             times = f"{enlargement(view, self.size, first):.1f}"
             content += [{"type": "image", "image": image}, *self._says("view", number=number, box=written, times=times)]
         if content:

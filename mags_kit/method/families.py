@@ -1,7 +1,4 @@
-"""The supported model types and the conventions of each.
-
-A new one needs a row in FAMILIES and a kind of checkpoint in `tests/test_qwen.py`.
-"""
+"""The supported model types; a new one needs a row in FAMILIES and a kind of checkpoint in `tests/test_qwen.py`."""
 
 from dataclasses import dataclass
 
@@ -19,11 +16,6 @@ class Family:
     replies: str = "qwen3_template"  # the format of its replies
     xml: bool = False  # tool calls are XML, else JSON
     layers: tuple[str, ...] = ATTENTION  # those of the language model that LoRA trains
-
-    @property
-    def lora(self) -> str:
-        """A regular expression for the names of the layers that LoRA trains."""
-        return rf".*language_model.*\.({'|'.join(self.layers)})"
 
 
 FAMILIES = {

@@ -10,10 +10,8 @@ ROOM = 256 * 2**20  # bytes of features that are kept, the last ones used
 
 
 class Features:
-    """The forward pass of a frozen vision tower of transformers, which keeps what it makes of an image; no gradients.
-
-    Each image goes through the tower alone, so that its features are the same to the last bit, kept or not.
-    """
+    """The forward pass of a frozen vision tower of transformers, without gradients. Each image goes through the tower
+    alone, so that its features are the same to the last bit, kept or not."""
 
     def __init__(self, forward, room: int = ROOM):
         self.forward, self.room, self.kept = forward, room, OrderedDict()
@@ -43,9 +41,3 @@ class Features:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(key)
         return self.kept[key]
-
-
-def remember(tower, room: int = ROOM) -> Features:
-    """Let a frozen vision tower keep features, up to `room` bytes."""
-    tower.forward = Features(tower.forward, room)
-    return tower.forward

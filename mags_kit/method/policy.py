@@ -15,7 +15,7 @@ from mags_kit.config import Config, model_path
 from mags_kit.images import MAX_ASPECT
 from mags_kit.method import processes, protocol
 from mags_kit.method.families import Family, family_of
-from mags_kit.method.features import remember
+from mags_kit.method.features import Features
 from mags_kit.method.weights import check_filled, check_folder
 from mags_kit.records import read_json, write_json
 from mags_kit.run import mend_modes
@@ -32,12 +32,7 @@ class Policy:
     limits: tuple[int, int]  # pixels of an image, least and most, as its processor was published
     plain: str | None = None  # the chat template for a round without the tool; None: that of the processor
     copied: bool = False  # whether it samples from a full copy of its 4-bit weights, see `full_weights`
-    system: str = ""  # what the model's own template says first, as Qwen2.5-VL's does
-
-    @property
-    def frame(self) -> str:
-        """Its coordinate frame for boxes, a name in `protocol.FRAMES`."""
-        return self.family.frame
+    opening: tuple[dict, ...] = ()  # the system message of the model's own template, as Qwen2.5-VL has one
 
     @property
     def factor(self) -> int:
@@ -53,11 +48,6 @@ class Policy:
     def vision_ids(self) -> list[int]:
         """Image and video tokens, which are never sampled: one without an image breaks the position ids."""
         return self.processor.tokenizer.convert_tokens_to_ids(list(protocol.VISION_TOKENS))
-
-    @property
-    def opening_messages(self) -> list[dict]:
-        """The system message of a conversation with the tool, as a list; empty where the model has none of its own."""
-        return [{"role": "system", "content": self.system}] if self.system else []
 
     @cached_property
     def stops(self) -> list[int]:
@@ -131,9 +121,7 @@ class Policy:
 
 def load_policy(config: Config, adapter: str | Path = "", trainable: bool = False) -> Policy:
     """The model and processor of a config. `adapter` is a PEFT folder; `trainable` gives it, or a new one, gradients.
-
-    Raises ValueError where the model cannot be found or is not supported.
-    """
+    ValueError where the model cannot be found or is not supported."""
     found = published(config)
     if adapter:
         check_adapter(adapter)
@@ -142,7 +130,7 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
         processor = _load_processor(config, found)
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
-    plain, system = processor.chat_template, _system(processor)
+    plain, opening = processor.chat_template, _opening(processor)
     if getattr(tokenizer, "response_template", None) is None:  # the embedded model's tokenizer has its own formats
         from trl import chat_template_utils
 
@@ -158,13 +146,14 @@ def load_policy(config: Config, adapter: str | Path = "", trainable: bool = Fals
     # It would enlarge small crops, so that the condition "plain crop" would be another magnifier
     images.size = {"shortest_edge": (images.patch_size * images.merge_size) ** 2, "longest_edge": limits[1]}
     model = _load_model(config, tokenizer)
-    remember(model.model.visual)
+    tower = model.model.visual
+    tower.forward = Features(tower.forward)
     if adapter or trainable:
         model = with_adapter(model, config, family, adapter, trainable)
     prompts = protocol.PROMPTS[config.prompt_style] | config.prompts
     wanted = config.sample_in == "full" or (config.sample_in == "auto" and room_for_a_copy(config))
     copied = config.four_bit and wanted
-    policy = Policy(model.eval(), processor, family, prompts, limits, plain, copied, system)
+    policy = Policy(model.eval(), processor, family, prompts, limits, plain, copied, opening)
     model.generation_config.eos_token_id = policy.stops  # where TRL looks for them
     return policy
 
@@ -210,12 +199,12 @@ def full_weights(model):
             del layers[id(base)].forward
 
 
-def _system(processor) -> str:
-    """The system message that a model's own chat template writes where a conversation has none; mostly empty."""
+def _opening(processor) -> tuple[dict, ...]:
+    """The system message that a model's own chat template writes where a conversation has none; mostly nothing."""
     talk = [{"role": "user", "content": [{"type": "text", "text": "-"}]}]
     text = processor.apply_chat_template(talk, add_generation_prompt=True)
     found = re.match(r"(?s)<\|im_start\|>system\n(.*?)<\|im_end\|>", text)
-    return found[1] if found else ""
+    return ({"role": "system", "content": found[1]},) if found else ()
 
 
 def published(config: Config):
@@ -332,8 +321,9 @@ def with_adapter(model, config: Config, family: Family, adapter, trainable: bool
             wrong = f"{len(lost)} weights fit nowhere in this model or are missing, as {lost[0]}"
             raise ValueError(f"adapter {str(adapter)!r}: {wrong}; expected an adapter of this model")
         return model
-    sizes = {"r": config.lora_rank, "lora_alpha": config.lora_alpha}
-    return get_peft_model(model, LoraConfig(**sizes, target_modules=family.lora, task_type="CAUSAL_LM"))
+    sizes, layers = {"r": config.lora_rank, "lora_alpha": config.lora_alpha}, "|".join(family.layers)
+    names = rf".*language_model.*\.({layers})"
+    return get_peft_model(model, LoraConfig(**sizes, target_modules=names, task_type="CAUSAL_LM"))
 
 
 def save_adapter(policy, folder: Path, note: dict | None = None) -> None:

@@ -9,19 +9,13 @@ def here():
     return PartialState(cpu=not torch.cuda.is_available())
 
 
-def gathered(items: list) -> list:
-    """The items of all processes, in each of them: all of process 0, then all of process 1, ..."""
-    from accelerate.utils import gather_object
-
-    return gather_object(items)
-
-
 def dealt(items: list, work) -> list:
     """The results of `work` (list -> list as long) on all items, in order, in every process: each does its share."""
-    index, count = here().process_index, here().num_processes
-    everything = gathered(work(items[index::count]))
-    order = [i for start in range(count) for i in range(start, len(items), count)]
-    return [one for _, one in sorted(zip(order, everything, strict=True), key=lambda pair: pair[0])]
+    from accelerate.utils import gather_object
+
+    share = slice(here().process_index, None, here().num_processes)
+    made = gather_object(list(zip(range(len(items))[share], work(items[share]), strict=True)))
+    return [result for _, result in sorted(made, key=lambda pair: pair[0])]
 
 
 def main_says(ask, *arguments):

@@ -1,7 +1,4 @@
-"""Rewards: pure functions of a trajectory. Rule-based, offline, and without box annotations.
-
-A weight of 0 means "log only".
-"""
+"""Rewards: pure functions of a trajectory. Rule-based, offline, without box annotations; weight 0 means "log only"."""
 
 import math
 import runpy
@@ -133,8 +130,6 @@ def scores(t: Trajectory, weights: dict[str, float], gate: str = "answer") -> di
 
 def advantages(totals, group: int):
     """Rewards `(N * G,)` -> advantages `(N, G)`: less the group's mean, over its standard deviation (GRPO, eq. 1).
-
-    Shown in the notebooks; training uses TRL's own.
-    """
+    Shown in the notebooks; training uses TRL's own."""
     table = np.asarray(totals, float).reshape(-1, group)
     return (table - table.mean(1, keepdims=True)) / (table.std(1, ddof=1, keepdims=True) + 1e-4)

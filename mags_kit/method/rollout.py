@@ -37,10 +37,8 @@ def rollout(
 def first_replies(
     agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True, begins: str = ""
 ) -> list[list[int]]:
-    """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them.
-
-    Each is made to begin with the text `begins`.
-    """
+    """Greedy replies of round 1 of two, as token ids, each made to begin with the text `begins`: the same for all
+    magnifiers, so that conditions share them."""
     start = agent.policy.processor.tokenizer.encode(begins, add_special_tokens=False)
 
     def reply(batch: list[Sample]) -> list[list[int]]:
@@ -55,12 +53,9 @@ def _in_batches(rows: list, size: int, work, title: str, progress: bool) -> list
     """`work` on the rows, a batch at a time, shared among the processes: one result per row, in order."""
 
     def share(rows: list) -> list:
-        made, hidden = [], not (progress and processes.here().is_main_process)
-        with tqdm(total=len(rows), desc=title, disable=hidden, mininterval=5) as bar:
-            for start in range(0, len(rows), size):
-                made += work(rows[start : start + size])
-                bar.update(len(rows[start : start + size]))
-        return made
+        hidden = not (progress and processes.here().is_main_process)
+        starts = tqdm(range(0, len(rows), size), desc=title, unit="batch", disable=hidden, mininterval=5)
+        return [result for start in starts for result in work(rows[start : start + size])]
 
     return processes.dealt(rows, share)
 
@@ -104,10 +99,8 @@ def images_of(content: list[dict] | str) -> list:
 
 
 def conversation_ids(policy: Policy, messages: list[dict], reply: bool = True, **options) -> list[int]:
-    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply.
-
-    The `options` are those of transformers' `apply_chat_template`.
-    """
+    """A conversation as token ids, with each image's tokens by its size; with `reply` the header of the next reply. The
+    `options` are those of transformers' `apply_chat_template`."""
     processor = policy.processor
     text = processor.apply_chat_template(messages, add_generation_prompt=reply, tokenize=False, **options)
     images = iter([image for message in messages for image in images_of(message["content"])])
@@ -126,7 +119,7 @@ def prompt_ids(policy: Policy, content: list[dict], rounds: int = 2) -> list[int
     talk = [{"role": "user", "content": content}]
     if rounds == 1:
         return conversation_ids(policy, talk, chat_template=policy.plain)
-    return conversation_ids(policy, policy.opening_messages + talk, tools=[protocol.magnify])
+    return conversation_ids(policy, [*policy.opening, *talk], tools=[protocol.magnify])
 
 
 def suffix_ids(policy: Policy, results: list) -> list[int]:
@@ -157,6 +150,6 @@ def answered(policy: Policy, episode: Episode, reply: list[int]) -> list[dict] |
 def force(policy: Policy, episode: Episode, reply: list[int], boxes: list[Box]) -> list[int]:
     """A reply of round 1 that asks for other boxes, which it encloses; what stands before its tool call is kept."""
     own = policy.text(reply).split(protocol.CALL[0])[0]
-    view, source = episode.first_view.size, episode.size
-    written = [protocol.to_model(box, policy.frame, view, source, policy.box_step, outward=True) for box in boxes]
+    frame, sizes = policy.family.frame, (episode.first_view.size, episode.size)
+    written = [protocol.to_model(box, frame, *sizes, policy.box_step, outward=True) for box in boxes]
     return policy.ids(own + protocol.tool_call_text(written, policy.family.xml))

@@ -23,7 +23,6 @@ WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 NOT = re.compile(r"\b(?:(?:is|are|was|were|do|does|did)nt|can ?not|can't|anything but)\b|n't\b")  # and "not" itself
 NEGATIONS = "not never hardly doubt unlikely without".split()
 
-
 # Commands that change only the looks. "$5" and "$5-$6" are prices, "$5$" is a 5: pandoc's rule
 LOOKS = re.compile(
     r"\\(?:boxed|[fmh]box|text(?:bf|it|rm|sf|tt|sc|sl|up|normal)?|math(?:bf|it|rm|sf|tt|normal)|emph|underline|"

@@ -73,7 +73,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
 
     config, agent, args = run.config, Agent.of(run, policy), arguments(run, policy, stage)
     rows = [
-        {"prompt": [*policy.opening_messages, {"role": "user", "content": ""}], "number": i}
+        {"prompt": [*policy.opening, {"role": "user", "content": ""}], "number": i}
         for i in range(len(stage.samples))
     ]
     groups = args.generation_batch_size // config.num_generations

@@ -1,9 +1,9 @@
 """The episode as TRL's environment, the rewards as TRL calls them, and a check that no view is lost between them."""
 
-from mags_kit.method import processes, protocol, rewards
+from mags_kit.method import protocol, rewards
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.metrics import mixed_groups, right, step_metrics
-from mags_kit.method.rollout import image_tokens, suffix_ids
+from mags_kit.method.rollout import image_tokens, images_of, suffix_ids
 from mags_kit.records import Sample, Trajectory
 
 
@@ -25,10 +25,10 @@ class Environment:
 
 
 def reward_functions(agent: Agent) -> list:
-    """One function per reward, in the order of the config; TRL calls them in turn on the same batch.
+    """One function per reward, in the order of the config; TRL calls them in turn on the same batch, of which each
+    process has its share. The first one reads the trajectories and logs metrics."""
+    from accelerate.utils import gather_object
 
-    The first one reads the trajectories and logs metrics. Of several processes each has its share of the batch.
-    """
     names, batch = list(agent.config.rewards), []
 
     def read(completions, completion_ids, environments, log_metric) -> None:
@@ -36,7 +36,7 @@ def reward_functions(agent: Agent) -> list:
         for environment, completion, ids in zip(environments, completions, completion_ids, strict=True):
             check_views(environment.episode, completion, ids)
             batch.append(trajectory(environment.episode, ids))
-        verdicts = processes.gathered(right(batch).tolist())  # two processes may share a group
+        verdicts = gather_object(right(batch).tolist())  # two processes may share a group
         mixed = {"groups/mixed_answers": mixed_groups(verdicts, agent.config.num_generations)}
         for key, value in (step_metrics(batch) | mixed).items():
             log_metric(key, value)
@@ -69,8 +69,7 @@ def trajectory(episode: Episode, ids: list[int]) -> Trajectory:
 
 def check_views(episode: Episode, completion: list[dict], ids: list[int]) -> None:
     """Raise a RuntimeError where TRL dropped or misplaced views, instead of training on half a rollout."""
-    blocks = [part for message in completion if isinstance(message.get("content"), list) for part in message["content"]]
-    views = [part["image"] for part in blocks if part["type"] == "image"]
+    views = [image for message in completion for image in images_of(message.get("content"))]
     if len(views) != len(episode.views):
         raise RuntimeError(
             f"sample {episode.sample.id!r}: {len(episode.views)} views were cut out but {len(views)} reached the "

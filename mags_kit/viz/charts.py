@@ -56,10 +56,8 @@ def _rows(axis, names: list[str]) -> None:
 
 
 def _intervals(axis, rows: dict[str, dict[str, dict]], key: str = "accuracy") -> None:
-    """Values in percent with their 95% intervals, a colour for each version: `{row: {version: {key, "low", "high"}}}`.
-
-    Hollow where a difference is not significant.
-    """
+    """Values in percent with their 95% intervals, a colour for each version: `{row: {version: {key, "low", "high"}}}`;
+    hollow where a difference is not significant."""
     inks = dict(zip(dict.fromkeys(version for row in rows.values() for version in row), INKS, strict=False))
     for y, versions in enumerate(rows.values()):
         for i, (version, values) in enumerate(versions.items()):

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 from IPython.display import HTML
 from IPython.display import Image as Shown
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 from mags_kit.images import open_image
 from mags_kit.method.episode import Agent, Episode
@@ -37,10 +37,8 @@ def colour(number: int) -> str:
 
 
 def annotated(image: Image.Image, regions: tuple[Region, ...], targets: tuple[Box, ...] = (), side: int = 896):
-    """The image, at most `side` pixels long, with its targets in black and numbered regions in their colours.
-
-    A region that is not usable has its outcome beside its number.
-    """
+    """The image, at most `side` pixels long, with its targets in black and numbered regions in their colours; beside
+    the number of one that is not usable its outcome."""
     scale = min(1.0, side / max(image.size))
     small = image.copy()
     small.thumbnail((side, side), Image.BILINEAR)
@@ -194,8 +192,7 @@ def grid(cells: list[tuple[str, Image.Image]], columns: int, side: int = SIDE) -
     """Images in rows, the longer side of each `side` pixels, above their captions."""
     made = []
     for text, image in cells:
-        scale = side / max(image.size)
-        resized = image.resize([max(1, round(scale * v)) for v in image.size], Image.BICUBIC)
+        resized = ImageOps.contain(image, (side, side), Image.BICUBIC)
         made += [joined([resized, written(text, side)], down=True, gap=4)]
     return joined([joined(made[i : i + columns]) for i in range(0, len(made), columns)], down=True)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import ipywidgets as widgets
 from PIL import Image
 
-from mags_kit.evaluation.conditions import CHECKPOINTS
-from mags_kit.evaluation.evaluate import MAIN
+from mags_kit.evaluation.conditions import MAIN
 from mags_kit.method.metrics import change, grounding
 from mags_kit.method.rewards import answer
 from mags_kit.records import Trajectory, area, read_trajectories
@@ -19,7 +18,6 @@ from mags_kit.viz import draw
 ALL = "all"
 ROW = widgets.Layout(flex_flow="row wrap", width="100%")
 NARROW, WIDE = widgets.Layout(width="230px"), widgets.Layout(width="330px")
-
 
 # name of a filter -> the values under it of a trajectory of a checkpoint
 FILTERS: dict[str, Callable[[str, Trajectory], set[str]]] = {
@@ -40,12 +38,6 @@ ORDERS: dict[str, Callable[[Trajectory], float | str]] = {
     "target best covered first": lambda t: -grounding(t)["coverage"] if t.sample.boxes else 0.0,
     "longest replies first": lambda t: -sum(map(len, t.replies)),
 }
-
-
-def stored(run: Run) -> dict[str, list[Trajectory]]:
-    """The test questions' trajectories in two rounds with super-resolution, by checkpoint as far as there are any."""
-    paths = {CHECKPOINTS[name]: run.trajectories(name, MAIN) for name in ("base", "trained")}
-    return {name: read_trajectories(path) for name, path in paths.items() if path.exists()}
 
 
 class Inspector:
@@ -82,8 +74,10 @@ class Inspector:
 
     @classmethod
     def of(cls, run: Run) -> "Inspector":
-        """The inspector of a run's test questions."""
-        return cls(stored(run), run.data, run.views)
+        """The inspector of a run's test questions in two rounds with super-resolution."""
+        paths = {name: run.trajectories(name, MAIN) for name in ("base", "trained")}
+        stored = {name: read_trajectories(path) for name, path in paths.items() if path.exists()}
+        return cls(stored, run.data, run.views)
 
     def _dropdown(self, name: str) -> widgets.Dropdown:
         """A filter with how many trajectories each value has; hidden where all have the same."""
@@ -114,11 +108,8 @@ class Inspector:
             self.number.value = (self.number.value - 1 + by) % len(self.shown) + 1
 
     def find(self, sample_id: str) -> None:
-        """To the first one shown of that sample."""
-        ids = [t.sample.id for t in self.listed()]
-        if sample_id not in ids:
-            raise ValueError(f"sample {sample_id!r} is not among the {len(ids)} shown")
-        self.number.value = ids.index(sample_id) + 1
+        """To the first one shown of that sample; ValueError where there is none."""
+        self.number.value = [t.sample.id for t in self.listed()].index(sample_id) + 1
 
     def listed(self) -> list[Trajectory]:
         """All that are shown, in order."""

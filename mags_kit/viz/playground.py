@@ -157,13 +157,12 @@ class Playground:
         """Take these regions, in pixels of the image, in place of those there are."""
         self._need_image()
         size, most = self.image.size, self.run.config.max_regions
-        if len(boxes) > most:
-            raise ValueError(f"{len(boxes)} regions; expected at most {most}, as many as the policy may ask for")
         regions = protocol.read_regions([list(box) for box in boxes], "pixels", size, size, most)
         for box, region in zip(boxes, regions, strict=True):
             if not region.usable:
-                raise ValueError(f"region {tuple(box)} is {region.said}; expected x0 y0 x1 y1 with x0 < x1 and y0 < y1 "
-                                 f"in pixels of a {size[0]}x{size[1]} image, and none twice")  # fmt: skip
+                expected = f"at most {most} as x0 y0 x1 y1 with x0 < x1 and y0 < y1, and none twice"
+                found = f"region {tuple(box)} is {region.said} in an image of {size[0]}x{size[1]} pixels"
+                raise ValueError(f"{found}; expected {expected}")
         self.regions = [region.box for region in regions]
         self._show(f"your regions: {len(boxes)}")
 

@@ -25,19 +25,15 @@ def frames(run: Run) -> dict[str, Frames]:
     return {name: sorted(steps.items()) for name, steps in found.items()}
 
 
-def _reward(t: Trajectory) -> float:
-    return t.rewards.get("total", 0.0)
-
-
 def most_improved(found: dict[str, Frames]) -> str:
     """The sample whose reward rose the most from the first step to the last; the first of several."""
-    return max(found, key=lambda name: _reward(found[name][-1][1]) - _reward(found[name][0][1]))
+    return max(found, key=lambda name: found[name][-1][1].rewards["total"] - found[name][0][1].rewards["total"])
 
 
 def reward_chart(steps: Frames) -> Image.Image:
     """The reward by step as a picture."""
     figure, [[axis]] = charts.chart(7, 2.4)
-    axis.plot([step for step, _ in steps], [_reward(t) for _, t in steps], "o-", color=charts.BLUE)
+    axis.plot([step for step, _ in steps], [t.rewards["total"] for _, t in steps], "o-", color=charts.BLUE)
     axis.set(xlabel="optimisation step", ylabel="reward")
     axis.locator_params(axis="x", integer=True)
     return Image.open(io.BytesIO(figure._repr_png_())).convert("RGB")
@@ -56,8 +52,6 @@ class Replay:
     """`widget` is what a notebook displays; from Python, set `sample.value` and `step.value`."""
 
     def __init__(self, found: dict[str, Frames], folder: str | Path, cache_dir=None):
-        if not found:
-            raise ValueError("found no stored trajectories of a training; expected one at least: train anew")
         self.found, self.folder, self.cache_dir = found, Path(folder), cache_dir
         wide = widgets.Layout(width="auto", max_width="640px")
         names = [(f"{name}: {steps[0][1].sample.question}"[:90], name) for name, steps in found.items()]
@@ -82,7 +76,7 @@ class Replay:
     def _show(self) -> None:
         steps, now = self.found[self.sample.value], self.step.value
         t = dict(steps)[now]
-        rewards = "Reward. " + ", ".join(f"step {step}: {_reward(each):.2f}" for step, each in steps)
+        rewards = "Reward. " + ", ".join(f"step {step}: {each.rewards['total']:.2f}" for step, each in steps)
         chart = f"<section>{draw.img(reward_chart(steps), rewards)}</section>"
         block = draw.trajectory(t, self.folder, self.cache_dir, f"step {now}")
         self.panel.value = draw.page(chart, block, question=t.sample.question)
