@@ -96,6 +96,9 @@ class Config:
     scale_rewards: str = "group"  # divides advantages by their deviation in a group, a `batch`, or by `none`
     grpo: dict = field(default_factory=dict)  # further settings of TRL's trainer, see GRPO_SETTINGS above
     rewards: dict = field(default_factory=WEIGHTS.copy)  # weights; 0: log only. `my_rewards.py:name` is one of your own
+    spare: bool = False  # looks cost only in groups with a right answer without a look (EAPO, arXiv 2606.02132)
+    cost_warmup: int = 0  # steps over which costs rise to their weight
+    jitter: bool = False  # in training each group sees its image placed on a larger ground, in another light
     gate: str = "answer"  # `regions` pays where the `answer` is right, `always`, or never (`none`)
     validate_every: int = 10  # steps between two evaluations on the validation set
     # what the reference results and the ablations vary
@@ -103,7 +106,7 @@ class Config:
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     orders: tuple[str, ...] = CURRICULA  # compared with `curriculum`
     # the embedded base model, trained from scratch by notebook 00
-    base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny_base.lessons.PHASES
+    base_steps: tuple[int, ...] = (1000, 500, 700, 700, 600)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # conditions to measure: the main ones, or `full` (see evaluation.conditions)
     pass_k: int = 0  # sampled answers to a question for pass@k, by base and trained policy; 0: not measured

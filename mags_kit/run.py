@@ -61,7 +61,7 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """The adapter with the highest validation accuracy over all stages."""
+        """The adapter with the highest validation accuracy, less the costs that the rewards have, over all stages."""
         return self.path / "training" / "best"
 
     @property

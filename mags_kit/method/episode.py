@@ -36,12 +36,14 @@ class Episode:
     """The state of one episode: `prompt` begins it, `magnify` is its tool, `trajectory` is its record.
 
     `rounds`: 1 for an answer without the tool, 2 with it (and with more looks, where the settings allow them).
+    `change`: what makes another image of the sample's, for training.
     """
 
-    def __init__(self, agent: Agent, sample: Sample, rounds: int = 2):
+    def __init__(self, agent: Agent, sample: Sample, rounds: int = 2, change=None):
         self.agent, self.sample, self.rounds = agent, sample, rounds
         with blame(sample, "reading its image"):
             self.image = open_image(agent.folder / sample.image)
+            self.image = change(self.image) if change else self.image
             self.size = self.image.size  # (width, height) in pixels
             self.first_view = agent.policy.first_view(self.image, agent.config.first_view_pixels)
         self.regions, self.views, self.looks = [], [], []  # of all looks; how many regions each asked for

@@ -15,6 +15,7 @@ optimiser, checkpoints. How the kit departs from plain GRPO (Shao et al. 2024, a
 import importlib.util
 import math
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 from mags_kit import compat
@@ -81,6 +82,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
         # else an epoch could end within a step, or be empty
         rows *= config.samples_per_step // math.gcd(len(rows), config.samples_per_step)
     compat.parse_replies_with(policy.processor.tokenizer, parsing.message)
+    begun = Counter()
 
     class Trainer(GRPOTrainer):
         def _get_tool_suffix_ids(self, messages):  # a reply ends at its call: the end mark belongs to what follows
@@ -96,7 +98,7 @@ def build_trainer(run: Run, policy: Policy, stage: Stage, callbacks: tuple = ())
         reward_funcs=reward_functions(agent),
         args=args,
         train_dataset=Dataset.from_list(rows),
-        environment_factory=lambda: Environment(agent, stage.samples),
+        environment_factory=lambda: Environment(agent, stage.samples, begun),
         callbacks=list(callbacks),
     )
 
