@@ -106,7 +106,7 @@ class Config:
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     orders: tuple[str, ...] = CURRICULA  # compared with `curriculum`
     # the embedded base model, trained from scratch by notebook 00
-    base_steps: tuple[int, ...] = (1300, 600, 600, 600, 500)  # steps of its phases, see tiny_base.lessons.PHASES
+    base_steps: tuple[int, ...] = (1000, 500, 700, 700, 600)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # conditions to measure: the main ones, or `full` (see evaluation.conditions)
     pass_k: int = 0  # sampled answers to a question for pass@k, by base and trained policy; 0: not measured

@@ -14,7 +14,7 @@ from mags_kit.evaluation.conditions import BICUBIC, BLANKED, MAIN, ONE, PLAIN
 from mags_kit.method.metrics import verdicts
 
 CONFIG = load_config("smoke", {"grid": "full"})
-CLASSES = list(product(drawing.QUALITIES, scenes.SIZES, scenes.DENSITIES))
+CLASSES = list(product(drawing.QUALITIES, ("small", "large"), scenes.DENSITIES))
 
 
 def answering(right) -> list:

@@ -14,7 +14,7 @@ from mags_kit.method.episode import Agent
 from mags_kit.records import Region, read_samples
 from mags_kit.evaluation import conditions
 from mags_kit.evaluation.conditions import (
-    AGAIN, BLANKED, BOXES, DIRECT, FORCED, MAIN, ONE, ORACLE, RANDOM, ConditionedEpisode,
+    AGAIN, BLANKED, BOXES, CONSTANT, DIRECT, MAIN, ONE, ORACLE, RANDOM, ConditionedEpisode,
 )  # fmt: skip
 from mags_kit.evaluation.evaluate import evaluate, read_costs
 from mags_kit.viz import draw
@@ -55,11 +55,14 @@ def full(smoke_run, tmp_path):
 
 def test_the_grid_leaves_out_what_there_are_no_words_for_and_says_so():
     compact, style_full = load_config("cpu", {"grid": "full"}), replace(PROFILES["paper"], grid="full")
-    assert [*conditions.grid(PROFILES["paper"]), FORCED] == list(conditions.CONDITIONS)
+    assert [*conditions.grid(PROFILES["paper"]), *CONSTANT.values()] == list(conditions.CONDITIONS)
     wordless, same = "prompt style 'compact' has no words for it", "it is “two rounds, super-resolution” in this run"
-    assert conditions.left_out(PROFILES["cpu"]) == {DIRECT: wordless}
-    assert conditions.left_out(compact) == {DIRECT: wordless, BOXES: wordless, "two rounds, compact": same}
-    assert conditions.left_out(style_full) == {FORCED: "its words are the embedded model's", "two rounds, x4plus": same}
+    never = {CONSTANT["at once"]: "the prompt asks for a look"}
+    assert conditions.left_out(PROFILES["cpu"]) == {DIRECT: wordless} | never
+    assert conditions.left_out(replace(PROFILES["cpu"], must_look=False)) == {DIRECT: wordless}
+    assert conditions.left_out(compact) == {DIRECT: wordless, BOXES: wordless, "two rounds, compact": same} | never
+    embedded = dict.fromkeys(CONSTANT.values(), "its words are the embedded model's")
+    assert conditions.left_out(style_full) == embedded | {"two rounds, x4plus": same}
     assert {*conditions.grid(compact), *conditions.left_out(compact)} == set(conditions.ALL)
 
 
@@ -67,10 +70,11 @@ def test_round_1_is_made_once_for_all_conditions_and_what_is_stored_is_not_made_
     run, samples = full
     results = evaluate(run, answering, samples, "base")
     assert list(results) == list(conditions.grid(run.config))
-    assert Counter(kind for kind, _ in answering.asked) == {"one": 1, "first": 2, "second": 9}
+    assert Counter(kind for kind, _ in answering.asked) == {"one": 1, "first": 4, "second": 11}
     two = {name: [t.replies[0] for t in each] for name, each in results.items() if conditions.ALL[name].rounds == 2}
-    assert len({tuple(replies) for name, replies in two.items() if name not in (ORACLE, FORCED)}) == 1
-    assert all(reply.startswith("<think>Point") for reply in two[FORCED])
+    assert len({tuple(replies) for name, replies in two.items() if name not in (ORACLE, *CONSTANT.values())}) == 1
+    for how in ("closely", "at two cards", "roughly"):
+        assert all(reply.startswith(f"<think>{protocol.STRATEGIES[how]}") for reply in two[CONSTANT[how]])
     costs, before = read_costs(run)["base"], len(answering.asked)
     assert costs[ONE]["visual tokens a question"] == 36  # 192x192 pixels
     assert costs[MAIN]["visual tokens a question"] == pytest.approx(36 + (16 + 15 + 16) / 3)

@@ -10,12 +10,13 @@ from mags_kit.data import scenes
 from mags_kit.data.sets import scene_samples
 from mags_kit.method import protocol
 from mags_kit.method.policy import model_path
+from mags_kit.method.protocol import STRATEGIES
 from mags_kit.tiny_base import lessons, pretraining, vision
 from mags_kit.tiny_base.lessons import PHASES, Lessons
 from mags_kit.tiny_base.model import build_model, build_processor
 
 
-CARD = {"training": "", "device": "", "loose": 0.6, "grid": 40, "n": 9, "sampled": "", "accuracy": ""}
+CARD = {"training": "", "device": "", "two": "", "free": "", "grid": 40, "n": 9, "sampled": "", "accuracy": ""}
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +65,23 @@ def test_every_lesson_is_its_step_and_in_the_vocabulary(processor):
         assert all(torch.equal(one[name], two[name]) for name in one)
         assert not torch.equal(one["pixel_values"][:100], other["pixel_values"][:100])
         assert not (one["input_ids"] == processor.tokenizer.unk_token_id).any()
-    view = "<rethink>the view shows too small: 3, the draft was 3</rethink><verdict>right</verdict>"
-    text = protocol.tool_call_text([(0, 40, 960, 1000)]) + view
+    view = "<rethink>the view shows too small: 3 white, the draft was 3 white</rethink><verdict>right</verdict>"
+    text = protocol.tool_call_text([(0, 40, 960, 1000), (40, 80, 120, 160)]) + view
     assert processor.tokenizer.decode(processor.tokenizer.encode(text)) == text
 
 
-def test_demonstrated_regions_are_often_poor(processor):
+def test_how_a_demonstration_looks_does_not_depend_on_its_question(processor):
     """What teaches pointing in two rounds does not teach how often to point: its first word is not learned."""
-    said = " ".join(learned(processor, "settle", 20))
-    looks, points = (len(re.findall(rf"<think>{how} at the", said)) for how in ("Look", "Point"))
-    assert looks + points > 120 and abs(looks / (looks + points) - PHASES["settle"].loose) < 0.1
-    assert said.count("<think> at the") > 80
+    said = learned(processor, "settle", 24)
+    begun = [text for text in said if text.startswith("<think>") and "<answer>" in text]
+    of = {how: [text for text in begun if text.startswith(f"<think>{word}")] for how, word in STRATEGIES.items()}
+    of.pop("at once")  # among these are close-ups
+    looks = {how: len(each) for how, each in of.items()}
+    share = looks["roughly"] / sum(looks.values())
+    assert sum(looks.values()) > 100 and 0.15 < share < 0.5
+    for each in of.values():
+        assert 0.4 < np.mean(["it shows too small" in text for text in each]) < 0.85
+    assert sum(text.startswith("<think> ") for text in said) > 40
 
 
 def test_round_two_learns_neither_the_view_from_the_rationale_nor_the_verdict_without_a_comparison(processor):
@@ -82,10 +89,11 @@ def test_round_two_learns_neither_the_view_from_the_rationale_nor_the_verdict_wi
     rows = [row for batch in batches for row in zip(batch["input_ids"], batch["labels"], strict=True)]
     texts = [tuple(map(processor.tokenizer.decode, (ids, labels[labels >= 0]))) for ids, labels in rows]
     alone = [text for text, said in texts if said.startswith("<rethink>")]  # where round 2 alone is learned
-    looks = [text for text in alone if "<think>Look at" in text]
-    assert len(alone) > 100 and abs(len(looks) / len(alone) - 0.5) < 0.15
-    assert np.mean(["view shows too small" in text for text in looks]) < 0.05
-    pattern = r"shows ([\w ]+): (\w+), the draft was (\w+)</rethink><verdict>(\w+)</verdict><answer>(\w+)</answer>"
+    by_word = [[text for text in alone if f"<think>{word}" in text] for word in ("Look", "Point")]
+    looks, points = (np.mean(["view shows too small" in text for text in texts]) for texts in by_word)
+    assert len(alone) > 50 and abs(looks - points) < 0.25
+    pattern = r"shows ([\w ]+): ([\w ]+), the draft was ([\w ]+)</rethink>"
+    pattern += r"<verdict>(\w+)</verdict><answer>([\w ]+)</answer>"
     seconds = [match.groups() for _, said in texts for match in re.finditer(pattern, said)]
     assert len(seconds) > 100 and {verdict for *_, verdict, _ in seconds} == {"right", "wrong"}
     for shown, seen, draft, verdict, answer in seconds:
@@ -145,3 +153,18 @@ def test_training_resumes_and_learns(tmp_path, monkeypatch):
     assert len(losses) == 3 + 10 and losses[3] == pytest.approx(losses[2])  # the third step, made again
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) and [row["phase"] for row in log] == ["see", "settle"]
     assert (tmp_path / "model.safetensors").exists() and (tmp_path / "chat_template.jinja").exists()
+
+
+def test_widths_suit_nf4_on_cpus():
+    """bitsandbytes 0.50 dequantises a row whose width is no multiple of 64 with its neighbours' scales, on CPUs: where
+    the last assertion fails, it no longer does, and the model may have any width."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    def error(width):
+        weight = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
+        return (dequantize_4bit(*quantize_4bit(weight, quant_type="nf4")) - weight).std()
+
+    text = build_model(build_processor()).config.text_config
+    assert text.hidden_size % 64 == 0 and text.intermediate_size % 64 == 0
+    assert error(192) < 0.1 < 0.2 < error(160)

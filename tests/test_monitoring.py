@@ -101,7 +101,7 @@ def test_a_validation_asks_with_the_tool_and_with_it_withheld(smoke_run, scripte
         return [f"<answer>{s.answer if good else '-'}</answer>" for s, good in zip(samples, right, strict=True)]
 
     agent = Agent.of(run, scripted([[call] * 4, replies([1, 1, 0, 0]), replies([1, 0, 1, 0])]))
-    monitor = Validation(run, agent, samples, Stage("stage 2", (), 40, 1, 10), [{"accuracy": 1.0}])
+    monitor = Validation(run, agent, samples, Stage("stage 2", (), 40, 1, 10), [{"return": 1.0}])
     monitor.validate(5)
     [row] = read_json(monitor.file)
     assert [row[name] for name in ("step", "accuracy", "withheld", "gain", "harm")] == [15, 0.5, 0.5, 0.25, 0.25]

@@ -1,8 +1,8 @@
 """Procedural scenes and their questions: marks on coloured cards, among clutter.
 
-A scene is a source image of 768x768 pixels. Cards, each of another colour, carry marks: large ones can be read in a
-first view of 192x192, small ones are specks of one to three pixels there. Three question families mirror the
-benchmarks: `relation` (true/false, as VSR), `count` (as TallyQA) and `attribute` (open, as GQA).
+A scene is a source image of 768x768 pixels. Cards, each of another colour, carry marks of four sizes: `huge` and
+`large` ones can be read in a first view of 192x192, `small` and `tiny` ones close up alone. Three question families mirror the benchmarks: `relation` (a direction, as VSR), `count` (of dots, and their
+tone, as TallyQA) and `attribute` (open, as GQA; about two cards). Answers are hard to guess: one in 4, 12 and 16.
 """
 
 import io
@@ -22,13 +22,26 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = tuple(EXTENT)
 SYMBOLS = ("plus", "ring", "slash", "vee")
-RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
-OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 TONES = {"white": (250, 250, 250), "black": (10, 10, 10)}
 RELATION, COUNT, ATTRIBUTE = FAMILIES = "relation", "count", "attribute"
-ANSWERS = {RELATION: ("yes", "no"), COUNT: ("1", "2", "3", "4"), ATTRIBUTE: SYMBOLS}
-SMALL, LARGE = SIZES = "small", "large"
-RADII, ZOOM = {SMALL: (25, 31), LARGE: (76, 84)}, {SMALL: 1.0, LARGE: 3.4}  # of a card; of its marks
+SHOWN = {  # what a card of each family can show
+    RELATION: tuple(DIRECTIONS),
+    COUNT: tuple(f"{n} {tone}" for n in range(1, 7) for tone in TONES),
+    ATTRIBUTE: SYMBOLS,
+}
+DICE = {  # places of dots as on dice, in steps from the centre
+    "1": [(0, 0)], "2": [(-1, -1), (1, 1)], "3": [(-1, -1), (0, 0), (1, 1)],
+    "4": [(-1, -1), (1, -1), (-1, 1), (1, 1)], "5": [(-1, -1), (1, -1), (0, 0), (-1, 1), (1, 1)],
+    "6": [(-1, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (1, 1)],
+}  # fmt: skip
+ANSWERS = SHOWN | {ATTRIBUTE: tuple(f"{one} {other}" for one in SYMBOLS for other in SYMBOLS)}
+# Of marks, in units of 13 px, the side of a symbol; of cards, in pixels; of questions in a run, in sixths
+ZOOM = {"tiny": 1.2, "small": 2.0, "large": 3.8, "huge": 5.2}
+RADII = {"tiny": (27, 33), "small": (44, 50), "large": (78, 86), "huge": (106, 114)}
+SHARES = {"tiny": 1, "small": 1, "large": 2, "huge": 2}
+MIXED = 0.25, 0.25, 0.3, 0.2  # the same in lessons, and of cards that are not asked for
+SIZES, FINE, BIG = tuple(ZOOM), ("tiny", "small"), ("large", "huge")  # FINE ones cannot be read in a first view
 DENSITIES = {"sparse": ((3, 4), (4, 9)), "dense": ((6, 8), (16, 26))}  # cards, and things among them, from and to
 # Combinations of colour, shape and family fall into five classes; one is kept for test, one for validation. The answer
 # is not part of them: else a card's name would tell which answers training never saw, and a policy would learn that.
@@ -43,9 +56,7 @@ class Card:
     centre: tuple[float, float]
     radius: float
     family: str
-    question: str
-    answer: str
-    shown: str  # what a close-up shows that answers the question, in words
+    shown: str  # what its marks show, one of SHOWN
     marks: tuple  # ((kind, tone, dx, dy), …), offsets in source pixels from the centre
 
     @property
@@ -58,6 +69,18 @@ class Card:
         (x, y), r = self.centre, self.radius
         left, up, right, down = EXTENT[self.shape]
         return math.floor(x - left * r), math.floor(y - up * r), math.ceil(x + right * r), math.ceil(y + down * r)
+
+
+@dataclass(frozen=True)
+class Question:
+    """About one card, or two whose answers it joins."""
+
+    cards: tuple[Card, ...]
+    text: str
+
+    @property
+    def answer(self) -> str:
+        return " ".join(card.shown for card in self.cards)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +102,18 @@ class Scene:
     def image(self) -> Image.Image:
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
 
+    def question(self, card: Card, alone: bool = False) -> Question:
+        """The question about a card, and unless `alone` the next one with a symbol where it has one too."""
+        signed = [other for other in self.cards if other.family == ATTRIBUTE]
+        if card.family == RELATION:
+            return Question((card,), f"Where is the white dot from the black dot on the {card.name}?")
+        if card.family == COUNT:
+            return Question((card,), f"How many dots are on the {card.name}?")
+        if alone or len(signed) == 1:
+            return Question((card,), f"What symbol is on the {card.name}?")
+        other = signed[(signed.index(card) + 1) % len(signed)]
+        return Question((card, other), f"What symbols are on the {card.name} and the {other.name}?")
+
     def close_up(self, box, size: tuple[int, int]) -> Image.Image:
         """The part of the scene in `box` (source pixels), drawn sharp at `size` instead of cropped."""
         return drawing.draw(self.ground, self.things, box, size)
@@ -88,25 +123,32 @@ def make_scene(
     seed: int, split: str, family: str | None = None, answer: str | None = None, *, size: str | None = None,
     quality: str | None = None, density: str | None = None, count: int = 0,
 ) -> Scene:  # fmt: skip
-    """The scene of a seed. `family`, `answer` and `size` fix those of the first card, `quality`, `density` and `count`
-    (of cards) the scene's. In the train split any card may be asked for; else only the first, which is held out."""
+    """The scene of a seed. `family`, `answer` and `size` fix those of the first card's question, `quality`, `density`
+    and `count` (of cards) the scene's. In the train split any card may be asked for; else only the first question's
+    cards, which are held out."""
     rng = np.random.default_rng([sorted(CLASSES).index(split), seed])
     drawn = list(QUALITIES)[rng.integers(3)], list(DENSITIES)[rng.integers(2)]  # drawn even where they are given
     quality, density = quality or drawn[0], density or drawn[1]
     cards, others = (int(rng.integers(low, high + 1)) for low, high in DENSITIES[density])
-    sizes = [LARGE if rng.uniform() < 1 / 3 else SMALL for _ in range(count or cards)]
-    sizes[0] = size or sizes[0]
-    while sizes.count(LARGE) > 3:  # there is room for three
-        sizes[len(sizes) - 1 - sizes[::-1].index(LARGE)] = SMALL
+    asked = 2 if family == ATTRIBUTE else 1
+    sizes = [str(each) for each in rng.choice(SIZES, max(count, asked) if count else cards, p=MIXED)]
+    sizes[:asked] = [size or sizes[0]] * asked
+    for big in range(len(sizes) - 1, 0, -1):  # there is room for three
+        if sum(each in BIG for each in sizes) > 3 and sizes[big] in BIG:
+            sizes[big] = "tiny"
     radii = [rng.uniform(*RADII[each]) for each in sizes] + [rng.uniform(10, 34) for _ in range(others)]
-    places = _places(rng, [1.26 * r if i < len(sizes) else r for i, r in enumerate(radii)])
+    around = [1.26 * r if i < len(sizes) else r for i, r in enumerate(radii)]
+    while None in (places := _places(rng, around))[: len(sizes)]:
+        pass
     names = [(c, s) for c in COLOURS for s in SHAPES]
     names = [names[i] for i in rng.permutation(len(names))]
-    first, *rest = zip(sizes, places, radii, strict=False)
-    made = [_card(rng, names, first, CLASSES[split], family, answer)]
-    made += [_card(rng, names, each, CLASSES[split] if split == "train" else range(5)) for each in rest]
-    around = zip(places[len(made) :], radii[len(made) :], strict=True)
-    things = [drawing.clutter(rng, place, radius) for place, radius in around if place]
+    shown = answer.split() if answer and asked == 2 else [answer]
+    made = []
+    for i, each in enumerate(zip(sizes, places, radii, strict=False)):
+        allowed = CLASSES[split] if i < asked or split == "train" else range(5)
+        made.append(_card(rng, names, each, allowed, *((family, shown[i % len(shown)]) if i < asked else ())))
+    clutter = zip(places[len(made) :], radii[len(made) :], strict=True)
+    things = [drawing.clutter(rng, place, radius) for place, radius in clutter if place]
     for card in made:
         outline = drawing.outline(card.shape, card.centre, card.radius)
         things.append((drawing.jitter(rng, COLOURS[card.colour]), [outline]))
@@ -131,49 +173,27 @@ def _places(rng, radii: list[float]) -> list:
     return places
 
 
-def _card(rng, names, drawn, allowed, family=None, answer=None) -> Card:
+def _card(rng, names, drawn, allowed, family=None, shown=None) -> Card:
     size, centre, radius = drawn
     zoom, family = ZOOM[size], family or FAMILIES[rng.integers(3)]
-    answer = answer or ANSWERS[family][rng.integers(len(ANSWERS[family]))]
+    shown = shown or SHOWN[family][rng.integers(len(SHOWN[family]))]
     colour, shape = next((c, s) for c, s in names if _combination(c, s, family) in allowed)
     names[:] = [other for other in names if other[0] != colour]  # what differs only in shape is hard to tell from afar
-    name = f"{colour} {shape}"
     if family == ATTRIBUTE:
-        question = f"What symbol is on the {name}?"
         dx, dy = rng.uniform(-5, 5, 2) * min(zoom, 1.5)
-        marks, shown = [(answer, rng.choice(list(TONES)), dx, dy)], answer
+        marks = [(shown, rng.choice(list(TONES)), dx, dy)]
     elif family == COUNT:
-        tone, other = rng.permutation(list(TONES))
-        distractors = int(rng.integers(0, 3))  # 0: the simple question, otherwise the complex one
-        question = f"How many {tone + ' ' if distractors else ''}dots are on the {name}?"
-        tones = [tone] * int(answer) + [other] * distractors
-        places = _dots(rng, len(tones), zoom)
-        marks = [("dot", t, *p) for t, p in zip(tones, places, strict=True)]
-        shown = " ".join(f"{tones.count(t)} {t}" for t in TONES if t in tones)
+        number, tone = shown.split()
+        marks = [("dot", tone, *(7.5 * zoom * (np.array(place) + rng.uniform(-0.1, 0.1, 2)))) for place in DICE[number]]
     else:
-        words = list(RELATIONS)[rng.integers(4)]
-        ux, uy = RELATIONS[words]
-        sign = 1 if answer == "yes" else -1
+        ux, uy = DIRECTIONS[shown]
         along, across = rng.uniform(9, 12) * zoom**0.8, rng.uniform(-3, 3) * zoom**0.8
-        dx, dy = sign * (ux * along + uy * across), sign * (uy * along + ux * across)
-        question = f"The white dot is {words} the black dot on the {name}. True?"
+        dx, dy = ux * along + uy * across, uy * along + ux * across
         marks = [("dot", "white", dx, dy), ("dot", "black", -dx, -dy)]
-        shown = f"white {words if answer == 'yes' else OPPOSITE[words]} black"
     low = drawing.MIDDLE[shape] * radius
     marks = tuple((kind, tone, dx, dy + low) for kind, tone, dx, dy in marks)
-    return Card(colour, shape, size, centre, radius, family, question, answer, shown, marks)
+    return Card(colour, shape, size, centre, radius, family, shown, marks)
 
 
 def _combination(colour: str, shape: str, family: str) -> int:
     return (list(COLOURS).index(colour) + 2 * SHAPES.index(shape) + FAMILIES.index(family)) % 5
-
-
-def _dots(rng, n: int, zoom: float) -> list[tuple[float, float]]:
-    """`n` places around a card's centre for dots of radius 2.8 px, none overlapping; all times `zoom`."""
-    while True:
-        rho, phi = 12 * np.sqrt(rng.uniform(0, 1, (64, n))), rng.uniform(0, 2 * np.pi, (64, n))
-        tries = np.stack([rho * np.cos(phi), rho * np.sin(phi)], 2)
-        gaps = np.linalg.norm(tries[:, :, None] - tries[:, None], axis=-1) + 99 * np.eye(n)
-        apart = np.flatnonzero(gaps.min((1, 2)) > 7.2)
-        if len(apart):
-            return [tuple(map(float, place * zoom)) for place in tries[apart[0]]]

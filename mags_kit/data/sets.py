@@ -16,9 +16,10 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
     """`count` samples of a split, one question per scene, with images under `folder/images`.
 
     Families take turns and so do the answers within each, so that always giving one answer earns chance. Each answer
-    goes through all qualities, densities and sizes in an order of its own, twice as often through small as large.
+    goes through all qualities, densities and sizes in an order of its own, `scenes.SHARES` says how often.
     """
-    kinds = list(itertools.product(drawing.QUALITIES, scenes.DENSITIES, (scenes.SMALL, scenes.SMALL, scenes.LARGE)))
+    sizes = [size for size, share in scenes.SHARES.items() for _ in range(share)]
+    kinds = list(itertools.product(drawing.QUALITIES, scenes.DENSITIES, sizes))
     samples = []
     for i in range(count):
         turn, place = divmod(i, len(scenes.FAMILIES))
@@ -28,11 +29,12 @@ def scene_samples(split: str, count: int, folder: str | Path, first: int = 0) ->
         quality, density, size = kinds[np.random.default_rng(key).permutation(len(kinds))[lap % len(kinds)]]
         kind = {"size": size, "quality": quality, "density": density}
         scene = scenes.make_scene(first + i, split, family, scenes.ANSWERS[family][which], **kind)
-        card, name = scene.cards[0], f"{split}-{first + i:05d}"
+        asked, name = scene.question(scene.cards[0]), f"{split}-{first + i:05d}"
         image = f"images/{name}.jpg"
         write_bytes(Path(folder, image), scene.jpeg)
-        meta = {"seed": first + i, **kind, "cards": len(scene.cards), "marks": len(card.marks)}
-        samples.append(Sample(name, image, card.question, card.answer, family, "scenes", (card.box,), meta))
+        meta = {"seed": first + i, **kind, "cards": len(scene.cards), "marks": len(scene.cards[0].marks)}
+        boxes = tuple(card.box for card in asked.cards)
+        samples.append(Sample(name, image, asked.text, asked.answer, family, "scenes", boxes, meta))
     return samples
 
 

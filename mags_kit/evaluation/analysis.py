@@ -82,7 +82,8 @@ def component_gains(checkpoints: dict[str, Results], config: Config) -> dict[str
     trained less base by density. The first two are of the trained policy, if any."""
     last = checkpoints.get("trained") or next(iter(checkpoints.values()))
     classes = by_class(last[MAIN], config)
-    small = {quality: ids & classes["size"][scenes.SMALL] for quality, ids in classes["quality"].items()}
+    fine = set().union(*(classes["size"][size] for size in scenes.FINE))
+    small = {quality: ids & fine for quality, ids in classes["quality"].items()}
     magnifiers = {label: last[name] for name, label in LABELS.items() if name in last}
     policies = {checkpoint: results[MAIN] for checkpoint, results in checkpoints.items()}
     found = {"magnifier": gains(small, magnifiers, LABELS[MAIN], LABELS[BICUBIC])} if BICUBIC in last else {}
@@ -138,6 +139,7 @@ def component_gains_over_seeds(base: Results, trained: dict[int, Results], confi
     """
     classes, seeds = by_class(base[MAIN], config), list(trained.values())
     sizes, qualities = classes["size"], classes["quality"]
+    fine, big = (set().union(*(sizes[size] for size in among)) for among in (scenes.FINE, scenes.BIG))
     sharp, *blurred = qualities
     main, one, bicubic = ([results.get(name) for results in seeds] for name in (MAIN, ONE, BICUBIC))
     first, everything = [base[MAIN]] * len(seeds), {t.sample.id for t in base[MAIN]}
@@ -146,11 +148,11 @@ def component_gains_over_seeds(base: Results, trained: dict[int, Results], confi
     rows |= {f"second round, {size}": (main, one, ids) for size, ids in sizes.items()}
     if all(bicubic):
         for names in (blurred, *([name] for name in qualities)):
-            ids = set().union(*(qualities[name] for name in names)) & sizes[scenes.SMALL]
+            ids = set().union(*(qualities[name] for name in names)) & fine
             rows[f"super-resolution, small, {' and '.join(names)}"] = main, bicubic, ids
     rows["drafts, trained less base"] = main, first, everything, _drafts_right
     found = {name: _gain(*row) for name, row in rows.items() if row[2]}
-    easy = sizes[scenes.LARGE] & qualities[sharp]
+    easy = big & qualities[sharp]
     then, now = draft_metrics(base[MAIN], easy), [draft_metrics(trajectories, easy) for trajectories in main]
     for name, n in ((EASY_DRAFTS, len(easy)), *((name, len(everything)) for name in DRAFTS)):
         if all(name in each for each in now):

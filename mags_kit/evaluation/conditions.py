@@ -18,7 +18,7 @@ COMPACT, X4PLUS = "two rounds, compact", "two rounds, x4plus"
 DIRECT, BOXES = "direct answer", "one round, boxes and no view"
 BLANKED, RANDOM, AGAIN = "two rounds, blank view", "two rounds, random region", "two rounds, whole image again"
 ORACLE = "two rounds, true region"
-FORCED = "two rounds, made to point"
+CONSTANT = {name: f"always {name}" for name in protocol.STRATEGIES}
 CHECKPOINTS = {"base": "base", "trained": "trained", "alone": "this model"}  # as tables and charts name them
 WRITTEN_BOX = r"[\[(]" + ",".join([r"\s*(-?\d+(?:\.\d+)?)\s*"] * 4) + r"[\])]"  # four numbers in brackets
 
@@ -45,7 +45,10 @@ ALL = {
     PLAIN: Condition("ablation", "a second look at the region, not enlarged", network="none"),
     BICUBIC: Condition("ablation", "the region enlarged, without added detail", network="bicubic"),
     MAIN: Condition("method", "the region enlarged by the run's own magnifier"),
-    FORCED: Condition("baseline", "the better way of looking, imposed: what is left to RL", begins="<think>Point"),
+    **{
+        name: Condition("baseline", "one way of looking at every question", begins=f"<think>{protocol.STRATEGIES[how]}")
+        for how, name in CONSTANT.items()
+    },
     BOXES: Condition("baseline", "boxes written down, no view of them (as in GRIT)", 1, "none", "boxes"),
     COMPACT: Condition("ablation", "a small super-resolution network", network="realesr-animevideov3"),
     X4PLUS: Condition("ablation", "a large super-resolution network", network="realesrgan-x4plus"),
@@ -54,7 +57,7 @@ ALL = {
     AGAIN: Condition("control", "more pixels: the second view repeats the whole image", shows="whole"),
     ORACLE: Condition("control", "pointing: the region that holds the answer, where the data give it", shows="true"),
 }
-CONDITIONS = {name: ALL[name] for name in (ONE, DIRECT, PLAIN, BICUBIC, MAIN, FORCED)}  # of the setting grid="short"
+CONDITIONS = {name: ALL[name] for name in (ONE, DIRECT, PLAIN, BICUBIC, MAIN, *CONSTANT.values())}  # of grid="short"
 
 
 def grid(config: Config) -> dict[str, Condition]:
@@ -71,6 +74,8 @@ def left_out(config: Config) -> dict[str, str]:
             reasons[name] = f"prompt style {config.prompt_style!r} has no words for it"
         elif condition.begins and config.model != "embedded":
             reasons[name] = "its words are the embedded model's"
+        elif name == CONSTANT[protocol.AT_ONCE] and config.must_look:
+            reasons[name] = "the prompt asks for a look"
         elif condition.network == config.magnifier and condition.rounds == 2 and name not in CONDITIONS:
             reasons[name] = f"it is “{MAIN}” in this run"
     return reasons

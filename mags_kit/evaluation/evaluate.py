@@ -12,11 +12,12 @@ import pandas as pd
 from mags_kit import steps
 from mags_kit.config import Config
 from mags_kit.evaluation import pass_at_k
-from mags_kit.evaluation.conditions import ALL, FORCED, MAIN, ONE, ConditionedEpisode, grid
+from mags_kit.evaluation.conditions import ALL, CONSTANT, MAIN, ONE, ConditionedEpisode, grid
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent
-from mags_kit.method.metrics import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED, change, grounding
+from mags_kit.method.metrics import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED
+from mags_kit.method.metrics import change, grounding, right
 from mags_kit.method.policy import Policy, load_policy
 from mags_kit.method.rollout import first_replies, rollout
 from mags_kit.records import Sample, Trajectory, read_json, read_samples, read_trajectories, write_json, write_jsonl
@@ -129,14 +130,16 @@ def summary(trajectories: list[Trajectory]) -> dict:
 
 def metrics(checkpoints: dict[str, Results]) -> dict:
     """`metrics.json`: the summary of every condition by checkpoint, and paired differences: MAIN less each other
-    condition of the last checkpoint, and the trained policy less the base, and less the base that is made to point."""
+    condition of the last checkpoint, and the trained policy less the base, and less the base that looks in one way,
+    the one with the highest accuracy on these same questions."""
     last = list(checkpoints.values())[-1]
     pairs = {f"{MAIN}, less {name}": (last[MAIN], last[name]) for name in last if name != MAIN}
     if "trained" in checkpoints:
         base, trained = checkpoints["base"], checkpoints["trained"]
         pairs |= {f"{name}: trained, less base": (trained[name], base[name]) for name in (ONE, MAIN)}
-        if FORCED in base:
-            pairs[f"{MAIN}: trained, less the base that is made to point"] = trained[MAIN], base[FORCED]
+        if constants := [base[name] for name in CONSTANT.values() if name in base]:
+            best = max(constants, key=lambda each: right(each).mean())
+            pairs[f"{MAIN}: trained, less the base's best constant"] = trained[MAIN], best
         for family, trajectories in by_family(trained[MAIN]).items():
             pairs[f"{MAIN}, {family}: trained, less base"] = trajectories, base[MAIN]
     conditions = {c: {name: summary(each) for name, each in results.items()} for c, results in checkpoints.items()}

@@ -7,11 +7,13 @@ from statistics import fmean
 from tqdm import tqdm
 
 from mags_kit import compat
+from mags_kit.config import COSTS
 from mags_kit.method import processes
 from mags_kit.method.curriculum import Stage
 from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import right, step_metrics
 from mags_kit.method.policy import save_adapter
+from mags_kit.method.rewards import scores
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
 from mags_kit.run import Run, mend_modes
@@ -32,6 +34,8 @@ class Validation(compat.transformers().TrainerCallback):
         self.agent, self.samples, self.stage, self.earlier = agent, samples, stage, earlier
         self.best, self.folder = run.best, run.stage(stage.name)
         self.must_look = run.config.must_look
+        # what the best adapter is chosen by
+        self.earns = {"answer": 1.0} | {name: run.config.rewards.get(name, 0.0) for name in COSTS}
         self.file = self.folder / "validation.json"  # the rows, for a training that is resumed
         self.rows: list[dict] = []
         self.raised: dict[str, dict] = {}  # alarms by name
@@ -45,13 +49,13 @@ class Validation(compat.transformers().TrainerCallback):
         now = self.stage.before + step
         trajectories = rollout(self.agent, self.samples, condition="validation", progress=False)
         withheld = rollout(self.agent, self.samples, rounds=1, condition="validation, no tool", progress=False)
-        best = max((row["accuracy"] for row in self.earlier + self.rows), default=-1)
+        best = max((row["return"] for row in self.earlier + self.rows), default=-math.inf)
         used, alone = right(trajectories), right(withheld)
         shares = {"accuracy": used, "withheld": alone, "gain": used & ~alone, "harm": alone & ~used}
         row = {"step": now, **{name: float(each.mean()) for name, each in shares.items()}, "samples": len(trajectories)}
-        row |= step_metrics(trajectories)
+        row |= step_metrics(trajectories) | {"return": fmean(scores(t, self.earns)["total"] for t in trajectories)}
         self.rows.append(row | {"right": used.astype(int).tolist()})
-        if row["accuracy"] > best:
+        if row["return"] > best:
             save_adapter(self.agent.policy, self.best, note=row)
         if processes.here().is_main_process:
             file = self.folder / "looks.jsonl"

@@ -69,6 +69,9 @@ PROMPTS = {
         "due": "Now check your draft against the views, then answer.",
     },
 }  # fmt: skip
+# How the embedded VLM's rationale begins, by its way of looking: at once, at one card, at two, at a large window
+STRATEGIES = {"at once": "the", "closely": "Point at", "at two cards": "Compare", "roughly": "Look at"}
+AT_ONCE, CLOSELY, TWO_CARDS, ROUGHLY = STRATEGIES
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
 EXAMPLE = (400, 300, 600, 550)  # the worked example's region, in thousandths
 

@@ -1,7 +1,7 @@
 """Supervised conversations about procedural scenes, from which the embedded tiny VLM learns.
 
 Close-ups are drawn sharp, as most photos are from which large models learn: none is cut from a source and enlarged.
-Two-round demonstrations often choose a poor region, deliberately: RL can improve on it.
+How a demonstration looks does not depend on its question, deliberately: RL can find out when which way pays.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mags_kit.method import protocol
-from mags_kit.method.protocol import ANSWER, DRAFT, RETHINK, RIGHT, THINK, VERDICT, WRONG, part
+from mags_kit.method.protocol import ANSWER, CLOSELY, DRAFT, AT_ONCE, RETHINK, RIGHT, ROUGHLY, STRATEGIES, THINK
+from mags_kit.method.protocol import TWO_CARDS, VERDICT, WRONG, part
 from mags_kit.data import scenes
 from mags_kit.tiny_base import vision
 from mags_kit.tiny_base.vision import GRID, glance, grid_box, loose_box, readable
@@ -20,20 +21,25 @@ class Phase:
     """A phase of the base's training."""
 
     peak: float  # highest step size
-    loose: float = 0.0  # share of the demonstrated regions that are a large window, not the right card
     weight: float = 8  # of a deciding token, beyond that of others: see `pretraining.words_loss`
+    nf4: bool = False  # whether its matrices are rounded to 4 bits in each step, as they will be in policies
 
 
 PHASES = {
     "see": Phase(2e-3),  # dense targets for the vision tower, which is frozen afterwards
-    "point": Phase(3e-3),  # at cards
-    "look": Phase(3e-3),  # read close-ups, and large marks in the first view; and point
-    "answer": Phase(2e-3, loose=0.6),  # in one round and in two
-    "settle": Phase(1.5e-3, loose=0.6, weight=4),  # the same again, with more weight on the form
+    "point": Phase(2e-3),  # at cards
+    "look": Phase(2e-3),  # read close-ups, and large marks in the first view; and point
+    "answer": Phase(2e-3, nf4=True),  # in one round and in two
+    "settle": Phase(1e-3, weight=4, nf4=True),  # the same again, with more weight on the form
 }
-KINDS = (0.4, 0.1, 0.2, 0.3)  # shares in the last phases: round 1 that points, one round, two rounds, round 2
+# What is learned in the last phases, and its share: round 1 but for how it looks, one round, all, round 2
+KINDS = {"region": 0.15, "at once": 0.4, "all": 0.28, "round 2": 0.17}
+SHARES = {  # of the strategies that are demonstrated under a prompt
+    "two": {CLOSELY: 0.3, TWO_CARDS: 0.2, ROUGHLY: 0.5},
+    "free": {AT_ONCE: 0.4, CLOSELY: 0.25, TWO_CARDS: 0.2, ROUGHLY: 0.15},
+}
 BATCH = 44
-POINTINGS, LOOKS = 64, (40, 16, 32)  # questions a step: in `point`; in `look`: close up, at once, pointing
+POINTINGS, LOOKS = 64, (40, 28, 24)  # questions a step: in `point`; in `look`: close up, at once, pointing
 FIRST, SEEN_AGAIN = 10_000_000, 960  # first seed of a lesson's scene; number of seeds in `point`
 UNREAD = "too small"  # said of a view in which nothing can be read
 
@@ -57,61 +63,89 @@ class Lessons:
         if self.phase == "look":
             close, at_once, pointings = LOOKS
             talks = [_reading(rng, *each) for each in _cards(rng, close)]
-            first = [(scene, card) for scene, card in _cards(rng, 2 * at_once) if readable(card) or rng.uniform() < 0.4]
-            talks += [_at_once(rng, card, glance(rng, scene)) for scene, card in first[:at_once]]
+            asked = [(scene, scene.question(card)) for scene, card in _cards(rng, 2 * at_once)]
+            first = [each for each in asked if all(map(readable, each[1].cards)) or rng.uniform() < 0.4]
+            talks += [_at_once(rng, question, glance(rng, scene)) for scene, question in first[:at_once]]
             return encode(self.processor, talks + _pointings(rng, pointings, 0.1))
         talks, learned = [], []
         while len(talks) < BATCH:
             scene = _scene(rng)
             view = glance(rng, scene)
             for card in _more_numbers(rng, scene)[:4]:
-                kind = rng.choice(4, p=KINDS)
-                learned.append(("region", "all", "all", "round 2")[kind])
-                if kind == 1:
-                    talks.append(_at_once(rng, card, view))
-                else:
-                    loose, how = (None if kind == 2 else False), (rng.uniform() < 0.5 if kind == 3 else None)
-                    talks.append(self._question(rng, scene, card, view, loose, how)[: 2 if kind == 0 else 4])
+                kind, question = str(rng.choice(list(KINDS), p=list(KINDS.values()))), scene.question(card)
+                if kind == "at once" and not all(map(readable, question.cards)) and rng.uniform() < 0.6:
+                    continue
+                learned.append(kind)
+                talks.append(_demonstration(rng, scene, question, view, kind))
         talks += [_reading(rng, *each) for each in _cards(rng, 12)]  # or it forgets how to read
         return encode(self.processor, talks, learned + ["all"] * 12)
 
-    def _question(self, rng, scene, card, view, loose: bool | None, looks: bool | None) -> list[dict]:
-        """Two rounds. `loose`: whether round 1 looks at a large window; None: as often as the phase says.
 
-        `looks`: whether the rationale says “Look at”; None: where it does. Where round 2 alone is learned, it says
-        either, or round 2 would learn from that word what the view shows.
-        """
-        tight = loose is False
-        loose = rng.uniform() < PHASES[self.phase].loose if loose is None else loose
-        box = loose_box(card.box) if loose else grid_box(card.box)
-        shown = box
-        if tight:  # as from pointing that is not exact: wider by a step on some sides
-            wider = box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3)
-            shown = tuple(int(v) for v in wider.clip(0, 1000))
-        magnified, cut = vision.near(scene, vision.written(shown))
-        first, draft = _seen(rng, card, readable(card))
-        if rng.uniform() < 0.15:  # a draft is not always what it saw, so that round 2 learns to compare
-            draft = _guess(rng, card)
-        second, answer = _seen(rng, card, readable(card, cut, magnified.width), draft)
-        how = "Look at" if (loose if looks is None else looks) else "Point at"  # how it will choose: roughly, closely
-        reply = part(THINK, f"{how} the {card.name}, it shows {first}") + part(DRAFT, draft)
-        verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
-        rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
-        return [
-            _asks("two", card.question, view),
-            _says(reply + protocol.tool_call_text([box])),
-            {"role": "tool", "content": [{"type": "image", "image": magnified}]},
-            _says(rethink + verdict + part(ANSWER, answer)),
-        ]
+def _demonstration(rng, scene, question, view, learned: str) -> list[dict]:
+    """A question answered in one round or two, of which a part is learned, one of `KINDS`.
+
+    Where round 2 alone is learned, the rationale says any way of looking, or round 2 would learn from that word what
+    the views show.
+    """
+    if learned == "at once":
+        return _at_once(rng, question, view)
+    prompt = str(rng.choice(list(SHARES)))
+    among = SHARES[prompt] if learned == "all" else {CLOSELY: 0.5, TWO_CARDS: 0.5}
+    how = str(rng.choice(list(among), p=list(among.values())))
+    if how == AT_ONCE:
+        return _at_once(rng, question, view, prompt=prompt)
+    said = how
+    if learned == "round 2":
+        how, said = (str(rng.choice((CLOSELY, TWO_CARDS, ROUGHLY))) for _ in "ab")
+    looked, boxes = _looks(rng, scene, question, how)
+    named = _looks(rng, scene, question, said)[0] if said != how else looked
+    shown = boxes
+    if how != ROUGHLY:  # as from pointing that is not exact: wider by a step on some sides
+        wider = [box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3) for box in boxes]
+        shown = [tuple(int(v) for v in box.clip(0, 1000)) for box in wider]
+    views = [vision.near(scene, vision.written(box)) for box in shown]
+    first, draft = _seen(rng, question, [(vision.WHOLE, vision.VIEW)])
+    if rng.uniform() < 0.15:  # a draft is not always what it saw, so that round 2 learns to compare
+        draft = [_guess(rng, card) for card in question.cards]
+    second, answer = _seen(rng, question, [(cut, each.width) for each, cut in views], draft)
+    draft, answer = " ".join(draft), " ".join(answer)
+    reply = part(THINK, f"{STRATEGIES[said]} {_names(named)}, it shows {first}") + part(DRAFT, draft)
+    verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
+    rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
+    talk = [_asks(prompt, question.text, view), _says(reply + protocol.tool_call_text(boxes))]
+    if learned == "region":
+        return talk
+    content = [{"type": "image", "image": each} for each, _ in views]
+    return [*talk, {"role": "tool", "content": content}, _says(rethink + verdict + part(ANSWER, answer))]
 
 
-def _seen(rng, card, can: bool, draft: str = "") -> tuple[str, str]:
-    """What a view shows of a card, in words, and the answer; where it cannot be read, the draft or a guess."""
-    return (card.shown, card.answer) if can else (UNREAD, draft or _guess(rng, card))
+def _looks(rng, scene, question, how: str) -> tuple[list, list]:
+    """The cards that a way of looking is at, and its boxes in thousandths."""
+    cards = list(question.cards)
+    if how == ROUGHLY:
+        return cards[:1], [loose_box(cards[0].box)]
+    others = [card for card in scene.cards if card not in cards]
+    if how == TWO_CARDS and len(cards) == 1 and others:
+        cards.append(others[rng.integers(len(others))])
+    cards = cards if how == TWO_CARDS else cards[:1]
+    return cards, [grid_box(card.box) for card in cards]
+
+
+def _seen(rng, question, views: list, draft=None) -> tuple[str, list[str]]:
+    """What views `[(crop box, side in pixels), …]` show of a question's cards, in words, and the answer on each; what
+    cannot be read is as in the draft, or a guess."""
+    read = [any(readable(card, *view) for view in views) for card in question.cards]
+    asked = list(zip(question.cards, read, draft or [None] * len(read), strict=True))
+    shown = " ".join(card.shown if can else UNREAD for card, can, _ in asked)
+    return shown, [card.shown if can else before or _guess(rng, card) for card, can, before in asked]
 
 
 def _guess(rng, card) -> str:
-    return str(rng.choice(scenes.ANSWERS[card.family]))
+    return str(rng.choice(scenes.SHOWN[card.family]))
+
+
+def _names(cards) -> str:
+    return " and ".join(f"the {card.name}" for card in cards)
 
 
 def _scene(rng, least: int = 0, most: int = 0, among: int = 2**40 - FIRST):
@@ -150,14 +184,14 @@ def _pointing(view, card) -> list[dict]:
 
 def _reading(rng, scene, card) -> list[dict]:
     """A question on a close-up of its card, or of the large window around it."""
-    return _at_once(rng, card, *vision.close_up(rng, scene, card, 0.9))
+    return _at_once(rng, scene.question(card, alone=True), *vision.close_up(rng, scene, card, 0.9))
 
 
-def _at_once(rng, card, view, cut=vision.WHOLE) -> list[dict]:
+def _at_once(rng, question, view, cut=vision.WHOLE, prompt: str = "reason") -> list[dict]:
     """The answer in one round, after a rationale that says what the view shows."""
-    shown, answer = _seen(rng, card, readable(card, cut, view.width))
-    reply = part(THINK, f"the {card.name}, it shows {shown}") + part(ANSWER, answer)
-    return [_asks("reason", card.question, view), _says(reply)]
+    shown, answer = _seen(rng, question, [(cut, view.width)])
+    reply = part(THINK, f"{_names(question.cards)}, it shows {shown}") + part(ANSWER, " ".join(answer))
+    return [_asks(prompt, question.text, view), _says(reply)]
 
 
 def _asks(name: str, question: str, view) -> dict:

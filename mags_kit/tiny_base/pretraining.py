@@ -19,6 +19,7 @@ from mags_kit.tiny_base.model import build_model, build_processor
 # In this share of `point` a box's second number weighs no more than other tokens. Else the model learns it from the
 # first number (the card with this left edge) before it has learned which card is meant, and then never learns that.
 WHICH = 0.6
+MUON = 6
 
 
 def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
@@ -43,39 +44,64 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
     for phase, length in steps.items():
         sees = phase == "see"
         parts = (model.model.visual, heads) if sees else (model.model.language_model, model.lm_head)
-        trained = [parameter for part in parts for parameter in part.parameters()]
+        named = [(name, parameter) for part in parts for name, parameter in part.named_parameters()]
+        trained = [parameter for _, parameter in named]
         model.model.visual.requires_grad_(sees)  # gradients of words would spoil what it has learned
         peak = PHASES[phase].peak
-        optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.01, betas=(0.9, 0.98))
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=length + 1, pct_start=0.05)
+        inner = {name: p for name, p in named if p.ndim == 2 and ("layers." in name or "blocks." in name)}
+        outer = [p for name, p in named if name not in inner]
+        optimizers = [
+            torch.optim.AdamW(outer, peak, weight_decay=0.01, betas=(0.9, 0.98)),
+            torch.optim.Muon(inner.values(), MUON * peak, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        ]
+        course = {"total_steps": length + 1, "pct_start": 0.05, "cycle_momentum": False}
+        rates = [torch.optim.lr_scheduler.OneCycleLR(o, o.defaults["lr"], **course) for o in optimizers]
+        both = *optimizers, *rates
         if done[phase] and done[phase] < length:
-            optimizer.load_state_dict(state["optimizer"])
-            scheduler.load_state_dict(state["scheduler"])
+            for each, saved in zip(both, state["optimizers"], strict=True):
+                each.load_state_dict(saved)
         lessons = Lessons(phase, length, processor)
         for step in tqdm(range(done[phase], length), phase, initial=done[phase], total=length, mininterval=5):
             batch = {name: values.to(device) for name, values in lessons[step].items()}
+            kept = in_nf4(model) if PHASES[phase].nf4 else {}
             if sees:
                 loss, scores = vision.loss_and_scores(model, heads, batch)
             else:
                 light = ("top edge",) if phase == "point" and step < WHICH * length else ()
-                loss, scores = words_loss(model, processor.tokenizer, batch, PHASES[phase].weight, light)
-            optimizer.zero_grad()
+                with torch.autocast(device, torch.bfloat16):
+                    loss, scores = words_loss(model, processor.tokenizer, batch, PHASES[phase].weight, light)
+            for each in optimizers:
+                each.zero_grad()
             loss.backward()
+            for parameter, full in kept.items():
+                parameter.data = full
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            scheduler.step()
+            for each in both:
+                each.step()
             done[phase] += 1
             if done[phase] % 20 == 0 or done[phase] == length:
                 log.append({"phase": phase, "step": done[phase], "loss": round(loss.item(), 4), **scores})
             if done[phase] % every == 0 or done[phase] == length:
                 state = {"model": model.state_dict(), "heads": heads.state_dict(), "done": done, "log": log}
-                state |= {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+                state["optimizers"] = [each.state_dict() for each in both]
                 torch.save(state, saved := io.BytesIO())
                 write_bytes(checkpoint, saved.getvalue())
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
     mend_modes(folder)
     return log
+
+
+def in_nf4(model) -> dict:
+    """Round the language model's matrices as NF4 does, as policies have them; returns what they were before."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    kept = {}
+    for name, parameter in model.model.language_model.named_parameters():
+        if parameter.ndim == 2 and "layers." in name:
+            kept[parameter] = parameter.data
+            parameter.data = dequantize_4bit(*quantize_4bit(parameter.data, quant_type="nf4"))
+    return kept
 
 
 def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = ()):

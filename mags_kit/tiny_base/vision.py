@@ -54,9 +54,9 @@ def grid_box(box) -> tuple[int, int, int, int]:
 
 
 def loose_box(box) -> tuple[int, int, int, int]:
-    """One of nine overlapping windows, each an eighth of the image, in thousandths: too large for small marks."""
-    corner = [min(2, int(3 * (box[i] + box[i + 2]) / 2 / scenes.SIZE)) * 320 for i in (0, 1)]
-    return corner[0], corner[1], corner[0] + 360, corner[1] + 360
+    """One of nine overlapping windows, each a quarter of the image, in thousandths: too large for small marks."""
+    x, y = ((0, 240, 520)[min(2, int(3 * (box[i] + box[i + 2]) / 2 / scenes.SIZE))] for i in (0, 1))
+    return x, y, x + 480, y + 480
 
 
 def written(box) -> tuple[int, ...]:
@@ -66,7 +66,8 @@ def written(box) -> tuple[int, ...]:
 
 def readable(card, cut=WHOLE, side: int = VIEW) -> bool:
     """Whether a card's marks can be read where `cut` (source pixels) is shown with `side` pixels across."""
-    return scenes.ZOOM[card.size] * side / (cut[2] - cut[0]) >= READABLE
+    there = cut[0] <= card.centre[0] < cut[2] and cut[1] <= card.centre[1] < cut[3]
+    return there and scenes.ZOOM[card.size] * side / (cut[2] - cut[0]) >= READABLE
 
 
 def lesson(rng, draw_scene, processor) -> dict:
@@ -109,7 +110,7 @@ def _view_targets(scene) -> np.ndarray:
         cell = int(y // 32) * 6 + int(x // 32)
         offset = x % 32 / 16 - 1, y % 32 / 16 - 1
         if not targets[cell, 0] or np.hypot(*offset) < np.hypot(*targets[cell, 2:4]):
-            shown = 1 + COLOURS.index(card.colour), SHAPES.index(card.shape), *offset, card.radius / 28, readable(card)
+            shown = 1 + COLOURS.index(card.colour), SHAPES.index(card.shape), *offset, card.radius / 50, readable(card)
             targets[cell] = *shown, *(v // GRID for v in grid_box(card.box))
     return targets
 

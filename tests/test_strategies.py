@@ -1,0 +1,67 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mags_kit.evaluation import strategies
+from mags_kit.method import protocol
+from mags_kit.method.trl_environment import costs, jittered
+from mags_kit.records import Outcome, Sample, Trajectory
+from mags_kit.config import Config
+
+
+def played(right: str, looks: str, sizes: str = "") -> list[Trajectory]:
+    """Trajectories that are right or wrong (1 or 0) after some looks, of questions about what is `l`arge or `s`mall."""
+    made = []
+    for i, (good, count) in enumerate(zip(right, looks, strict=True)):
+        sample = Sample(str(i), "x.jpg", "?", "ring", meta={"size": (sizes or "l" * len(right))[i]})
+        answer = "ring" if good == "1" else "plus"
+        made.append(Trajectory(sample, (9, 9), "", (f"<answer>{answer}</answer>",), (1,), (), (), looks=(1,) * int(count),
+                               answer=answer, outcome=Outcome.ANSWERED))  # fmt: skip
+    return made
+
+
+def test_the_best_rule_looks_where_looking_pays():
+    sizes = "llllssss"
+    both = {"at once": played("11110000", "0" * 8, sizes), "closely": played("11111110", "1" * 8, sizes)}
+    assert strategies.returns(both["closely"], 0.2).mean() == pytest.approx(7 / 8 - 0.2)
+    assert strategies.best_constant(both, 0.2) == "closely" and strategies.best_constant(both, 0.5) == "at once"
+    returns, looks = strategies.best_rule(both, 0.2)
+    assert looks.tolist() == [0] * 4 + [1] * 4 and returns.mean() == pytest.approx((4 + 3 - 4 * 0.2) / 8)
+
+
+def test_a_rule_is_not_chosen_on_what_it_is_measured_on():
+    """Two strategies of coin tosses: the better one of each sample would earn three quarters."""
+    rng = np.random.default_rng(0)
+    tosses = ["".join(map(str, rng.integers(0, 2, 400))) for _ in range(2)]
+    both = {name: played(toss, "0" * 400) for name, toss in zip(("at once", "closely"), tosses, strict=True)}
+    assert strategies.best_rule(both, 0.2)[0].mean() < 0.58
+
+
+def test_a_strategy_is_how_a_rationale_begins():
+    [t] = played("1", "0")
+    for name, begins in protocol.STRATEGIES.items():
+        assert strategies.strategy(replace(t, replies=(f"<think>{begins} red disc",))) == name
+    assert strategies.strategy(t) == ""
+
+
+def test_costs_are_spared_and_warm_up():
+    """Groups of two: one holds a right answer without a look, in the other looking alone is right."""
+    batch, config = played("1101", "0101"), Config(num_generations=2)
+    values = [0.0, -1.0, 0.0, -1.0]
+    assert costs(values, batch, config, 0) == values
+    assert costs(values, batch, replace(config, spare=True), 0) == [0, -1, 0, 0]
+    assert costs(values, batch, replace(config, cost_warmup=9), 4) == [0, -0.5, 0, -0.5]
+
+
+def test_jitter_keeps_every_pixel_and_is_repeatable():
+    image = Image.fromarray(np.full((60, 80, 3), 100, np.uint8))
+    image.paste((10, 10, 10), (0, 0, 2, 60))
+    made = [jittered(np.random.default_rng(seed), image) for seed in (0, 0, 1)]
+    assert made[0].tobytes() == made[1].tobytes() != made[2].tobytes()
+    for each in made:
+        assert each.width >= 80 and each.height >= 60
+        dark = Counter((np.asarray(each).mean(-1) < 30).sum(0).tolist())
+        assert dark[60] == 2
