@@ -39,7 +39,7 @@ class Run:
     config: Config
     parent: "Run | None" = None
 
-    best = _inside("training", "best")  # the adapter with the highest validation accuracy, less what looks cost, over all stages
+    best = _inside("training", "best")  # the adapter with the highest validation accuracy less costs, over all stages
     training_log = _inside("training", "state.json")  # finished stages, the trainer's log, validation accuracy by step
     metrics = _inside("metrics.json")
     findings = _inside("findings.json")  # results beside accuracy, see evaluation.analysis

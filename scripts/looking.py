@@ -10,7 +10,6 @@ one with the best accuracy, on fresh validation scenes. `report` writes into res
 import argparse
 import json
 import os
-from dataclasses import replace
 
 import numpy as np
 from strategies import measure, row, show

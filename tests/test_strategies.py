@@ -1,15 +1,11 @@
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from mags_kit.evaluation import strategies
 from mags_kit.method import protocol
-from mags_kit.method.trl_environment import costs, jittered
 from mags_kit.records import Outcome, Sample, Trajectory
-from mags_kit.config import Config
 
 
 def played(right: str, looks: str, sizes: str = "") -> list[Trajectory]:
@@ -18,8 +14,9 @@ def played(right: str, looks: str, sizes: str = "") -> list[Trajectory]:
     for i, (good, count) in enumerate(zip(right, looks, strict=True)):
         sample = Sample(str(i), "x.jpg", "?", "ring", meta={"size": (sizes or "l" * len(right))[i]})
         answer = "ring" if good == "1" else "plus"
-        made.append(Trajectory(sample, (9, 9), "", (f"<answer>{answer}</answer>",), (1,), (), (), looks=(1,) * int(count),
-                               answer=answer, outcome=Outcome.ANSWERED))  # fmt: skip
+        reply = (f"<answer>{answer}</answer>",), (1,), (), ()
+        found = {"looks": (1,) * int(count), "answer": answer, "outcome": Outcome.ANSWERED}
+        made.append(Trajectory(sample, (9, 9), "", *reply, **found))
     return made
 
 
@@ -42,26 +39,6 @@ def test_a_rule_is_not_chosen_on_what_it_is_measured_on():
 
 def test_a_strategy_is_how_a_rationale_begins():
     [t] = played("1", "0")
-    for name, begins in protocol.STRATEGIES.items():
-        assert strategies.strategy(replace(t, replies=(f"<think>{begins} red disc",))) == name
+    for name, word in protocol.STRATEGIES.items():
+        assert strategies.strategy(replace(t, replies=(f"<think>the red disc{word} it shows 4 white",))) == name
     assert strategies.strategy(t) == ""
-
-
-def test_costs_are_spared_and_warm_up():
-    """Groups of two: one holds a right answer without a look, in the other looking alone is right."""
-    batch, config = played("1101", "0101"), Config(num_generations=2)
-    values = [0.0, -1.0, 0.0, -1.0]
-    assert costs(values, batch, config, 0) == values
-    assert costs(values, batch, replace(config, spare=True), 0) == [0, -1, 0, 0]
-    assert costs(values, batch, replace(config, cost_warmup=9), 4) == [0, -0.5, 0, -0.5]
-
-
-def test_jitter_keeps_every_pixel_and_is_repeatable():
-    image = Image.fromarray(np.full((60, 80, 3), 100, np.uint8))
-    image.paste((10, 10, 10), (0, 0, 2, 60))
-    made = [jittered(np.random.default_rng(seed), image) for seed in (0, 0, 1)]
-    assert made[0].tobytes() == made[1].tobytes() != made[2].tobytes()
-    for each in made:
-        assert each.width >= 80 and each.height >= 60
-        dark = Counter((np.asarray(each).mean(-1) < 30).sum(0).tolist())
-        assert dark[60] == 2

@@ -1,8 +1,9 @@
 """Procedural scenes and their questions: marks on coloured cards, among clutter.
 
 A scene is a source image of 768x768 pixels. Cards, each of another colour, carry marks of four sizes: `huge` and
-`large` ones can be read in a first view of 192x192, `small` and `tiny` ones close up alone. Three question families mirror the benchmarks: `relation` (a direction, as VSR), `count` (of dots, and their
-tone, as TallyQA) and `attribute` (open, as GQA; about two cards). Answers are hard to guess: one in 4, 12 and 16.
+`large` ones can be read in a first view of 192x192, `small` and `tiny` ones close up alone. Three question families
+mirror the benchmarks: `relation` (a direction, as VSR), `count` (of dots, and their tone, as TallyQA) and `attribute`
+(open, as GQA; about two cards). Answers are hard to guess: one in 4, 12 and 16.
 """
 
 import io

@@ -35,7 +35,7 @@ class Condition:
     network: str = ""  # of the magnifier; empty: the run's own
     prompt: str = ""  # a name in `protocol.PROMPTS`; empty: that of the number of rounds
     shows: str = "asked"  # which region a view shows: asked, random, whole, true
-    begins: str = ""  # how each reply of round 1 is made to begin
+    how: str = ""  # the one way of looking that is imposed (`protocol.STRATEGIES`)
 
 
 # In the order of the result table.
@@ -45,10 +45,7 @@ ALL = {
     PLAIN: Condition("ablation", "a second look at the region, not enlarged", network="none"),
     BICUBIC: Condition("ablation", "the region enlarged, without added detail", network="bicubic"),
     MAIN: Condition("method", "the region enlarged by the run's own magnifier"),
-    **{
-        name: Condition("baseline", "one way of looking at every question", begins=f"<think>{protocol.STRATEGIES[how]}")
-        for how, name in CONSTANT.items()
-    },
+    **{name: Condition("baseline", "one way of looking, imposed", how=how) for how, name in CONSTANT.items()},
     BOXES: Condition("baseline", "boxes written down, no view of them (as in GRIT)", 1, "none", "boxes"),
     COMPACT: Condition("ablation", "a small super-resolution network", network="realesr-animevideov3"),
     X4PLUS: Condition("ablation", "a large super-resolution network", network="realesrgan-x4plus"),
@@ -72,7 +69,7 @@ def left_out(config: Config) -> dict[str, str]:
     for name, condition in (CONDITIONS if config.grid == "short" else ALL).items():
         if condition.prompt and condition.prompt not in words:
             reasons[name] = f"prompt style {config.prompt_style!r} has no words for it"
-        elif condition.begins and config.model != "embedded":
+        elif condition.how and config.model != "embedded":
             reasons[name] = "its words are the embedded model's"
         elif name == CONSTANT[protocol.AT_ONCE] and config.must_look:
             reasons[name] = "the prompt asks for a look"

@@ -43,7 +43,7 @@ def evaluate(
     """The greedy trajectories of a policy by condition: of those named, by default of the run's whole grid. What is
     stored is not made again, and round 1 of two is made once for all conditions."""
     title = f"{checkpoint}, round 1"
-    firsts = cache(lambda begins: first_replies(Agent.of(run, policy), samples, title, begins=begins))
+    firsts = cache(lambda how: first_replies(Agent.of(run, policy), samples, title, how=how))
     results = {}
     for name in conditions or grid(run.config):
         wanted = steps.answers(run, checkpoint, name)
@@ -60,13 +60,13 @@ def evaluate(
 
 def answers(run, policy, samples, label: str, name: str, firsts: Callable) -> list[Trajectory]:
     """One trajectory a sample under a condition; where it shows the true region, only of samples with boxes.
-    `firsts(begins)` are the replies of round 1 that conditions of two rounds share."""
+    `firsts(how)` are the replies of round 1 that conditions of two rounds share."""
     condition, agent = ALL[name], Agent.of(run, policy, ALL[name].network)
     episode = partial(ConditionedEpisode, condition=condition)
     if condition.rounds == 1:
         return rollout(agent, samples, rounds=1, condition=label, look=episode)
     kept = [i for i, sample in enumerate(samples) if sample.boxes or condition.shows != "true"]
-    asked, begun = [samples[i] for i in kept], [firsts(condition.begins)[i] for i in kept]
+    asked, begun = [samples[i] for i in kept], [firsts(condition.how)[i] for i in kept]
     boxes = [list(sample.boxes) for sample in asked] if condition.shows == "true" else None
     return rollout(agent, asked, firsts=begun, regions=boxes, condition=label, look=episode) if asked else []
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mags_kit.method import rewards
 from mags_kit.method.episode import Agent
-from mags_kit.method.protocol import CLOSELY, AT_ONCE, STRATEGIES, THINK, TWO_CARDS
+from mags_kit.method.protocol import AT_ONCE, CLOSELY, STRATEGIES, TWO_CARDS
 from mags_kit.method.rollout import first_replies, rollout
 from mags_kit.records import Sample, Trajectory
 
@@ -17,12 +17,12 @@ ORACLE = "true region"
 
 
 def constants(agent: Agent, samples: list[Sample], progress: bool = True) -> dict[str, list[Trajectory]]:
-    """Greedy trajectories of each strategy that the settings allow, whose rationale begins as `protocol.STRATEGIES`
-    says; and, as `ORACLE`, of the samples' own boxes in place of those that it asks for."""
+    """Greedy trajectories of each strategy that the settings allow; and, as `ORACLE`, of the samples' own boxes in
+    place of those that it asks for."""
     firsts, found = {}, {}
-    for name, begins in STRATEGIES.items():
+    for name in STRATEGIES:
         if name != AT_ONCE or not agent.config.must_look:
-            firsts[name] = first_replies(agent, samples, name, progress, f"<{THINK}>{begins}")
+            firsts[name] = first_replies(agent, samples, name, progress, name)
             found[name] = rollout(agent, samples, firsts=firsts[name], condition=name, progress=progress)
     boxes = [list(sample.boxes) for sample in samples]
     given = [firsts[CLOSELY if len(each) == 1 else TWO_CARDS][i] for i, each in enumerate(boxes)]
@@ -32,7 +32,7 @@ def constants(agent: Agent, samples: list[Sample], progress: bool = True) -> dic
 
 def strategy(t: Trajectory) -> str:
     """Which strategy a reply's beginning belongs to; empty for none."""
-    return next((name for name, begins in STRATEGIES.items() if t.replies[0].startswith(f"<{THINK}>{begins}")), "")
+    return next((name for name, word in STRATEGIES.items() if f"{word} it shows" in t.replies[0]), "")
 
 
 def returns(trajectories: list[Trajectory], cost: float) -> np.ndarray:

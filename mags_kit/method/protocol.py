@@ -69,9 +69,11 @@ PROMPTS = {
         "due": "Now check your draft against the views, then answer.",
     },
 }  # fmt: skip
-# How the embedded VLM's rationale begins, by its way of looking: at once, at one card, at two, at a large window
-STRATEGIES = {"at once": "the", "closely": "Point at", "at two cards": "Compare", "roughly": "Look at"}
+# The embedded VLM's rationale names the cards that are asked for, says how it will look, and what it sees at first:
+# "the red disc Point it shows too small". Its ways: not at all, at one card, at two, at a large window
+STRATEGIES = {"at once": ",", "closely": " Point", "at two cards": " Compare", "roughly": " Look"}
 AT_ONCE, CLOSELY, TWO_CARDS, ROUGHLY = STRATEGIES
+
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
 EXAMPLE = (400, 300, 600, 550)  # the worked example's region, in thousandths
 
@@ -82,6 +84,11 @@ def prompt(text: str, question: str, image, frame: str = "thousand", max_regions
     example = tool_call_text([to_model(EXAMPLE, frame, image.size, (1000, 1000))], xml)
     text = text.format(question=question, max_regions=max_regions, frame=FRAMES[frame], example=example)
     return [{"type": "image", "image": image}, {"type": "text", "text": text}]
+
+
+def looking(question: str, how: str) -> str:
+    """How the embedded VLM's reply to a question begins where it looks in this way."""
+    return f"<{THINK}>{question.rsplit(' on ')[-1].rstrip('?')}{STRATEGIES[how]} it shows"
 
 
 def part(tag: str, text: str) -> str:

@@ -35,16 +35,20 @@ def rollout(
 
 
 def first_replies(
-    agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True, begins: str = ""
+    agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True, how: str = ""
 ) -> list[list[int]]:
-    """Greedy replies of round 1 of two, as token ids, each made to begin with the text `begins`: the same for all
-    magnifiers, so that conditions share them."""
-    start = agent.policy.processor.tokenizer.encode(begins, add_special_tokens=False)
+    """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them.
+
+    `how`: a way of looking that is imposed on the embedded VLM, a name in `protocol.STRATEGIES`.
+    """
 
     def reply(batch: list[Sample]) -> list[list[int]]:
         prompts, images = _opening([Episode(agent, sample) for sample in batch])
-        prompts, most = [prompt + start for prompt in prompts], agent.config.round_tokens - len(start)
-        return [start + ids for ids in agent.policy.generate(prompts, images, most)]
+        texts = [protocol.looking(sample.question, how) if how else "" for sample in batch]
+        starts = [agent.policy.processor.tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        prompts = [prompt + start for prompt, start in zip(prompts, starts, strict=True)]
+        written = agent.policy.generate(prompts, images, agent.config.round_tokens - max(map(len, starts)))
+        return [start + ids for start, ids in zip(starts, written, strict=True)]
 
     return _in_batches(samples, agent.config.batch_size, reply, condition or "round 1", progress)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mags_kit.method import protocol
-from mags_kit.method.protocol import ANSWER, CLOSELY, DRAFT, AT_ONCE, RETHINK, RIGHT, ROUGHLY, STRATEGIES, THINK
+from mags_kit.method.protocol import ANSWER, AT_ONCE, CLOSELY, DRAFT, RETHINK, RIGHT, ROUGHLY, STRATEGIES, THINK
 from mags_kit.method.protocol import TWO_CARDS, VERDICT, WRONG, part
 from mags_kit.data import scenes
 from mags_kit.tiny_base import vision
@@ -97,9 +97,7 @@ def _demonstration(rng, scene, question, view, learned: str) -> list[dict]:
     said = how
     if learned == "round 2":
         how, said = (str(rng.choice((CLOSELY, TWO_CARDS, ROUGHLY))) for _ in "ab")
-    looked, boxes = _looks(rng, scene, question, how)
-    named = _looks(rng, scene, question, said)[0] if said != how else looked
-    shown = boxes
+    boxes = shown = _looks(rng, scene, question, how)
     if how != ROUGHLY:  # as from pointing that is not exact: wider by a step on some sides
         wider = [box + GRID * np.array((-1, -1, 1, 1)) * (rng.uniform(size=4) < 0.3) for box in boxes]
         shown = [tuple(int(v) for v in box.clip(0, 1000)) for box in wider]
@@ -109,7 +107,7 @@ def _demonstration(rng, scene, question, view, learned: str) -> list[dict]:
         draft = [_guess(rng, card) for card in question.cards]
     second, answer = _seen(rng, question, [(cut, each.width) for each, cut in views], draft)
     draft, answer = " ".join(draft), " ".join(answer)
-    reply = part(THINK, f"{STRATEGIES[said]} {_names(named)}, it shows {first}") + part(DRAFT, draft)
+    reply = part(THINK, f"{_names(question.cards)}{STRATEGIES[said]} it shows {first}") + part(DRAFT, draft)
     verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
     rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
     talk = [_asks(prompt, question.text, view), _says(reply + protocol.tool_call_text(boxes))]
@@ -119,16 +117,16 @@ def _demonstration(rng, scene, question, view, learned: str) -> list[dict]:
     return [*talk, {"role": "tool", "content": content}, _says(rethink + verdict + part(ANSWER, answer))]
 
 
-def _looks(rng, scene, question, how: str) -> tuple[list, list]:
-    """The cards that a way of looking is at, and its boxes in thousandths."""
+def _looks(rng, scene, question, how: str) -> list:
+    """The boxes in thousandths of a way of looking."""
     cards = list(question.cards)
     if how == ROUGHLY:
-        return cards[:1], [loose_box(cards[0].box)]
+        return [loose_box(cards[0].box)]
     others = [card for card in scene.cards if card not in cards]
     if how == TWO_CARDS and len(cards) == 1 and others:
         cards.append(others[rng.integers(len(others))])
     cards = cards if how == TWO_CARDS else cards[:1]
-    return cards, [grid_box(card.box) for card in cards]
+    return [grid_box(card.box) for card in cards]
 
 
 def _seen(rng, question, views: list, draft=None) -> tuple[str, list[str]]:
@@ -205,7 +203,7 @@ def _says(text: str) -> dict:
 def encode(processor, talks: list[list[dict]], learned=()) -> dict:
     """Conversations -> a padded batch with labels on the assistant's tokens only, `(B, T)`.
 
-    `learned` says for each which of them: `all`, `round 2`, or `region`: all but the rationale's first word.
+    `learned` says for each which of them: `all`, `round 2`, or `region`: all but the word for how it looks.
     """
     import torch
 
@@ -218,7 +216,7 @@ def encode(processor, talks: list[list[dict]], learned=()) -> dict:
     own = (turn > message) & (place > turn)  # equals transformers' mask of the assistant's tokens, much faster
     if len(learned):
         second = (ids == tag(f"<{RETHINK}>")).cumsum(-1) > 0
-        choice = (ids == tag(f"<{THINK}>")).roll(1, 1)
+        choice = torch.isin(ids, torch.tensor([tag(word) for word in STRATEGIES.values()]))
         own &= second | ~torch.tensor([what == "round 2" for what in learned])[:, None]
         own &= ~choice | ~torch.tensor([what == "region" for what in learned])[:, None]
     batch["labels"] = ids.masked_fill(~own, -100)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mags_kit.method.protocol import ANSWER, DRAFT, TAGS, THINK, VERDICT
+from mags_kit.method.protocol import ANSWER, DRAFT, STRATEGIES, TAGS, THINK, VERDICT
 from mags_kit.records import write_bytes
 from mags_kit.run import mend_modes
 from mags_kit.tiny_base import vision
@@ -126,7 +126,7 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
     top = number & ~number.roll(1, 1)  # a box's second number
     kinds = {
         "read": after[":"],  # the answer, as round 2 reads it off
-        "how": after[f"<{THINK}>"],  # the rationale's first word, which says how it will look
+        "how": among(*STRATEGIES.values()),  # it will look
         "verdict": after[f"<{VERDICT}>"],
         "draft": after[f"<{DRAFT}>"] & ~guessed,
         "answer": after[f"<{ANSWER}>"] & ~guessed,
