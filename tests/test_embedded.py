@@ -74,15 +74,15 @@ def test_how_a_demonstration_looks_does_not_depend_on_its_question(processor):
     """What teaches pointing in two rounds does not teach how often to point: the word for it is not learned."""
     said = learned(processor, "settle", 24)
     begun = [text for text in said if text.startswith("<think>") and "<answer>" in text]
-    of = {how: [text for text in begun if f"{word} it shows" in text] for how, word in STRATEGIES.items()}
-    of.pop("at once")  # among these are close-ups
+    words = {how: word for how, word in STRATEGIES.items() if word}  # the others are close-ups, too
+    of = {how: [text for text in begun if f"{word}</think>" in text] for how, word in words.items()}
     looks = {how: len(each) for how, each in of.items()}
     share = looks["roughly"] / sum(looks.values())
     assert sum(looks.values()) > 100 and 0.15 < share < 0.5
     for each in of.values():
         assert 0.4 < np.mean(["it shows too small" in text for text in each]) < 0.85
     pointing = [text for text in said if text.startswith("<think>") and "</rethink>" not in text and "<tool" in text]
-    assert len(pointing) > 40 and not any(f"{word} it shows" in text for word in STRATEGIES.values() for text in pointing)
+    assert len(pointing) > 40 and not any(f"{word}</think>" in text for word in words.values() for text in pointing)
 
 
 def test_round_two_learns_neither_the_view_from_the_rationale_nor_the_verdict_without_a_comparison(processor):
@@ -90,7 +90,7 @@ def test_round_two_learns_neither_the_view_from_the_rationale_nor_the_verdict_wi
     rows = [row for batch in batches for row in zip(batch["input_ids"], batch["labels"], strict=True)]
     texts = [tuple(map(processor.tokenizer.decode, (ids, labels[labels >= 0]))) for ids, labels in rows]
     alone = [text for text, said in texts if said.startswith("<rethink>")]  # where round 2 alone is learned
-    by_word = [[text for text in alone if f" {word} it shows" in text] for word in ("Look", "Point")]
+    by_word = [[text for text in alone if f" {word}</think>" in text] for word in ("Look", "Point")]
     looks, points = (np.mean(["view shows too small" in text for text in texts]) for texts in by_word)
     assert len(alone) > 50 and abs(looks - points) < 0.25
     pattern = r"shows ([\w ]+): ([\w ]+), the draft was ([\w ]+)</rethink>"
@@ -116,7 +116,7 @@ def test_labels_are_those_of_transformers_own_mask(processor):
 def test_what_decides_weighs_more_and_a_guess_does_not(processor):
     """With all words as likely, the gradient of a word is its weight."""
     said = (
-        "<think>the red disc Look it shows too small</think><draft>3</draft>"
+        "<think>the red disc, it shows too small Look</think><draft>3</draft>"
         + protocol.tool_call_text([(0, 40, 960, 1000)])
         + "<rethink>the view shows 2 black: 2, the draft was 3</rethink><verdict>wrong</verdict><answer>2</answer>"
     )
@@ -129,7 +129,7 @@ def test_what_decides_weighs_more_and_a_guess_does_not(processor):
     heavy = pulls > 4 * pulls.min()
     words = [processor.tokenizer.decode(i) for i in ids[0, 1:]]
     assert [w for w, h in zip(words, heavy, strict=True) if h] == [
-        " Look", " too", " small", "</think>", "</draft>", "0", ", 40", " 2", " black", " 2", ",", "</rethink>",
+        " too", " small", " Look", "</think>", "</draft>", "0", ", 40", " 2", " black", " 2", "</rethink>",
         "wrong", "</verdict>", "2", "</answer>",
     ]  # fmt: skip
     assert pulls[heavy] == pytest.approx(9 * float(pulls.min()))

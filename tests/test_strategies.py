@@ -37,8 +37,7 @@ def test_a_rule_is_not_chosen_on_what_it_is_measured_on():
     assert strategies.best_rule(both, 0.2)[0].mean() < 0.58
 
 
-def test_a_strategy_is_how_a_rationale_begins():
+def test_a_strategy_is_how_a_rationale_ends():
     [t] = played("1", "0")
     for name, word in protocol.STRATEGIES.items():
-        assert strategies.strategy(replace(t, replies=(f"<think>the red disc{word} it shows 4 white",))) == name
-    assert strategies.strategy(t) == ""
+        assert strategies.strategy(replace(t, replies=(f"<think>the red disc, it shows 4 white{word}</think>",))) == name

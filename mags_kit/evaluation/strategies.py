@@ -9,7 +9,7 @@ import numpy as np
 
 from mags_kit.method import rewards
 from mags_kit.method.episode import Agent
-from mags_kit.method.protocol import AT_ONCE, CLOSELY, STRATEGIES, TWO_CARDS
+from mags_kit.method.protocol import AT_ONCE, CLOSELY, STRATEGIES, THINK, TWO_CARDS
 from mags_kit.method.rollout import first_replies, rollout
 from mags_kit.records import Sample, Trajectory
 
@@ -31,8 +31,9 @@ def constants(agent: Agent, samples: list[Sample], progress: bool = True) -> dic
 
 
 def strategy(t: Trajectory) -> str:
-    """Which strategy a reply's beginning belongs to; empty for none."""
-    return next((name for name, word in STRATEGIES.items() if f"{word} it shows" in t.replies[0]), "")
+    """Which strategy a reply's rationale ends with."""
+    rationale = t.replies[0].split(f"</{THINK}>")[0]
+    return next((name for name, word in STRATEGIES.items() if word and rationale.endswith(word)), AT_ONCE)
 
 
 def returns(trajectories: list[Trajectory], cost: float) -> np.ndarray:

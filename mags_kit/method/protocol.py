@@ -69,9 +69,9 @@ PROMPTS = {
         "due": "Now check your draft against the views, then answer.",
     },
 }  # fmt: skip
-# The embedded VLM's rationale names the cards that are asked for, says how it will look, and what it sees at first:
-# "the red disc Point it shows too small". Its ways: not at all, at one card, at two, at a large window
-STRATEGIES = {"at once": ",", "closely": " Point", "at two cards": " Compare", "roughly": " Look"}
+# How the embedded VLM looks, and the word for it that ends its rationale, after what it sees at first ("the red disc, it
+# shows too small Point"): not at all, at one card, at two, at a large window
+STRATEGIES = {"at once": "", "closely": " Point", "at two cards": " Compare", "roughly": " Look"}
 AT_ONCE, CLOSELY, TWO_CARDS, ROUGHLY = STRATEGIES
 
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}
@@ -86,9 +86,11 @@ def prompt(text: str, question: str, image, frame: str = "thousand", max_regions
     return [{"type": "image", "image": image}, {"type": "text", "text": text}]
 
 
-def looking(question: str, how: str) -> str:
-    """How the embedded VLM's reply to a question begins where it looks in this way."""
-    return f"<{THINK}>{question.rsplit(' on ')[-1].rstrip('?')}{STRATEGIES[how]} it shows"
+def looking(reply: str, how: str) -> str:
+    """The rationale of a reply of the embedded VLM, but for its end, which says that it looks in another way."""
+    rationale, words = reply.split(f"</{THINK}>")[0], [word for word in STRATEGIES.values() if word]
+    rationale = next((rationale.removesuffix(word) for word in words if rationale.endswith(word)), rationale)
+    return f"{rationale}{STRATEGIES[how]}</{THINK}>"
 
 
 def part(tag: str, text: str) -> str:

@@ -39,15 +39,17 @@ def first_replies(
 ) -> list[list[int]]:
     """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them.
 
-    `how`: a way of looking that is imposed on the embedded VLM, a name in `protocol.STRATEGIES`.
+    `how`: a way of looking that is imposed on the embedded VLM after its own rationale, a name in `protocol.STRATEGIES`.
     """
 
     def reply(batch: list[Sample]) -> list[list[int]]:
-        prompts, images = _opening([Episode(agent, sample) for sample in batch])
-        texts = [protocol.looking(sample.question, how) if how else "" for sample in batch]
-        starts = [agent.policy.processor.tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        policy, (prompts, images) = agent.policy, _opening([Episode(agent, sample) for sample in batch])
+        written = policy.generate(prompts, images, agent.config.round_tokens)
+        if not how:
+            return written
+        starts = [policy.ids(protocol.looking(policy.text(ids), how))[:-1] for ids in written]  # goes on
         prompts = [prompt + start for prompt, start in zip(prompts, starts, strict=True)]
-        written = agent.policy.generate(prompts, images, agent.config.round_tokens - max(map(len, starts)))
+        written = policy.generate(prompts, images, agent.config.round_tokens - max(map(len, starts)))
         return [start + ids for start, ids in zip(starts, written, strict=True)]
 
     return _in_batches(samples, agent.config.batch_size, reply, condition or "round 1", progress)

@@ -107,7 +107,7 @@ def _demonstration(rng, scene, question, view, learned: str) -> list[dict]:
         draft = [_guess(rng, card) for card in question.cards]
     second, answer = _seen(rng, question, [(cut, each.width) for each, cut in views], draft)
     draft, answer = " ".join(draft), " ".join(answer)
-    reply = part(THINK, f"{_names(question.cards)}{STRATEGIES[said]} it shows {first}") + part(DRAFT, draft)
+    reply = part(THINK, f"{_names(question.cards)}, it shows {first}{STRATEGIES[said]}") + part(DRAFT, draft)
     verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
     rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
     talk = [_asks(prompt, question.text, view), _says(reply + protocol.tool_call_text(boxes))]
@@ -216,7 +216,7 @@ def encode(processor, talks: list[list[dict]], learned=()) -> dict:
     own = (turn > message) & (place > turn)  # equals transformers' mask of the assistant's tokens, much faster
     if len(learned):
         second = (ids == tag(f"<{RETHINK}>")).cumsum(-1) > 0
-        choice = torch.isin(ids, torch.tensor([tag(word) for word in STRATEGIES.values()]))
+        choice = torch.isin(ids, torch.tensor([tag(word) for word in STRATEGIES.values() if word]))
         own &= second | ~torch.tensor([what == "round 2" for what in learned])[:, None]
         own &= ~choice | ~torch.tensor([what == "region" for what in learned])[:, None]
     batch["labels"] = ids.masked_fill(~own, -100)
