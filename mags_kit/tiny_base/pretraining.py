@@ -120,7 +120,8 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
         return torch.isin(labels, torch.tensor([ids(word) for word in words], device=labels.device))
 
     after = {name: among(name).roll(1, 1) for name in (":", *(f"<{tag}>" for tag in TAGS))}
-    guessed = among(f" {UNREAD.split()[-1]}").roll(3, 1)  # “… too small</think><draft>3”
+    unread = among(f" {UNREAD.split()[-1]}")
+    guessed = unread.roll(3, 1) | unread.roll(4, 1)  # “… too small Point</think><draft>3”
     begun, ended = ((place * ends).cummax(-1).values for ends in (among(" shows"), among(f"</{THINK}>", ":")))
     number = labels >= min(i for token, i in tokenizer.get_vocab().items() if token.startswith(", "))
     top = number & ~number.roll(1, 1)  # a box's second number
