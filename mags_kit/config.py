@@ -96,7 +96,7 @@ class Config:
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
     beta: float = 0.05  # weight of the KL penalty against what the stage began with
-    scale_rewards: str = "group"  # divides advantages by their deviation in a group, a `batch`, or by `none`
+    scale_rewards: str = "none"  # divides advantages by their deviation in a `group`, a `batch`, or not at all
     grpo: dict = field(default_factory=dict)  # further settings of TRL's trainer, see GRPO_SETTINGS above
     rewards: dict = field(default_factory=WEIGHTS.copy)  # weights; 0: log only. `my_rewards.py:name` is one of your own
     gate: str = "answer"  # `regions` pays where the `answer` is right, `always`, or never (`none`)

@@ -161,7 +161,9 @@ def test_total_is_the_weighted_sum():
 
 def test_advantages_by_hand():
     """Mean 0.5, sample deviation 0.577; a group without spread gives zeros."""
-    table = rewards.advantages([1, 0, 0, 1, 2, 2, 2, 2], 4)
+    totals = [1, 0, 0, 1, 2, 2, 2, 2]
+    assert np.allclose(rewards.advantages(totals, 4), [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]])
+    table = rewards.advantages(totals, 4, "group")
     assert np.allclose(table, [[0.866, -0.866, -0.866, 0.866], [0, 0, 0, 0]], atol=1e-3)
 
 

@@ -128,8 +128,9 @@ def scores(t: Trajectory, weights: dict[str, float], gate: str = "answer") -> di
     return values | {"total": sum(weights[name] * value for name, value in values.items())}
 
 
-def advantages(totals, group: int):
-    """Rewards `(N * G,)` -> advantages `(N, G)`: less the group's mean, over its standard deviation (GRPO, eq. 1).
-    Shown in the notebooks; training uses TRL's own."""
+def advantages(totals, group: int, scale: str = "none"):
+    """Rewards `(N * G,)` -> advantages `(N, G)`: less the group's mean; over its standard deviation, if `scale` is
+    `group` (GRPO, eq. 1), else as Dr. GRPO has them. Shown in the notebooks; training uses TRL's own."""
     table = np.asarray(totals, float).reshape(-1, group)
-    return (table - table.mean(1, keepdims=True)) / (table.std(1, ddof=1, keepdims=True) + 1e-4)
+    less = table - table.mean(1, keepdims=True)
+    return less / (table.std(1, ddof=1, keepdims=True) + 1e-4) if scale == "group" else less
