@@ -82,7 +82,7 @@ ablations: $(READY) ## does the curriculum matter? orders and numbers of samples
 	@$(RUN) --job ablations
 
 base: NAME := $(call given,NAME,base)
-base: $(READY) ## train the embedded base model again from nothing (notebook 00, an estimated 80 minutes on two cores)
+base: $(READY) ## train the embedded base model again from nothing (notebook 00, an estimated 50 minutes on two cores)
 	@$(RUN) --job base
 
 status: $(READY) ## each step of run NAME=: done, stale and why, or missing

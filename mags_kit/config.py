@@ -91,7 +91,7 @@ class Config:
     rollout_batch: int = 0  # trajectories of a step sampled at once, whole groups; 0: all
     micro_batch: int = 0  # trajectories in one forward and backward pass; 0: all sampled at once
     optimizer: str = "adamw_torch_fused"  # see OPTIMIZERS above
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     temperature: float = 1.0
     vllm: bool = False  # training's rollouts by vLLM, beside the policy on its GPU; wants `four_bit: false`
     gradient_checkpointing: bool = False  # less memory, more time; for models of useful size
