@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
 def logits(model, policy):
     """Of one prompt; the processors of all models here are the same."""
     scene = scenes.make_scene(3, "train")
-    image, question = scene.image.resize((192, 192)), f"{scene.cards[0].question} Look twice."
+    image, question = scene.image.resize((192, 192)), f"{scene.question(scene.cards[0]).text} Look twice."
     content = [{"type": "image", "image": image}, {"type": "text", "text": question}]
     ids = torch.tensor([prompt_ids(policy, content)])
     pixels = policy.processor.image_processor([image], return_tensors="pt")
