@@ -48,7 +48,7 @@ def test_the_merged_model_says_the_same_without_peft(trained):
     with_adapter, base = load_policy(trained.config, trained.best), load_policy(trained.config)
     assert AutoProcessor.from_pretrained(folder).tokenizer.get_vocab() == base.processor.tokenizer.get_vocab()
     ours, theirs, plain = (logits(model, base) for model in (merged, with_adapter.model, base.model))
-    assert (ours - theirs).abs().max() < 0.02 < 0.5 < (plain - theirs).abs().max()
+    assert (ours - theirs).abs().max() < 0.02 < 0.2 < (plain - theirs).abs().max()
     assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
 
 
