@@ -70,7 +70,7 @@ def test_round_1_is_made_once_for_all_conditions_and_what_is_stored_is_not_made_
     run, samples = full
     results = evaluate(run, answering, samples, "base")
     assert list(results) == list(conditions.grid(run.config))
-    assert Counter(kind for kind, _ in answering.asked) == {"one": 1, "first": 7, "second": 11}
+    assert Counter(kind for kind, _ in answering.asked) == {"one": 1, "first": 4, "second": 11}
     two = {name: [t.replies[0] for t in each] for name, each in results.items() if conditions.ALL[name].rounds == 2}
     assert len({tuple(replies) for name, replies in two.items() if name not in (ORACLE, *CONSTANT.values())}) == 1
     for how in ("closely", "at two cards", "roughly"):

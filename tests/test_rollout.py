@@ -7,7 +7,7 @@ from PIL import Image
 from mags_kit.method import protocol, rewards
 from mags_kit.method.episode import Agent, Episode
 from mags_kit.method.magnifier import Magnifier
-from mags_kit.method.rollout import prompt_ids, rollout, suffix_ids
+from mags_kit.method.rollout import first_replies, imposed, prompt_ids, rollout, suffix_ids
 from mags_kit.records import read_samples, read_trajectories, write_jsonl
 
 CALL = protocol.tool_call_text([(120, 120, 320, 320)])
@@ -131,3 +131,18 @@ def test_token_ids_by_sizes_are_the_processors_own(policy, size):
     assert prompt_ids(policy, first["content"]) == list(own[0])
     suffix = suffix_ids(policy, [[image]])
     assert list(own[1])[-len(suffix) :] == suffix
+
+
+def test_a_way_of_looking_is_imposed_after_a_reply_s_own_rationale_even_if_it_has_no_end(policy, smoke_run, samples):
+    for tokens in (smoke_run.config.round_tokens, 4):
+        agent = Agent.of(smoke_run, policy, "bicubic")
+        agent = replace(agent, config=replace(smoke_run.config, round_tokens=tokens))
+        own = first_replies(agent, samples[:3], progress=False)
+        assert all(len(ids) <= tokens for ids in own)
+        for how, word in protocol.STRATEGIES.items():
+            for ids, kept in zip(imposed(agent, samples[:3], own, how, progress=False), own, strict=True):
+                rationale = policy.text(kept).split("</think>")[0]
+                for other in filter(None, protocol.STRATEGIES.values()):
+                    rationale = rationale.removesuffix(other)
+                assert policy.text(ids).startswith(f"{rationale}{word}</think>")
+                assert policy.text(ids) != f"{rationale}{word}</think>"

@@ -19,7 +19,7 @@ from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED
 from mags_kit.method.metrics import change, grounding, right
 from mags_kit.method.policy import Policy, load_policy
-from mags_kit.method.rollout import first_replies, rollout
+from mags_kit.method.rollout import first_replies, imposed, rollout
 from mags_kit.records import Sample, Trajectory, read_json, read_samples, read_trajectories, write_json, write_jsonl
 from mags_kit.run import Run
 
@@ -42,8 +42,12 @@ def evaluate(
 ) -> Results:  # fmt: skip
     """The greedy trajectories of a policy by condition: of those named, by default of the run's whole grid. What is
     stored is not made again, and round 1 of two is made once for all conditions."""
-    title = f"{checkpoint}, round 1"
-    firsts = cache(lambda how: first_replies(Agent.of(run, policy), samples, title, how=how))
+
+    @cache
+    def firsts(how: str) -> list[list[int]]:
+        agent, title = Agent.of(run, policy), f"{checkpoint}, round 1"
+        return imposed(agent, samples, firsts(""), how, title) if how else first_replies(agent, samples, title)
+
     results = {}
     for name in conditions or grid(run.config):
         wanted = steps.answers(run, checkpoint, name)

@@ -10,7 +10,7 @@ import numpy as np
 from mags_kit.method import rewards
 from mags_kit.method.episode import Agent
 from mags_kit.method.protocol import AT_ONCE, CLOSELY, STRATEGIES, THINK, TWO_CARDS
-from mags_kit.method.rollout import first_replies, rollout
+from mags_kit.method.rollout import first_replies, imposed, rollout
 from mags_kit.records import Sample, Trajectory
 
 ORACLE = "true region"
@@ -19,10 +19,10 @@ ORACLE = "true region"
 def constants(agent: Agent, samples: list[Sample], progress: bool = True) -> dict[str, list[Trajectory]]:
     """Greedy trajectories of each strategy that the settings allow; and, as `ORACLE`, of the samples' own boxes in
     place of those that it asks for."""
-    firsts, found = {}, {}
+    own, firsts, found = first_replies(agent, samples, progress=progress), {}, {}
     for name in STRATEGIES:
         if name != AT_ONCE or not agent.config.must_look:
-            firsts[name] = first_replies(agent, samples, name, progress, name)
+            firsts[name] = imposed(agent, samples, own, name, progress=progress)
             found[name] = rollout(agent, samples, firsts=firsts[name], condition=name, progress=progress)
     boxes = [list(sample.boxes) for sample in samples]
     given = [firsts[CLOSELY if len(each) == 1 else TWO_CARDS][i] for i, each in enumerate(boxes)]

@@ -34,25 +34,31 @@ def rollout(
     return _in_batches(rows, agent.config.batch_size, play, condition or f"{rounds} rounds", progress)
 
 
-def first_replies(
-    agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True, how: str = ""
-) -> list[list[int]]:
-    """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them.
-
-    `how`: a way of looking that is imposed on the embedded VLM after its own rationale, a name in `protocol.STRATEGIES`.
-    """
+def first_replies(agent: Agent, samples: list[Sample], condition: str = "", progress: bool = True) -> list[list[int]]:
+    """Greedy replies of round 1 of two, as token ids: the same for all magnifiers, so that conditions share them."""
 
     def reply(batch: list[Sample]) -> list[list[int]]:
-        policy, (prompts, images) = agent.policy, _opening([Episode(agent, sample) for sample in batch])
-        written = policy.generate(prompts, images, agent.config.round_tokens)
-        if not how:
-            return written
-        starts = [policy.ids(protocol.looking(policy.text(ids), how))[:-1] for ids in written]  # goes on
-        prompts = [prompt + start for prompt, start in zip(prompts, starts, strict=True)]
-        written = policy.generate(prompts, images, agent.config.round_tokens - max(map(len, starts)))
-        return [start + ids for start, ids in zip(starts, written, strict=True)]
+        return agent.policy.generate(*_opening([Episode(agent, sample) for sample in batch]), agent.config.round_tokens)
 
     return _in_batches(samples, agent.config.batch_size, reply, condition or "round 1", progress)
+
+
+def imposed(
+    agent: Agent, samples: list[Sample], firsts: list[list[int]], how: str, condition: str = "", progress: bool = True
+) -> list[list[int]]:
+    """The `first_replies` of the embedded VLM with another way of looking, a name in `protocol.STRATEGIES`: each keeps
+    its rationale, and goes on from there with up to `round_tokens` of its own."""
+
+    def reply(batch: list[tuple]) -> list[list[int]]:
+        chosen, own = zip(*batch, strict=True)
+        policy, (prompts, images) = agent.policy, _opening([Episode(agent, sample) for sample in chosen])
+        starts = [policy.ids(protocol.looking(policy.text(ids), how))[:-1] for ids in own]  # without its end mark
+        prompts = [prompt + start for prompt, start in zip(prompts, starts, strict=True)]
+        written = policy.generate(prompts, images, agent.config.round_tokens)
+        return [start + ids for start, ids in zip(starts, written, strict=True)]
+
+    rows = list(zip(samples, firsts, strict=True))
+    return _in_batches(rows, agent.config.batch_size, reply, condition or how, progress)
 
 
 def _in_batches(rows: list, size: int, work, title: str, progress: bool) -> list:
