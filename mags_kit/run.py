@@ -18,8 +18,8 @@ NAME = r"[\w-][\w.-]*"  # of a run folder: none that leaves its root
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "basicsr", "pillow", "numpy")
 NO_PHOTOS = "The embedded tiny model knows no photos, only drawn scenes: what it answers about photos means nothing."
 TINY = (
-    "The policy is the embedded tiny VLM, whose regions are deliberately poor: these numbers are about that model and "
-    "say nothing about large ones."
+    "The policy is the embedded tiny VLM, which was taught to look without regard to the question: these numbers are "
+    "about that model and say nothing about large ones."
 )
 
 

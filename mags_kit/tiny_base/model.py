@@ -56,7 +56,7 @@ def build_model(processor, seed: int = 0):
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     tokenizer = processor.tokenizer
-    text = {  # widths are multiples of 64: on CPUs bitsandbytes 0.50 reads NF4 of other ones wrongly
+    text = {  # widths are multiples of 64: with AVX-512 bitsandbytes 0.50 misreads NF4 of other ones
         "vocab_size": len(tokenizer), "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4,
         "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 48, "max_position_embeddings": 2048,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [8, 8, 8]},
