@@ -35,7 +35,7 @@ _MODULE_OF = {
     "load_policy": "method.policy",
     **dict.fromkeys(("Agent", "Episode"), "method.episode"),
     "selection": "evaluation.statistics",
-    "strategy": "evaluation.strategies",
+    "strategy": "method.protocol",
     "rollout": "method.rollout",
     "Inspector": "viz.inspector",
     "Playground": "viz.playground",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mags_kit import Agent, load_policy, open_run, reopen, rollout, scene_samples, write_json
+from mags_kit import Agent, load_policy, open_run, reopen, rollout, scene_samples, strategy, write_json
 from mags_kit.data.scenes import SIZES
 from mags_kit.evaluation import strategies
 from mags_kit.method.rewards import form
@@ -40,7 +40,7 @@ def measure(agent: Agent, samples, cost: float, own: dict[str, Agent] | None = N
     for name, each in ({"by itself": agent} | (own or {})).items():
         replies = rollout(each, samples, condition=name)
         table[name] = row(replies, strategies.returns(replies, cost))
-        said = [strategies.strategy(t) for t in replies]
+        said = [strategy(t.replies[0]) for t in replies]
         table[name]["strategies"] = {each: said.count(each) for each in strategies.STRATEGIES}
     best = table["best constant"] = strategies.best_constant(played, cost)
     table["its returns"] = strategies.returns(played[best], cost).tolist()

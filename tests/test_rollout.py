@@ -141,8 +141,6 @@ def test_a_way_of_looking_is_imposed_after_a_reply_s_own_rationale_even_if_it_ha
         assert all(len(ids) <= tokens for ids in own)
         for how, word in protocol.STRATEGIES.items():
             for ids, kept in zip(imposed(agent, samples[:3], own, how, progress=False), own, strict=True):
-                rationale = policy.text(kept).split("</think>")[0]
-                for other in filter(None, protocol.STRATEGIES.values()):
-                    rationale = rationale.removesuffix(other)
-                assert policy.text(ids).startswith(f"{rationale}{word}</think>")
-                assert policy.text(ids) != f"{rationale}{word}</think>"
+                start = protocol.looking(policy.text(kept), how)
+                assert start.endswith(f"{word}</think>")
+                assert policy.text(ids).startswith(start) and policy.text(ids) != start

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -38,6 +36,7 @@ def test_a_rule_is_not_chosen_on_what_it_is_measured_on():
 
 
 def test_a_strategy_is_how_a_rationale_ends():
-    [t] = played("1", "0")
     for name, word in protocol.STRATEGIES.items():
-        assert strategies.strategy(replace(t, replies=(f"<think>the red disc, it shows 4 white{word}</think>",))) == name
+        reply = f"<think>the red disc, it shows 4 white{word}</think>"
+        assert protocol.strategy(reply) == name and protocol.looking(reply, name) == reply
+        assert protocol.looking(f"{reply}<draft>2 black</draft>", "closely").endswith("it shows 4 white Point</think>")

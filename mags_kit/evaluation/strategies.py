@@ -9,7 +9,7 @@ import numpy as np
 
 from mags_kit.method import rewards
 from mags_kit.method.episode import Agent
-from mags_kit.method.protocol import AT_ONCE, CLOSELY, STRATEGIES, THINK, TWO_CARDS
+from mags_kit.method.protocol import AT_ONCE, CLOSELY, STRATEGIES, TWO_CARDS
 from mags_kit.method.rollout import first_replies, imposed, rollout
 from mags_kit.records import Sample, Trajectory
 
@@ -28,12 +28,6 @@ def constants(agent: Agent, samples: list[Sample], progress: bool = True) -> dic
     given = [firsts[CLOSELY if len(each) == 1 else TWO_CARDS][i] for i, each in enumerate(boxes)]
     found[ORACLE] = rollout(agent, samples, regions=boxes, firsts=given, condition=ORACLE, progress=progress)
     return found
-
-
-def strategy(t: Trajectory) -> str:
-    """Which strategy a reply's rationale ends with."""
-    rationale = t.replies[0].split(f"</{THINK}>")[0]
-    return next((name for name, word in STRATEGIES.items() if word and rationale.endswith(word)), AT_ONCE)
 
 
 def returns(trajectories: list[Trajectory], cost: float) -> np.ndarray:

@@ -86,10 +86,15 @@ def prompt(text: str, question: str, image, frame: str = "thousand", max_regions
     return [{"type": "image", "image": image}, {"type": "text", "text": text}]
 
 
+def strategy(reply: str) -> str:
+    """Which of STRATEGIES the rationale of a reply of the embedded VLM ends with."""
+    rationale = reply.split(f"</{THINK}>")[0]
+    return next((name for name, word in STRATEGIES.items() if word and rationale.endswith(word)), AT_ONCE)
+
+
 def looking(reply: str, how: str) -> str:
     """The rationale of a reply of the embedded VLM, but for its end, which says that it looks in another way."""
-    rationale, words = reply.split(f"</{THINK}>")[0], [word for word in STRATEGIES.values() if word]
-    rationale = next((rationale.removesuffix(word) for word in words if rationale.endswith(word)), rationale)
+    rationale = reply.split(f"</{THINK}>")[0].removesuffix(STRATEGIES[strategy(reply)])
     return f"{rationale}{STRATEGIES[how]}</{THINK}>"
 
 
