@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_records import make_trajectory
 
 from mags_kit.config import PROFILES, load_config
 from mags_kit.method import protocol

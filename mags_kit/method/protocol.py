@@ -69,8 +69,8 @@ PROMPTS = {
         "due": "Now check your draft against the views, then answer.",
     },
 }  # fmt: skip
-# How the embedded VLM looks, and the word for it that ends its rationale, after what it sees at first ("the red disc, it
-# shows too small Point"): not at all, at one card, at two, at a large window
+# How the embedded VLM looks, and the word for it that ends its rationale, after what it sees at first ("the red disc,
+# it shows too small Point"): not at all, at one card, at two, at a large window
 STRATEGIES = {"at once": "", "closely": " Point", "at two cards": " Compare", "roughly": " Look"}
 AT_ONCE, CLOSELY, TWO_CARDS, ROUGHLY = STRATEGIES
 
