@@ -105,8 +105,9 @@ class Config:
     other_seeds: tuple[int, ...] = (1, 2)  # further seeds: another choice from the same pool, another training
     sizes: tuple[int, ...] = (10, 20, 80)  # numbers of samples beside `curated`
     orders: tuple[str, ...] = CURRICULA  # compared with `curriculum`
+    look_costs: tuple[float, ...] = (0.0, 0.1, 0.3, 0.4)  # of a look, beside 0.2, in notebook 07
     # the embedded base model, trained from scratch by notebook 00
-    base_steps: tuple[int, ...] = (1000, 500, 700, 700, 600)  # steps of its phases, see tiny_base.lessons.PHASES
+    base_steps: tuple[int, ...] = (1000, 500, 700, 700, 900)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # conditions to measure: the main ones, or `full` (see evaluation.conditions)
     pass_k: int = 0  # sampled answers to a question for pass@k, by base and trained policy; 0: not measured
@@ -242,9 +243,11 @@ PROFILES = {
     "smoke": Config(
         pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
         num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), orders=("learnable",),
+        look_costs=(0.4,),
         base_steps=(2, 2, 2, 2, 2), pass_k=2,
     ),
     "cpu": Config(),
+    "looking": Config(test=600, curriculum="shuffled", stage_steps=(60,)),
     "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4), pass_k=16),
     "paper": _large(model="Qwen/Qwen2.5-VL-3B-Instruct", rollout_batch=32, micro_batch=8, batch_size=32),
     "paper-7b": _large(model="Qwen/Qwen2.5-VL-7B-Instruct", rollout_batch=16, micro_batch=4, batch_size=16),

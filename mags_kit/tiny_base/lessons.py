@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mags_kit.method import protocol
-from mags_kit.method.protocol import ANSWER, AT_ONCE, CLOSELY, DRAFT, RETHINK, RIGHT, ROUGHLY, STRATEGIES, THINK
-from mags_kit.method.protocol import TWO_CARDS, VERDICT, WRONG, part
+from mags_kit.method.protocol import ANSWER, AT_ONCE, CHOOSE_FIRST, CLOSELY, DRAFT, RETHINK, RIGHT, ROUGHLY, STRATEGIES
+from mags_kit.method.protocol import THINK, TWO_CARDS, VERDICT, WRONG, part
 from mags_kit.data import scenes
 from mags_kit.tiny_base import vision
 from mags_kit.tiny_base.vision import GRID, glance, grid_box, loose_box, readable
@@ -34,10 +34,11 @@ PHASES = {
 }
 # What is learned in the last phases, and its share: round 1 but for how it looks, one round, all, round 2
 KINDS = {"region": 0.15, "at once": 0.4, "all": 0.28, "round 2": 0.17}
+ASKS = protocol.PROMPTS["compact"]
+FREE = {AT_ONCE: 0.4, CLOSELY: 0.25, TWO_CARDS: 0.2, ROUGHLY: 0.15}
 SHARES = {  # of the strategies that are demonstrated under a prompt
-    "two": {CLOSELY: 0.3, TWO_CARDS: 0.2, ROUGHLY: 0.5},
-    "free": {AT_ONCE: 0.4, CLOSELY: 0.25, TWO_CARDS: 0.2, ROUGHLY: 0.15},
-}
+    ASKS["two"]: {CLOSELY: 0.3, TWO_CARDS: 0.2, ROUGHLY: 0.5}, ASKS["free"]: FREE, CHOOSE_FIRST: FREE,
+}  # fmt: skip
 BATCH = 44
 POINTINGS, LOOKS = 64, (40, 28, 24)  # questions a step: in `point`; in `look`: close up, at once, pointing
 FIRST, SEEN_AGAIN = 10_000_000, 960  # first seed of a lesson's scene; number of seeds in `point`
@@ -107,7 +108,9 @@ def _demonstration(rng, scene, question, view, learned: str) -> list[dict]:
         draft = [_guess(rng, card) for card in question.cards]
     second, answer = _seen(rng, question, [(cut, each.width) for each, cut in views], draft)
     draft, answer = " ".join(draft), " ".join(answer)
-    reply = part(THINK, f"{_names(question.cards)}, it shows {first}{STRATEGIES[said]}") + part(DRAFT, draft)
+    word, rationale = STRATEGIES[said], f"{_names(question.cards)}, it shows {first}"
+    rationale = f"{word} {rationale}" if prompt == CHOOSE_FIRST else rationale + word
+    reply = part(THINK, rationale) + part(DRAFT, draft)
     verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
     rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
     talk = [_asks(prompt, question.text, view), _says(reply + protocol.tool_call_text(boxes))]
@@ -185,15 +188,15 @@ def _reading(rng, scene, card) -> list[dict]:
     return _at_once(rng, scene.question(card, alone=True), *vision.close_up(rng, scene, card, 0.9))
 
 
-def _at_once(rng, question, view, cut=vision.WHOLE, prompt: str = "reason") -> list[dict]:
+def _at_once(rng, question, view, cut=vision.WHOLE, prompt: str = ASKS["reason"]) -> list[dict]:
     """The answer in one round, after a rationale that says what the view shows."""
     shown, answer = _seen(rng, question, [(cut, view.width)])
     reply = part(THINK, f"{_names(question.cards)}, it shows {shown}") + part(ANSWER, " ".join(answer))
     return [_asks(prompt, question.text, view), _says(reply)]
 
 
-def _asks(name: str, question: str, view) -> dict:
-    return {"role": "user", "content": protocol.prompt(protocol.PROMPTS["compact"][name], question, view)}
+def _asks(prompt: str, question: str, view) -> dict:
+    return {"role": "user", "content": protocol.prompt(prompt, question, view)}
 
 
 def _says(text: str) -> dict:
