@@ -8,15 +8,16 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import records, steps
-from mags_kit.config import BENCHMARKS, profile_of
+from mags_kit.config import BENCHMARKS, Config, profile_of
 from mags_kit.data import sets
 from mags_kit.evaluation.analysis import findings, seeded_conditions
-from mags_kit.evaluation.conditions import MAIN, grid
+from mags_kit.evaluation.conditions import CONSTANT, MAIN, grid
 from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics
 from mags_kit.evaluation.statistics import accuracy, over_seeds
 from mags_kit.method import curriculum, processes, rewards, training
 from mags_kit.method.episode import Agent
 from mags_kit.method.policy import load_policy
+from mags_kit.method.protocol import CHOOSE_FIRST
 from mags_kit.method.rollout import rollout
 from mags_kit.records import Sample, Trajectory, read_jsonl, read_samples, read_trajectories, write_json, write_jsonl
 from mags_kit.report import page
@@ -128,6 +129,47 @@ def catch_up(run: Run, notebook: str) -> None:
         train(run)
     if notebook > "04" and not run.metrics.exists():
         before_and_after(run)
+
+
+COST = 0.2  # of a look, in units of a right answer
+
+
+def ways(config: Config) -> dict[str, dict]:
+    """What notebook 07 trains, name -> settings changed: rewards for answer and form less the cost of a look, unscaled
+    or scaled by group, where the policy says what it sees and then how it looks, and the other way round; the first of
+    these with other costs, too."""
+
+    def settings(cost: float = COST, **changes) -> dict:
+        return {"must_look": False, "rewards": {"answer": 1.0, "format": 0.2, "look_cost": cost}, **changes}
+
+    orders = {"sees first": {}}
+    if config.model == "embedded":
+        orders["chooses first"] = {"prompts": {"free": CHOOSE_FIRST}}
+    scales = {"unscaled": "none", "scaled by group": "group"}
+    rows = {
+        f"{order}, {name}": settings(scale_rewards=scale, **changes)
+        for (order, changes), (name, scale) in product(orders.items(), scales.items())
+    }
+    return rows | {f"a look costs {cost:g}": settings(cost) for cost in config.look_costs}
+
+
+def trained_to_look(run: Run) -> dict[str, list[tuple[Run, list[Trajectory]]]]:
+    """Way of `ways` -> for each seed its branch and what the adapter at the end of training, not the best one, answers
+    to the test set; of other costs for the run's own seed alone."""
+    test, made = read_samples(run.samples("test")), {}
+    for way, changes in ways(run.config).items():
+        for seed in seeds(run.config) if changes["rewards"]["look_cost"] == COST else [run.config.seed]:
+            inside = retrain(run, branch_name(seed, {"way": way}), seed=seed, **changes)
+            policy = load_policy(inside.config, inside.adapter(f"stage {len(inside.config.stage_steps)}"))
+            made.setdefault(way, []).append((inside, evaluate(inside, policy, test, "last", [MAIN])[MAIN]))
+    return made
+
+
+def free_to_look(run: Run) -> Results:
+    """What the base answers to the test set where it need not look: by itself, and as each constant."""
+    inside = branch(run, "free", must_look=False)
+    test, names = read_samples(run.samples("test")), [MAIN, *CONSTANT.values()]
+    return evaluate(inside, load_policy(run.config, run.config.adapter), test, "base", names)
 
 
 def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions: int = 0) -> tuple[str, str, dict]:

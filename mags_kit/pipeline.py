@@ -20,9 +20,10 @@ JOBS = {
     "reproduce": MAIN_NOTEBOOKS,
     "curate": MAIN_NOTEBOOKS[:1],
     "base": ("00_embedded_base",),
-    "smoke": (*MAIN_NOTEBOOKS, "05_seeds", "06_ablations"),
+    "smoke": (*MAIN_NOTEBOOKS, "05_seeds", "06_ablations", "07_when_to_look"),
     "reference": (*MAIN_NOTEBOOKS, "05_seeds"),
     "ablations": (*MAIN_NOTEBOOKS, "06_ablations"),
+    "looking": ("01_data_curation", "07_when_to_look"),
 }
 
 

@@ -111,7 +111,8 @@ def digest_of_code(parts: tuple[str, ...]) -> str:
 
 def _weights(run: Run, checkpoint: str = "base") -> tuple[str | Path, ...]:
     """What a checkpoint's answers depend on beside the code: the model and its adapter."""
-    adapter = run.best if checkpoint == "trained" else run.config.adapter
+    after = {"trained": run.best, "last": run.adapter(f"stage {len(run.config.stage_steps)}")}
+    adapter = after.get(checkpoint, run.config.adapter)
     return model_path(run.config.model), *([adapter] if adapter else [])
 
 

@@ -124,6 +124,17 @@ def gains_over_seeds_table(found: dict[str, dict]) -> pd.DataFrame:
     return _table(rows)
 
 
+def strategy_table(found: dict[str, dict]) -> pd.DataFrame:
+    """What policies earn where looks cost something, and how often they look; rows of `strategies.row`."""
+    rows = {}
+    for name, row in found.items():
+        rows[name] = {"earned": f"{row['earned']:.3f}", "each seed": ", ".join(f"{each:.3f}" for each in row["each"])}
+        if less := row.get("less the best constant"):
+            rows[name]["less the best constant, points"] = points(less)
+        rows[name] |= {f"{key}, %": f"{100 * row[key]:.0f}" for key in row if key.startswith(("right", "looks"))}
+    return _table(rows)
+
+
 def ablation_table(ablations: dict) -> pd.DataFrame:
     """Accuracy in percent for each seed, their mean, and the difference to the curriculum, by variant."""
     rows = {}

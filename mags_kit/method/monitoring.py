@@ -153,8 +153,8 @@ RULES = (
      "no reply of the last 10 steps called the tool, so there is no view that could be rewarded: train again with a "
      "larger weight of `format`, a larger beta, or a smaller learning_rate"),
     ("few calls", "tools/call_frequency", 5, lambda rate: rate < 0.1, False,
-     "{:.0%} of the replies of the last 5 steps call the tool; a larger weight of `format`, or a model that knows the "
-     "tool, helps"),
+     "{:.0%} of the replies of the last 5 steps call the tool; `scale_rewards: none`, a prompt that asks what is seen "
+     "before the call, or a larger weight of `format` may help"),
     ("no spread", "frac_reward_zero_std", 5, lambda share: share >= 0.9, False,
      "in {:.0%} of the groups of the last 5 steps all rewards are equal, which teaches nothing; more num_generations, "
      "a higher temperature, or questions that are solved sometimes help"),

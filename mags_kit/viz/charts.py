@@ -175,6 +175,40 @@ def show_worth(found: dict, title: str) -> Chart:
 
 
 @plain
+def show_frontier(marks: dict[str, dict[str, dict]], cost: float, title: str) -> Chart:
+    """Accuracy against looks a question: a colour for each kind of policy, `{kind: {name: row}}` with rows of
+    `strategies.row`; along a dotted line all earn the same, where a look costs `cost`."""
+    figure, [[axis]] = chart(9, 5, title)
+    for (kind, rows), ink, form in zip(marks.items(), (GREY, ORANGE, GREEN, BLUE), "sDPo", strict=False):
+        for name, row in rows.items():
+            axis.plot(row["looks"], 100 * row["right"], form, color=ink, ms=7, label=kind)
+            axis.annotate(name, (row["looks"], 100 * row["right"]), (5, 4), textcoords="offset points", color=ink)
+    best = max(row["earned"] for row in marks["constant"].values())
+    ends, sides = np.array(axis.get_xlim()), axis.get_ylim()
+    axis.plot(ends, 100 * (best + cost * ends), ":", color=GREY, label=f"earns as the best constant, at {cost:g} a look")
+    axis.set(xlim=ends, ylim=sides, xlabel="looks a question", ylabel="accuracy, %")
+    legend(axis)
+    return figure
+
+
+@plain
+def show_calls(logs: dict[str, list[list[dict]]], title: str) -> Chart:
+    """By step of training, a panel for each name: shares of replies that call the tool, and dashed the rewards; a
+    colour for each seed's log."""
+    figure, axes = chart(11, 2.7 * len(logs) / 2 + 0.6, title, (len(logs) + 1) // 2, 2)
+    for axis, (name, seeds) in zip(axes.flat, logs.items(), strict=False):
+        for number, (log, ink) in enumerate(zip(seeds, INKS, strict=False)):
+            rows = pd.DataFrame([row for row in log if "reward" in row]).set_index("step")
+            calls, reward = (rows[key].rolling(5, 1).mean() for key in ("tools/call_frequency", "reward"))
+            axis.plot(calls, color=ink, label="calls" if not number else None)
+            axis.plot(reward, "--", color=ink, lw=0.9, label="reward" if not number else None)
+        axis.set(title=name, xlabel="optimisation step (means of 5)", ylim=(-0.03, 1.25))
+        axis.locator_params(axis="x", integer=True)
+    axes.flat[0].legend(loc="lower left", frameon=False, ncols=2)
+    return figure
+
+
+@plain
 def show_groups(values: dict[str, list[float]], label: str, title: str) -> Chart:
     """One row per name: a dot per seed, a line at their mean."""
     figure, [[axis]] = chart(9, 0.42 * len(values) + 1.4, title)
