@@ -10,9 +10,10 @@ from pathlib import Path
 from mags_kit import records, steps
 from mags_kit.config import BENCHMARKS, Config, profile_of
 from mags_kit.data import sets
+from mags_kit.evaluation import pass_at_k
 from mags_kit.evaluation.analysis import findings, seeded_conditions
 from mags_kit.evaluation.conditions import CONSTANT, MAIN, grid
-from mags_kit.evaluation.evaluate import Results, before_and_after, evaluate, examples, metrics
+from mags_kit.evaluation.evaluate import Results, evaluate, examples, metrics
 from mags_kit.evaluation.statistics import accuracy, over_seeds
 from mags_kit.method import curriculum, processes, rewards, training
 from mags_kit.method.episode import Agent
@@ -73,6 +74,17 @@ def train(run: Run) -> Path:
         samples, validation = (read_samples(run.samples(name)) for name in ("curated", "validation"))
         training.train(run, validation, curriculum.stages(samples, run.config))
     return run.best
+
+
+def before_and_after(run: Run) -> dict[str, Results]:
+    """The test set under every condition, answered by the policy that RL began with and by the best adapter, if any;
+    and their pass@k, where it is set."""
+    samples = read_samples(run.samples("test"))
+    adapters = {"base": run.config.adapter} | ({"trained": run.best} if run.best.exists() else {})
+    results = {name: evaluate(run, load_policy(run.config, path), samples, name) for name, path in adapters.items()}
+    if run.config.pass_k:
+        pass_at_k.measure(run)
+    return results
 
 
 def retrain(run: Run, name: str, **changes) -> Run:

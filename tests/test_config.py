@@ -1,5 +1,3 @@
-import pytest
-
 from mags_kit.config import PROFILES, load_config
 
 WRONG = [  # (profile, settings, what the error says)

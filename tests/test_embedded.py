@@ -1,3 +1,4 @@
+import itertools
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +69,16 @@ def test_every_lesson_is_its_step_and_in_the_vocabulary(processor):
     view = "<rethink>the view shows too small: 3 white, the draft was 3 white</rethink><verdict>right</verdict>"
     text = protocol.tool_call_text([(0, 40, 960, 1000), (40, 80, 120, 160)]) + view
     assert processor.tokenizer.decode(processor.tokenizer.encode(text)) == text
+
+
+def test_close_ups_that_are_enlarged_differ_in_their_pixels_alone(processor):
+    drawn, half, enlarged = (Lessons("look", 9, processor, share)[3] for share in (0, 0.5, 1))
+    assert all(torch.equal(drawn[name], enlarged[name]) for name in ("input_ids", "labels", "image_grid_thw"))
+    ends = drawn["image_grid_thw"].prod(-1).cumsum(0).tolist()
+    close = lessons.LOOKS[0]
+    for batch, first in ((half, close // 2), (enlarged, close)):
+        same = [torch.equal(*(each["pixel_values"][a:b] for each in (drawn, batch))) for a, b in itertools.pairwise([0, *ends])]
+        assert same == [False] * first + [True] * (len(ends) - first)
 
 
 def test_how_a_demonstration_looks_does_not_depend_on_its_question(processor):

@@ -20,7 +20,8 @@ def played(right: str, looks: str, sizes="") -> list[Trajectory]:
 
 def test_the_best_rule_looks_where_looking_pays():
     sizes = "llllssss"
-    both = {"always at once": played("11110000", "0" * 8, sizes), "always closely": played("11111110", "1" * 8, sizes)}
+    never, always = played("11110000", "0" * 8, sizes), played("11111110", "1" * 8, sizes)
+    both = {"always at once": never, "always closely": always}
     assert strategies.earned(both["always closely"], 0.2).mean() == pytest.approx(7 / 8 - 0.2)
     assert [strategies.best_constant(both, cost) for cost in (0.2, 0.5)] == ["always closely", "always at once"]
     rule = strategies.best_rule(both, 0.2)
@@ -31,8 +32,8 @@ def test_the_best_rule_looks_where_looking_pays():
 def test_a_rule_is_not_chosen_on_what_it_is_measured_on():
     """Two strategies of coin tosses: the better one of each sample would earn three quarters."""
     rng = np.random.default_rng(0)
-    tosses = ["".join(map(str, rng.integers(0, 2, 400))) for _ in range(2)]
-    both = {name: played(toss, "0" * 400) for name, toss in zip(("always at once", "always closely"), tosses, strict=True)}
+    names = "always at once", "always closely"
+    both = {name: played("".join(map(str, rng.integers(0, 2, 400))), "0" * 400) for name in names}
     assert strategies.earned(strategies.best_rule(both, 0.2), 0.2).mean() < 0.58
 
 

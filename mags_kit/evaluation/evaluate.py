@@ -11,30 +11,18 @@ import pandas as pd
 
 from mags_kit import steps
 from mags_kit.config import Config
-from mags_kit.evaluation import pass_at_k
 from mags_kit.evaluation.conditions import ALL, CONSTANT, MAIN, ONE, ConditionedEpisode, grid
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.method import processes, rewards
 from mags_kit.method.episode import Agent
 from mags_kit.method.metrics import BROKE, CHANGES, KEPT_RIGHT, KEPT_WRONG, NO_DRAFT, REPAIRED
 from mags_kit.method.metrics import change, grounding, right
-from mags_kit.method.policy import Policy, load_policy
+from mags_kit.method.policy import Policy
 from mags_kit.method.rollout import first_replies, imposed, rollout
-from mags_kit.records import Sample, Trajectory, read_json, read_samples, read_trajectories, write_json, write_jsonl
+from mags_kit.records import Sample, Trajectory, read_json, read_trajectories, write_json, write_jsonl
 from mags_kit.run import Run
 
 Results = dict[str, list[Trajectory]]  # by condition
-
-
-def before_and_after(run: Run) -> dict[str, Results]:
-    """The test set under every condition, answered by the policy that RL began with and by the best adapter, if any;
-    and their pass@k, where it is set."""
-    samples = read_samples(run.samples("test"))
-    adapters = {"base": run.config.adapter} | ({"trained": run.best} if run.best.exists() else {})
-    results = {name: evaluate(run, load_policy(run.config, path), samples, name) for name, path in adapters.items()}
-    if run.config.pass_k:
-        pass_at_k.measure(run)
-    return results
 
 
 def evaluate(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mags_kit.method import protocol
-from mags_kit.method.protocol import ANSWER, AT_ONCE, CHOOSE_FIRST, CLOSELY, DRAFT, RETHINK, RIGHT, ROUGHLY, STRATEGIES
-from mags_kit.method.protocol import THINK, TWO_CARDS, VERDICT, WRONG, part
+from mags_kit.method.protocol import ANSWER, AT_ONCE, CLOSELY, DRAFT, RETHINK, RIGHT, ROUGHLY, STRATEGIES, THINK
+from mags_kit.method.protocol import TWO_CARDS, VERDICT, WRONG, part
 from mags_kit.data import scenes
 from mags_kit.tiny_base import vision
 from mags_kit.tiny_base.vision import GRID, glance, grid_box, loose_box, readable
@@ -34,11 +34,13 @@ PHASES = {
 }
 # What is learned in the last phases, and its share: round 1 but for how it looks, one round, all, round 2
 KINDS = {"region": 0.15, "at once": 0.4, "all": 0.28, "round 2": 0.17}
-ASKS = protocol.PROMPTS["compact"]
+ASKS = protocol.PROMPTS["compact"] | {"choose": protocol.CHOOSE_FIRST}
 FREE = {AT_ONCE: 0.4, CLOSELY: 0.25, TWO_CARDS: 0.2, ROUGHLY: 0.15}
 SHARES = {  # of the strategies that are demonstrated under a prompt
-    ASKS["two"]: {CLOSELY: 0.3, TWO_CARDS: 0.2, ROUGHLY: 0.5}, ASKS["free"]: FREE, CHOOSE_FIRST: FREE,
-}  # fmt: skip
+    "two": {CLOSELY: 0.3, TWO_CARDS: 0.2, ROUGHLY: 0.5},
+    "free": FREE,
+    "choose": FREE,
+}
 BATCH = 44
 POINTINGS, LOOKS = 64, (40, 28, 24)  # questions a step: in `point`; in `look`: close up, at once, pointing
 FIRST, SEEN_AGAIN = 10_000_000, 960  # first seed of a lesson's scene; number of seeds in `point`
@@ -52,6 +54,7 @@ class Lessons:
     phase: str  # a name in `PHASES`
     steps: int
     processor: object
+    enlarged: float = 0.0  # share of the close-ups of `look` that are cut from the source and enlarged; else drawn
 
     def __getitem__(self, step: int) -> dict:
         rng = np.random.default_rng([list(PHASES).index(self.phase), step])
@@ -63,7 +66,7 @@ class Lessons:
             return encode(self.processor, _pointings(rng, POINTINGS, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
         if self.phase == "look":
             close, at_once, pointings = LOOKS
-            talks = [_reading(rng, *each) for each in _cards(rng, close)]
+            talks = [_reading(rng, *each, i < self.enlarged * close) for i, each in enumerate(_cards(rng, close))]
             asked = [(scene, scene.question(card)) for scene, card in _cards(rng, 2 * at_once)]
             first = [each for each in asked if all(map(readable, each[1].cards)) or rng.uniform() < 0.4]
             talks += [_at_once(rng, question, glance(rng, scene)) for scene, question in first[:at_once]]
@@ -109,7 +112,7 @@ def _demonstration(rng, scene, question, view, learned: str) -> list[dict]:
     second, answer = _seen(rng, question, [(cut, each.width) for each, cut in views], draft)
     draft, answer = " ".join(draft), " ".join(answer)
     word, rationale = STRATEGIES[said], f"{_names(question.cards)}, it shows {first}"
-    rationale = f"{word} {rationale}" if prompt == CHOOSE_FIRST else rationale + word
+    rationale = f"{word} {rationale}" if prompt == "choose" else rationale + word
     reply = part(THINK, rationale) + part(DRAFT, draft)
     verdict = part(VERDICT, RIGHT if draft == answer else WRONG)
     rethink = part(RETHINK, f"the view shows {second}: {answer}, the draft was {draft}")
@@ -183,20 +186,20 @@ def _pointing(view, card) -> list[dict]:
     return [{"role": "user", "content": content}, _says(protocol.tool_call_text([grid_box(card.box)]))]
 
 
-def _reading(rng, scene, card) -> list[dict]:
+def _reading(rng, scene, card, enlarged: bool = False) -> list[dict]:
     """A question on a close-up of its card, or of the large window around it."""
-    return _at_once(rng, scene.question(card, alone=True), *vision.close_up(rng, scene, card, 0.9))
+    return _at_once(rng, scene.question(card, alone=True), *vision.close_up(rng, scene, card, 0.9, enlarged))
 
 
-def _at_once(rng, question, view, cut=vision.WHOLE, prompt: str = ASKS["reason"]) -> list[dict]:
+def _at_once(rng, question, view, cut=vision.WHOLE, prompt: str = "reason") -> list[dict]:
     """The answer in one round, after a rationale that says what the view shows."""
     shown, answer = _seen(rng, question, [(cut, view.width)])
     reply = part(THINK, f"{_names(question.cards)}, it shows {shown}") + part(ANSWER, " ".join(answer))
     return [_asks(prompt, question.text, view), _says(reply)]
 
 
-def _asks(prompt: str, question: str, view) -> dict:
-    return {"role": "user", "content": protocol.prompt(prompt, question, view)}
+def _asks(name: str, question: str, view) -> dict:
+    return {"role": "user", "content": protocol.prompt(ASKS[name], question, view)}
 
 
 def _says(text: str) -> dict:

@@ -12,8 +12,8 @@ from mags_kit.tiny_base.vision import GRID, VIEW
 
 WORDS = (
     "What symbol symbols is on the and the? How many dots are on the? Where is the dot from left right above below "
-    "Point Compare Look at twice. Look if needed. Choose first. Answer now. 1 2 3 4 5 6 the draft was right wrong view shows no too "
-    "small , : it "
+    "Point Compare Look at twice. Look if needed. Choose first. Answer now. 1 2 3 4 5 6 the draft was right wrong view "
+    "shows no too small , : it "
 )
 
 

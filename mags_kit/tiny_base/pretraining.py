@@ -22,10 +22,10 @@ WHICH = 0.6
 MUON = 6
 
 
-def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
+def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100, enlarged: float = 0.0):
     """Train the base and save model and processor into `folder`; resumes from its last checkpoint, `every` steps.
 
-    `steps` gives the length of each phase. Returns the log: one row every 20 steps, with the loss.
+    `steps` gives the length of each phase, `enlarged` is that of `Lessons`. Returns the log: one row every 20 steps, with the loss.
     """
     import torch
 
@@ -60,7 +60,7 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100):
         if done[phase] and done[phase] < length:
             for each, saved in zip(both, state["optimizers"], strict=True):
                 each.load_state_dict(saved)
-        lessons = Lessons(phase, length, processor)
+        lessons = Lessons(phase, length, processor, enlarged)
         for step in tqdm(range(done[phase], length), phase, initial=done[phase], total=length, mininterval=5):
             batch = {name: values.to(device) for name, values in lessons[step].items()}
             kept = in_nf4(model) if PHASES[phase].nf4 else {}

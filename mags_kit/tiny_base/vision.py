@@ -40,8 +40,12 @@ def glance(rng, scene):
     return Image.fromarray(pixels).resize((VIEW, VIEW), Image.BICUBIC)
 
 
-def near(scene, box):
-    """What a magnifier would show of `box` (source pixels) if the source were sharp at any size, and its crop box."""
+def near(scene, box, enlarged: bool = False):
+    """What a magnifier would show of `box` (source pixels) if the source were sharp at any size, or, `enlarged`, by
+    bicubic interpolation of the source; and its crop box."""
+    if enlarged:
+        view, record = MAGNIFIER.view(scene.image, box)
+        return view, record.box
     cut = MAGNIFIER.crop_box(box, (scenes.SIZE, scenes.SIZE))
     return scene.close_up(cut, MAGNIFIER.view_size(cut[2] - cut[0], cut[3] - cut[1])), cut
 
@@ -97,10 +101,11 @@ def lesson(rng, draw_scene, processor) -> dict:
     return {**pixels, **{name: torch.from_numpy(values) for name, values in numbers.items()}}
 
 
-def close_up(rng, scene, card, tight: float):
+def close_up(rng, scene, card, tight: float, enlarged: bool = False):
     """A view of a card as it lies, as the model would write its box, or of the window around it; and its crop box."""
     how = rng.uniform()
-    return near(scene, card.box if how < 0.2 else written(grid_box(card.box) if how < tight else loose_box(card.box)))
+    box = card.box if how < 0.2 else written(grid_box(card.box) if how < tight else loose_box(card.box))
+    return near(scene, box, enlarged)
 
 
 def _view_targets(scene) -> np.ndarray:

@@ -185,7 +185,7 @@ def show_frontier(marks: dict[str, dict[str, dict]], cost: float, title: str) ->
             axis.annotate(name, (row["looks"], 100 * row["right"]), (5, 4), textcoords="offset points", color=ink)
     best = max(row["earned"] for row in marks["constant"].values())
     ends, sides = np.array(axis.get_xlim()), axis.get_ylim()
-    axis.plot(ends, 100 * (best + cost * ends), ":", color=GREY, label=f"earns as the best constant, at {cost:g} a look")
+    axis.plot(ends, 100 * (best + cost * ends), ":", color=GREY, label=f"as the best constant, at {cost:g} a look")
     axis.set(xlim=ends, ylim=sides, xlabel="looks a question", ylabel="accuracy, %")
     legend(axis)
     return figure
