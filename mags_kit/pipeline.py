@@ -82,7 +82,7 @@ def notebook_step(run: Run, name: str) -> Step:
 def shown(run: Run, notebook: str) -> list[Step]:
     """The steps that a notebook makes or reads. Those of other seeds and variants are steps of their own runs."""
     checkpoints = ("base", "trained") if sum(run.config.stage_steps) else ("base",)
-    answered = [steps.answers(run, c, name) for c in checkpoints for name in conditions.grid(run.config)]
+    answered = [steps.answers(run, c, name) for c in checkpoints for name in conditions.grid(run.config, c)]
     answered += [steps.draws(run, c) for c in checkpoints] if run.config.pass_k else []
     return {
         "00_embedded_base": [steps.base(run)],

@@ -9,7 +9,7 @@ import pandas as pd
 from mags_kit.config import Config
 from mags_kit.data import drawing, scenes
 from mags_kit.evaluation.conditions import (
-    BICUBIC, BLANKED, CONDITIONS, DIRECT, DIRECT_TOKENS, MAIN, ONE, PLAIN, X4PLUS,
+    BICUBIC, BLANKED, CONDITIONS, DIRECT, DIRECT_TOKENS, MAIN, ONE, PLAIN, X4PLUS, grid,
 )  # fmt: skip
 from mags_kit.evaluation.evaluate import Results
 from mags_kit.evaluation.statistics import (
@@ -113,7 +113,8 @@ def looking(trajectories: list[Trajectory], limit: int) -> dict[str, float]:
 
 def seeded_conditions(config: Config) -> tuple[str, ...]:
     """The conditions that are evaluated with each seed: those that the claims compare."""
-    return (MAIN, ONE) if config.grid == "short" else (*CONDITIONS, BLANKED)
+    named = (MAIN, ONE) if config.grid == "short" else (*CONDITIONS, BLANKED)
+    return tuple(name for name in named if name in grid(config, "trained"))
 
 
 def all_seeds(base: Results, trained: dict[int, Results]) -> dict[str, dict]:

@@ -2,8 +2,8 @@
 
 A claim `measures` a number of a run, named by its keys in `metrics.json`, `findings.json` or `seeds.json`, as
 `metrics/conditions/base/…`. Its `value` and `tolerance` are in percent, or points for a difference, over `n` questions;
-with `least` a higher value holds, too. `interval` is the one measured. It is about runs of its `profile`. Beside the
-`claims` stand `bytes` (profile -> sha256 of its metrics.json) and published numbers of others as `context`.
+`interval` is the one measured. It is about runs of its `profile`. Beside the `claims` stand `bytes` (profile -> sha256
+of its metrics.json) and published numbers of others as `context`.
 """
 
 import hashlib
@@ -33,10 +33,9 @@ def check(claim: dict, files: dict[str, dict]) -> tuple[str, str]:
         return NOT_MEASURED, f"{said}; `{command(claim['profile'])}` measures it"
     if n not in (None, claim["n"]):
         return NOT_MEASURED, f"measured on {n} questions, the claim is about {claim['n']}"
-    measured, claimed, tolerance, least = 100 * value, claim["value"], claim["tolerance"], claim.get("least", False)
-    holds = abs(measured - claimed) <= tolerance or (least and measured > claimed)
-    bound = f"{'at least ' * least}{claimed:.1f} ± {tolerance:g}"
-    return HOLDS if holds else SHORT, f"{measured:.1f} here, {bound} published"
+    measured, claimed, tolerance = 100 * value, claim["value"], claim["tolerance"]
+    holds = abs(measured - claimed) <= tolerance
+    return HOLDS if holds else SHORT, f"{measured:.1f} here, {claimed:.1f} ± {tolerance:g} published"
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,11 @@ ALL = {
 CONDITIONS = {name: ALL[name] for name in (ONE, DIRECT, PLAIN, BICUBIC, MAIN, *CONSTANT.values())}  # of grid="short"
 
 
-def grid(config: Config) -> dict[str, Condition]:
-    """The conditions of a run, by name."""
-    named = CONDITIONS if config.grid == "short" else ALL
+def grid(config: Config, checkpoint: str = "base") -> dict[str, Condition]:
+    """The conditions of a run, by name; one way of looking is imposed on the base alone, not on the trained policy."""
+    named = dict(CONDITIONS if config.grid == "short" else ALL)
+    if checkpoint == "trained":
+        named = {name: condition for name, condition in named.items() if not condition.how}
     return {name: condition for name, condition in named.items() if name not in left_out(config)}
 
 

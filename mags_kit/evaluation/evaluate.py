@@ -37,7 +37,7 @@ def evaluate(
         return imposed(agent, samples, firsts(""), how, title) if how else first_replies(agent, samples, title)
 
     results = {}
-    for name in conditions or grid(run.config):
+    for name in conditions or grid(run.config, checkpoint):
         wanted = steps.answers(run, checkpoint, name)
         if processes.main_says(steps.start, wanted):
             began = time.perf_counter()

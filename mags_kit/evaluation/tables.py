@@ -44,7 +44,8 @@ def significance(found: dict) -> dict[str, str]:
 def accuracy_table(metrics: dict) -> pd.DataFrame:
     """The result table: accuracy in percent with its interval, by condition and checkpoint."""
     columns = metrics["conditions"].items()
-    return pd.DataFrame({CHECKPOINTS[c]: {name: percent(row) for name, row in rows.items()} for c, rows in columns})
+    found = {CHECKPOINTS[c]: pd.Series({name: percent(row) for name, row in rows.items()}) for c, rows in columns}
+    return pd.DataFrame(found, index=next(iter(found.values())).index).fillna("")
 
 
 def family_table(metrics: dict) -> pd.DataFrame:

@@ -106,7 +106,7 @@ def show_results(metrics: dict, title: str) -> Chart:
     """Accuracy with 95% intervals: a row for each condition, a colour for each checkpoint."""
     results = {CHECKPOINTS[checkpoint]: each for checkpoint, each in metrics["conditions"].items()}
     names = list(next(iter(results.values())))
-    rows = {name: {checkpoint: each[name] for checkpoint, each in results.items()} for name in names}
+    rows = {name: {c: each[name] for c, each in results.items() if name in each} for name in names}
     figure, [[axis]] = chart(9, 0.5 * len(rows) + 1.6, title)
     _intervals(axis, rows)
     n = next(iter(results.values()))[names[0]]["n"]
