@@ -15,7 +15,7 @@ from mags_kit.__main__ import parser
 from mags_kit.config import load_config
 
 ROOT = Path(__file__).parents[1]
-TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/*.md"), *ROOT.glob(".github/*.md")]
+TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md"), *ROOT.glob(".github/*.md")]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 INSTALL = "# @title Install the kit where it is missing"
 
