@@ -42,7 +42,7 @@ endif
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce curate evaluate smoke reference results ablations looking base status plan measure bench merge look inspect rescore compare check test test-long test-browser chaos fuzz lab lock check-lock address clean
+.PHONY: help env reproduce curate evaluate smoke reference results ablations rule base status plan measure bench merge look inspect rescore compare check test test-long test-browser chaos fuzz lab lock check-lock address clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -81,9 +81,9 @@ ablations: PROFILE := $(call given,PROFILE,reference)
 ablations: $(READY) ## does the curriculum matter? orders and numbers of samples, by seed (35 trainings, an estimated three hours on two cores)
 	@$(RUN) --job ablations
 
-looking: PROFILE := $(call given,PROFILE,looking)
-looking: $(READY) ## when to look: RL where a look costs something, what makes it give up looking (16 trainings, an estimated hour and a half on two cores)
-	@$(RUN) --job looking
+rule: PROFILE := $(call given,PROFILE,rule)
+rule: $(READY) ## when to look: RL where a look costs something, and what makes it give up looking (16 trainings, an estimated hour and a half on two cores)
+	@$(RUN) --job rule
 
 base: NAME := $(call given,NAME,base)
 base: $(READY) ## train the embedded base model again from nothing (notebook 00, an estimated 50 minutes on two cores)

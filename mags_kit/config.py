@@ -247,7 +247,7 @@ PROFILES = {
         base_steps=(2, 2, 2, 2, 2), pass_k=2,
     ),
     "cpu": Config(),
-    "looking": Config(test=600, curriculum="shuffled", stage_steps=(60,)),
+    "rule": Config(must_look=False, test=600, curriculum="shuffled", stage_steps=(60,)),
     "reference": Config(pool=2000, validation=180, test=900, grid="full", other_seeds=(1, 2, 3, 4), pass_k=16),
     "paper": _large(model="Qwen/Qwen2.5-VL-3B-Instruct", rollout_batch=32, micro_batch=8, batch_size=32),
     "paper-7b": _large(model="Qwen/Qwen2.5-VL-7B-Instruct", rollout_batch=16, micro_batch=4, batch_size=16),

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from mags_kit import records, steps
-from mags_kit.config import BENCHMARKS, Config, profile_of
+from mags_kit.config import BENCHMARKS, WEIGHTS, Config, profile_of
 from mags_kit.data import sets
 from mags_kit.evaluation import pass_at_k
 from mags_kit.evaluation.analysis import findings, seeded_conditions
@@ -137,51 +137,56 @@ def catch_up(run: Run, notebook: str) -> None:
     """Make what a notebook reads and those before it have not left yet, so that each can be opened first."""
     if not run.samples("curated").exists():
         curate(run)
-    if notebook > "03":
+    if "07" > notebook > "03":
         train(run)
-    if notebook > "04" and not run.metrics.exists():
+    if "07" > notebook > "04" and not run.metrics.exists():
         before_and_after(run)
 
 
-COST = 0.2  # of a look, in units of a right answer
+LOOK_COST = 0.2  # in units of a right answer
+ORDERS = {"sees first": {}, "chooses first": {"free": CHOOSE_FIRST}}  # of a rationale, and the prompts that ask for it
 
 
-def ways(config: Config) -> dict[str, dict]:
+def arms(config: Config) -> dict[str, dict]:
     """What notebook 07 trains, name -> settings changed: rewards for answer and form less the cost of a look, unscaled
     or scaled by group, where the policy says what it sees and then how it looks, and the other way round; the first of
-    these with other costs, too."""
+    these with other costs, too. ValueError for a model that is not the embedded one."""
+    if config.model != "embedded":
+        raise ValueError(f"model={config.model!r}; expected `embedded`, whose lessons have words for ways of looking")
 
-    def settings(cost: float = COST, **changes) -> dict:
-        return {"must_look": False, "rewards": {"answer": 1.0, "format": 0.2, "look_cost": cost}, **changes}
+    def settings(cost: float = LOOK_COST, **changes) -> dict:
+        paid = dict.fromkeys(WEIGHTS, 0.0) | {"answer": 1.0, "format": 0.2, "look_cost": cost}
+        return {"must_look": False, "rewards": paid, **changes}
 
-    orders = {"sees first": {}}
-    if config.model == "embedded":
-        orders["chooses first"] = {"prompts": {"free": CHOOSE_FIRST}}
-    scales = {"unscaled": "none", "scaled by group": "group"}
     rows = {
-        f"{order}, {name}": settings(scale_rewards=scale, **changes)
-        for (order, changes), (name, scale) in product(orders.items(), scales.items())
+        f"{order}, {name}": settings(scale_rewards=scale, prompts=prompts)
+        for order, prompts in ORDERS.items() for name, scale in {"unscaled": "none", "scaled by group": "group"}.items()
     }
-    return rows | {f"a look costs {cost:g}": settings(cost) for cost in config.look_costs}
+    return rows | {f"a look costs {cost:g}": settings(cost) for cost in config.look_costs if cost != LOOK_COST}
 
 
-def trained_to_look(run: Run) -> dict[str, list[tuple[Run, list[Trajectory]]]]:
-    """Way of `ways` -> for each seed its branch and what the adapter at the end of training, not the best one, answers
-    to the test set; of other costs for the run's own seed alone."""
+def trained_arms(run: Run) -> dict[str, list[tuple[Run, list[Trajectory]]]]:
+    """Arm -> for each seed its branch and what the adapter at the end of training, not the best one, answers to the
+    test set; with other costs for the run's own seed alone."""
     test, made = read_samples(run.samples("test")), {}
-    for way, changes in ways(run.config).items():
-        for seed in seeds(run.config) if changes["rewards"]["look_cost"] == COST else [run.config.seed]:
-            inside = retrain(run, branch_name(seed, {"way": way}), seed=seed, **changes)
+    for arm, changes in arms(run.config).items():
+        for seed in seeds(run.config) if changes["rewards"]["look_cost"] == LOOK_COST else [run.config.seed]:
+            inside = retrain(run, branch_name(seed, {"arm": arm}), seed=seed, **changes)
             policy = load_policy(inside.config, inside.adapter(f"stage {len(inside.config.stage_steps)}"))
-            made.setdefault(way, []).append((inside, evaluate(inside, policy, test, "last", [MAIN])[MAIN]))
+            made.setdefault(arm, []).append((inside, evaluate(inside, policy, test, "last", [MAIN])[MAIN]))
     return made
 
 
 def free_to_look(run: Run) -> Results:
-    """What the base answers to the test set where it need not look: by itself, and as each constant."""
-    inside = branch(run, "free", must_look=False)
-    test, names = read_samples(run.samples("test")), [MAIN, *CONSTANT.values()]
-    return evaluate(inside, load_policy(run.config, run.config.adapter), test, "base", names)
+    """What the base answers to the test set where it need not look: by itself in each order of words, and as each
+    constant."""
+    test, results = read_samples(run.samples("test")), {}
+    for order, prompts in ORDERS.items():
+        inside = branch(run, branch_name(run.config.seed, {"base": order}), must_look=False, prompts=prompts)
+        names = [MAIN, *(() if prompts else CONSTANT.values())]
+        found = evaluate(inside, load_policy(inside.config, run.config.adapter), test, "base", names)
+        results |= {f"by itself, {order}": found.pop(MAIN), **found}
+    return results
 
 
 def alone(model: str, own: str = "", benchmarks: tuple[str, ...] = (), questions: int = 0) -> tuple[str, str, dict]:

@@ -23,7 +23,7 @@ JOBS = {
     "smoke": (*MAIN_NOTEBOOKS, "05_seeds", "06_ablations", "07_when_to_look"),
     "reference": (*MAIN_NOTEBOOKS, "05_seeds"),
     "ablations": (*MAIN_NOTEBOOKS, "06_ablations"),
-    "looking": ("01_data_curation", "07_when_to_look"),
+    "rule": ("01_data_curation", "07_when_to_look"),
 }
 
 
@@ -89,6 +89,8 @@ def shown(run: Run, notebook: str) -> list[Step]:
         "01_data_curation": [steps.data(run), steps.pool(run), steps.curated(run)],
         "02_curriculum_rl": [steps.training(run)],
         "03_evaluation": answered,
+        **dict.fromkeys(("05_seeds", "06_ablations"), [steps.training(run)]),
+        "07_when_to_look": [steps.curated(run)],
     }.get(notebook, [])
 
 

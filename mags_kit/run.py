@@ -64,7 +64,7 @@ class Run:
         return (self.path if self.parent and name == "curated" else self.data) / f"{name}.jsonl"
 
     def trajectories(self, checkpoint: str, condition: str = "") -> Path:
-        """Answers to the test set by a checkpoint (`base` or `trained`, or `alone`: nothing is trained) under a
+        """Answers to the test set by a checkpoint (`base`, `trained`, `last`: the end of training, or `alone`) under a
         condition (see evaluation.conditions); or those that measured the `pool`."""
         label = condition.replace(", ", "-").replace(" ", "_")
         return self.path / "trajectories" / f"{checkpoint}{'-' * bool(label)}{label}.jsonl"

@@ -18,7 +18,8 @@ WIDTH = 900  # pixels, at most, of a picture in a published notebook
 
 def publish(run: Run, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "manifest.json", "metrics.json", "findings.json", "seeds.json", "ablations.json", "looking.json"):
+    names = "config", "manifest", "metrics", "findings", "seeds", "ablations", "rule"
+    for name in (f"{each}.json" for each in names):
         if run.path.joinpath(name).exists():
             shutil.copyfile(run.path / name, folder / name)
     for path in run.figures.glob("*.png"):

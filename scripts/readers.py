@@ -40,10 +40,10 @@ def reader(base: Path, folder: Path, enlarged: float, steps: int) -> Path:
 def views(count: int, network: str, folder: Path, cache: Path) -> list[Sample]:
     """`count` small cards of each quality, as the network shows their true region, each with the question about it."""
     magnifier, samples = Magnifier(network, vision.MAGNIFIED, 32, cache_dir=cache), []
-    for quality in QUALITIES:
+    for number, quality in enumerate(QUALITIES):
         for i in range(count):
             kind = {"size": FINE[i // 3 % 2], "quality": quality}
-            scene = make_scene(FIRST + i, "validation", FAMILIES[i % 3], **kind)
+            scene = make_scene(FIRST + 1000 * number + i, "validation", FAMILIES[i % 3], **kind)
             card, image = scene.cards[0], f"{network}/{quality}-{i:04d}.png"
             view, _ = magnifier.view(scene.image, vision.written(vision.grid_box(card.box)))
             write_bytes(folder / image, png(view))
@@ -54,7 +54,7 @@ def views(count: int, network: str, folder: Path, cache: Path) -> list[Sample]:
 
 def measure(folder: Path, run, samples: dict[str, list[Sample]]) -> dict:
     """By quality: accuracy on each network's views, and super-resolution less bicubic."""
-    policy, found = load_policy(replace(run.config, model=str(folder))), {}
+    policy, found = load_policy(replace(run.config, model=str(folder), four_bit=False)), {}
     agent = replace(Agent.of(run, policy), folder=run.path / "views")
     read = {network: rollout(agent, each, rounds=1, condition=network) for network, each in samples.items()}
     for quality in ("all", *QUALITIES):
@@ -76,7 +76,7 @@ if __name__ == "__main__":
     samples = {name: views(options.count, name, run.path / "views", run.views) for name in networks}
     found["the base"] = measure(options.base, run, samples)
     for name, share in SHARES.items():
-        folder = run.path / name.replace(" ", "-")
+        folder = run.path / f"{name.replace(' ', '-')}-{options.steps}"
         found[name] = measure(reader(options.base, folder, share, options.steps), run, samples)
         less = found[name]["all"]["super-resolution less bicubic"]
         print(name, {key: round(less[key], 3) for key in ("difference", "low", "high", "n")}, flush=True)

@@ -1,7 +1,7 @@
 from mags_kit.config import PROFILES, load_config
 
 WRONG = [  # (profile, settings, what the error says)
-    ("gpu", {}, "PROFILE='gpu' is unknown; expected one of smoke, cpu, looking, reference, paper, paper-7b"),
+    ("gpu", {}, "PROFILE='gpu' is unknown; expected one of smoke, cpu, rule, reference, paper, paper-7b"),
     ("cpu", {"max_step": 2}, "setting 'max_step' is unknown"),
     ("cpu", {"temprature": 1.0}, "did you mean temperature?"),
     ("cpu", {"test": "many"}, "test='many' is str; expected int, as 300"),

@@ -77,7 +77,8 @@ def test_close_ups_that_are_enlarged_differ_in_their_pixels_alone(processor):
     ends = drawn["image_grid_thw"].prod(-1).cumsum(0).tolist()
     close = lessons.LOOKS[0]
     for batch, first in ((half, close // 2), (enlarged, close)):
-        same = [torch.equal(*(each["pixel_values"][a:b] for each in (drawn, batch))) for a, b in itertools.pairwise([0, *ends])]
+        pixels = [each["pixel_values"] for each in (drawn, batch)]
+        same = [torch.equal(*(each[a:b] for each in pixels)) for a, b in itertools.pairwise([0, *ends])]
         assert same == [False] * first + [True] * (len(ends) - first)
 
 

@@ -4,10 +4,12 @@ import pytest
 from test_evaluation import batch
 
 from mags_kit import experiments
+from mags_kit.config import load_config
 from mags_kit.data import sets
 from mags_kit.evaluation.tables import ablation_table
+from mags_kit.method.protocol import CHOOSE_FIRST
 from mags_kit.records import read_samples, write_jsonl
-from mags_kit.run import open_run
+from mags_kit.run import branch, branch_name, open_run
 
 
 @pytest.fixture
@@ -67,5 +69,25 @@ def test_a_notebook_that_is_opened_first_makes_what_those_before_it_leave(tmp_pa
     experiments.catch_up(run, "02_curriculum_rl")
     assert len(read_samples(run.samples("curated"))) == 6 and made == []
     monkeypatch.setattr(experiments, "curate", lambda run: made.append("curated again"))
+    experiments.catch_up(run, "07_when_to_look")
+    assert made == []
     experiments.catch_up(run, "04_regions")
     assert made == ["trained", "evaluated"]
+
+
+def test_arms_differ_in_order_scale_and_cost_and_pay_for_nothing_else(tmp_path):
+    run = open_run("smoke", "r", {"look_costs": [0.2, 0.4]}, root=tmp_path)
+    opened = {}
+    for name, changes in experiments.arms(run.config).items():
+        config = branch(run, branch_name(0, {"arm": name}), **changes).config
+        assert not config.must_look
+        assert {n: w for n, w in config.rewards.items() if w and n != "look_cost"} == {"answer": 1.0, "format": 0.2}
+        opened[name] = config.prompts.get("free", "")[:24], config.scale_rewards, config.rewards["look_cost"]
+    first = CHOOSE_FIRST[:24]
+    assert opened == {
+        "sees first, unscaled": ("", "none", 0.2), "sees first, scaled by group": ("", "group", 0.2),
+        "chooses first, unscaled": (first, "none", 0.2), "chooses first, scaled by group": (first, "group", 0.2),
+        "a look costs 0.4": ("", "none", 0.4),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="expected `embedded`"):
+        experiments.arms(load_config("paper"))

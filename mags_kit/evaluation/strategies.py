@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from mags_kit.data.scenes import FINE
+from mags_kit.data.scenes import BIG, FINE
 from mags_kit.evaluation.conditions import CONSTANT
 from mags_kit.evaluation.evaluate import Results
 from mags_kit.evaluation.statistics import clusters_of, mean_interval, over_seeds
@@ -67,13 +67,13 @@ def row(trajectories: list[list[Trajectory]], cost: float, theirs: list[Trajecto
     answers and looks, by size of what is asked for too; and `less the best constant`, where its trajectories are
     given, with its interval for other questions and, where there are several, other seeds."""
     each = [float(earned(t, cost).mean()) for t in trajectories]
-    small = np.array([t.sample.meta.get("size") in FINE for t in trajectories[0]])
+    sizes = np.array([t.sample.meta["size"] for t in trajectories[0]])
     found = {"earned": float(np.mean(each)), "each": each}
     for what, measured in (("right", right), ("looks", looks)):
         values = np.mean([measured(t) for t in trajectories], 0)
         found |= {what: float(values.mean())}
-        sizes = {"small": small, "large": ~small}.items()
-        found |= {f"{what}, {size}": float(values[of].mean()) for size, of in sizes if of.any()}
+        for name, among in (("small", FINE), ("large", BIG)):
+            found[f"{what}, {name}"] = float(values[np.isin(sizes, among)].mean())
     if theirs and len(each) > 1:
         found["less the best constant"] = over_seeds(trajectories, [theirs] * len(each), partial(earned, cost=cost))
     elif theirs:

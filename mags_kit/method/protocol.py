@@ -73,7 +73,8 @@ PROMPTS = {
 # it shows too small Point"): not at all, at one card, at two, at a large window
 STRATEGIES = {"at once": "", "closely": " Point", "at two cards": " Compare", "roughly": " Look"}
 AT_ONCE, CLOSELY, TWO_CARDS, ROUGHLY = STRATEGIES
-# In place of its `free`, for experiments: the word begins the rationale, so it chooses before it says what it sees
+# In place of its `free`, for an experiment: the word begins the rationale, so it chooses before it says what it sees.
+# `strategy` and `looking` are about the other prompts.
 CHOOSE_FIRST = "{question} Choose first. Look if needed."
 
 FRAMES = {"pixels": " in pixels of the image", "thousand": " in thousandths of the image's width and height"}

@@ -25,7 +25,8 @@ MUON = 6
 def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100, enlarged: float = 0.0):
     """Train the base and save model and processor into `folder`; resumes from its last checkpoint, `every` steps.
 
-    `steps` gives the length of each phase, `enlarged` is that of `Lessons`. Returns the log: one row every 20 steps, with the loss.
+    `steps` gives the length of each phase, `enlarged` is that of `Lessons`. Returns the log: one row every 20
+    steps, with the loss.
     """
     import torch
 

@@ -177,7 +177,7 @@ def show_worth(found: dict, title: str) -> Chart:
 @plain
 def show_frontier(marks: dict[str, dict[str, dict]], cost: float, title: str) -> Chart:
     """Accuracy against looks a question: a colour for each kind of policy, `{kind: {name: row}}` with rows of
-    `strategies.row`; along a dotted line all earn the same, where a look costs `cost`."""
+    `strategies.row`; along the dotted line all earn as much as the best constant, where a look costs `cost`."""
     figure, [[axis]] = chart(9, 5, title)
     for (kind, rows), ink, form in zip(marks.items(), (GREY, ORANGE, GREEN, BLUE), "sDPo", strict=False):
         for name, row in rows.items():
