@@ -141,7 +141,7 @@ def test_what_decides_weighs_more_and_a_guess_does_not(processor):
     heavy = pulls > 4 * pulls.min()
     words = [processor.tokenizer.decode(i) for i in ids[0, 1:]]
     assert [w for w, h in zip(words, heavy, strict=True) if h] == [
-        " too", " small", " Look", "</think>", "</draft>", "0", ", 40", " 2", " black", " 2", "</rethink>",
+        "the", " too", " small", " Look", "</think>", "</draft>", "0", ", 40", " 2", " black", " 2", "</rethink>",
         "wrong", "</verdict>", "2", "</answer>",
     ]  # fmt: skip
     assert pulls[heavy] == pytest.approx(9 * float(pulls.min()))

@@ -128,7 +128,7 @@ def words_loss(model, tokenizer, batch, weight: float, light: tuple[str, ...] = 
     top = number & ~number.roll(1, 1)  # a box's second number
     kinds = {
         "read": after[":"],  # the answer, as round 2 reads it off
-        "how": among(*filter(None, STRATEGIES.values())),  # it will look
+        "how": among(*filter(None, STRATEGIES.values())) | after[f"<{THINK}>"],  # it looks, or chooses first not to
         "verdict": after[f"<{VERDICT}>"],
         "draft": after[f"<{DRAFT}>"] & ~guessed,
         "answer": after[f"<{ANSWER}>"] & ~guessed,
