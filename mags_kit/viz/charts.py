@@ -180,9 +180,13 @@ def show_frontier(marks: dict[str, dict[str, dict]], cost: float, title: str) ->
     `strategies.row`; along the dotted line all earn as much as the best constant, where a look costs `cost`."""
     figure, [[axis]] = chart(9, 5, title)
     for (kind, rows), ink, form in zip(marks.items(), (GREY, ORANGE, GREEN, BLUE), "sDPo", strict=False):
+        places = {}
         for name, row in rows.items():
-            axis.plot(row["looks"], 100 * row["right"], form, color=ink, ms=7, label=kind)
-            axis.annotate(name, (row["looks"], 100 * row["right"]), (5, 4), textcoords="offset points", color=ink)
+            places.setdefault((row["looks"], 100 * row["right"]), []).append(name)
+        for place, names in places.items():
+            axis.plot(*place, form, color=ink, ms=7, label=kind)
+            shift, side = ((7, "left"), (-7, "right"))[place[0] > 0.6]  # so that no name leaves the chart
+            axis.annotate(", ".join(names), place, (shift, -4), textcoords="offset points", ha=side, color=ink)
     best = max(row["earned"] for row in marks["constant"].values())
     ends, sides = np.array(axis.get_xlim()), axis.get_ylim()
     axis.plot(ends, 100 * (best + cost * ends), ":", color=GREY, label=f"as the best constant, at {cost:g} a look")
