@@ -62,13 +62,13 @@ evaluate: $(READY) ## a model alone: MODEL= [ADAPTER=] and DATA=own.jsonl or BEN
 	@$(PY) -m mags_kit evaluate --own="$$DATA" --bench="$$BENCH" --model="$$MODEL" --adapter="$$ADAPTER" \
 		--questions="$${N:-0}" --profile="$$PROFILE" --name="$$NAME" --set="$$SET"
 
-# Notebook 00 needs none of the others, so it runs beside them; what it says is shown where it fails.
+# Notebooks 00 and 07 need none of the others, so they run beside them; what they say is shown where one fails.
 smoke: PROFILE := $(call given,PROFILE,smoke)
 smoke: $(READY) ## every cell of every notebook, with tiny sizes
 	@export OMP_NUM_THREADS=1; log=$$(mktemp); \
-	$(PY) -m mags_kit run --profile smoke --name="$${NAME:-smoke}-base" --set="$$SET" --job base >$$log 2>&1 & \
+	$(PY) -m mags_kit run --profile smoke --name="$${NAME:-smoke}-beside" --set="$$SET" --job beside >$$log 2>&1 & \
 	trap "kill $$!" INT TERM; \
-	$(RUN) --job smoke; rest=$$?; wait $$!; base=$$?; [ $$base = 0 ] || tail -n 5 $$log; rm $$log; exit $$((rest + base))
+	$(RUN) --job smoke; rest=$$?; wait $$!; beside=$$?; [ $$beside = 0 ] || tail -n 5 $$log; rm $$log; exit $$((rest + beside))
 
 reference: PROFILE := $(call given,PROFILE,reference)
 reference: $(READY) ## the reference results: 2,000 candidates, 900 questions, five seeds (an estimated two hours on two cores)

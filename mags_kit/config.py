@@ -243,8 +243,7 @@ PROFILES = {
     "smoke": Config(
         pool=12, solve_rollouts=2, curated=6, validation=6, test=12, stage_steps=(1, 1), samples_per_step=2,
         num_generations=4, validate_every=1, batch_size=16, other_seeds=(1,), sizes=(3,), orders=("learnable",),
-        look_costs=(0.4,),
-        base_steps=(2, 2, 2, 2, 2), pass_k=2,
+        look_costs=(0.4,), base_steps=(2, 2, 2, 2, 2), pass_k=2,
     ),
     "cpu": Config(),
     "rule": Config(must_look=False, test=600, curriculum="shuffled", stage_steps=(60,)),

@@ -20,7 +20,8 @@ JOBS = {
     "reproduce": MAIN_NOTEBOOKS,
     "curate": MAIN_NOTEBOOKS[:1],
     "base": ("00_embedded_base",),
-    "smoke": (*MAIN_NOTEBOOKS, "05_seeds", "06_ablations", "07_when_to_look"),
+    "smoke": (*MAIN_NOTEBOOKS, "05_seeds", "06_ablations"),
+    "beside": ("00_embedded_base", "07_when_to_look"),  # of `make smoke`: they need none of the others
     "reference": (*MAIN_NOTEBOOKS, "05_seeds"),
     "ablations": (*MAIN_NOTEBOOKS, "06_ablations"),
     "rule": ("01_data_curation", "07_when_to_look"),

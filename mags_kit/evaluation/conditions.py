@@ -59,10 +59,8 @@ CONDITIONS = {name: ALL[name] for name in (ONE, DIRECT, PLAIN, BICUBIC, MAIN, *C
 
 def grid(config: Config, checkpoint: str = "base") -> dict[str, Condition]:
     """The conditions of a run, by name; one way of looking is imposed on the base alone, not on the trained policy."""
-    named = dict(CONDITIONS if config.grid == "short" else ALL)
-    if checkpoint == "trained":
-        named = {name: condition for name, condition in named.items() if not condition.how}
-    return {name: condition for name, condition in named.items() if name not in left_out(config)}
+    named, without = CONDITIONS if config.grid == "short" else ALL, left_out(config)
+    return {n: c for n, c in named.items() if n not in without and not (c.how and checkpoint == "trained")}
 
 
 def left_out(config: Config) -> dict[str, str]:

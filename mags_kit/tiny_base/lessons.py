@@ -1,8 +1,7 @@
 """Supervised conversations about procedural scenes, from which the embedded tiny VLM learns.
 
-Close-ups are drawn sharp, as most photos are from which large models learn: the shipped base has seen none that is cut
-from a source and enlarged.
-How a demonstration looks does not depend on its question, deliberately: RL can find out when which way pays.
+Close-ups are drawn sharp, as most photos are from which large models learn: by default none is cut from a source and
+enlarged. How a demonstration looks does not depend on its question, deliberately: RL can find out when which way pays.
 """
 
 from dataclasses import dataclass
