@@ -1,10 +1,10 @@
 """Does super-resolution pay by what a reader learned from? Readers of drawn, of half enlarged, of enlarged close-ups.
 
-    python scripts/readers.py --base runs/base/base
+    python scripts/readers.py
 
-Each is the base, taught to `look` for some more steps that differ only in the close-ups: drawn sharp, or cut from the
-source and enlarged by bicubic interpolation. Then each reads the true regions of fresh validation scenes, small marks
-only, as bicubic interpolation and as super-resolution show them. Writes results/readers.json.
+Each is the shipped base, taught to `look` for some more steps that differ only in the close-ups: drawn sharp, or cut
+from the source and enlarged by bicubic interpolation. Then each reads the true regions of fresh validation scenes,
+small marks only, as bicubic interpolation and as super-resolution show them. Writes results/readers.json.
 """
 
 import argparse
@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from transformers import Qwen3VLForConditionalGeneration
 
 from mags_kit import QUALITIES, Agent, Magnifier, load_policy, make_scene, open_run, rollout, write_json
+from mags_kit.config import model_path
 from mags_kit.data.scenes import FAMILIES, FINE
 from mags_kit.evaluation.statistics import accuracy, paired_difference
 from mags_kit.images import png
@@ -26,12 +28,14 @@ SHARES = {"drawn": 0.0, "half enlarged": 0.5, "enlarged": 1.0}
 FIRST = 80_000  # seed of the first scene
 
 
-def reader(base: Path, folder: Path, enlarged: float, steps: int) -> Path:
-    """The base after `steps` more of `look`."""
+def reader(folder: Path, enlarged: float, steps: int) -> Path:
+    """The shipped base after `steps` more of `look`."""
     if not folder.joinpath("model.safetensors").exists():
         if not folder.joinpath("checkpoint.pt").exists():
-            state = torch.load(base / "checkpoint.pt", weights_only=True)
-            torch.save(state | {"done": {}, "log": []}, saved := io.BytesIO())
+            model = Qwen3VLForConditionalGeneration.from_pretrained(model_path("embedded"), dtype=torch.float32)
+            heads = vision.build_heads(model.config.text_config.hidden_size)
+            state = {"model": model.state_dict(), "heads": heads.state_dict(), "done": {}, "log": []}
+            torch.save(state, saved := io.BytesIO())
             write_bytes(folder / "checkpoint.pt", saved.getvalue())
         pretraining.train(folder, {"look": steps}, enlarged=enlarged)
     return folder
@@ -52,9 +56,9 @@ def views(count: int, network: str, folder: Path, cache: Path) -> list[Sample]:
     return samples
 
 
-def measure(folder: Path, run, samples: dict[str, list[Sample]]) -> dict:
+def measure(model: str, run, samples: dict[str, list[Sample]]) -> dict:
     """By quality: accuracy on each network's views, and super-resolution less bicubic."""
-    policy, found = load_policy(replace(run.config, model=str(folder), four_bit=False)), {}
+    policy, found = load_policy(replace(run.config, model=model, four_bit=False)), {}
     agent = replace(Agent.of(run, policy), folder=run.path / "views")
     read = {network: rollout(agent, each, rounds=1, condition=network) for network, each in samples.items()}
     for quality in ("all", *QUALITIES):
@@ -67,17 +71,16 @@ def measure(folder: Path, run, samples: dict[str, list[Sample]]) -> dict:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, required=True, help="a folder that `make base` leaves")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--count", type=int, default=150, help="cards of each quality")
     options = parser.parse_args()
     run, found = open_run("cpu", "readers"), {}
     networks = (run.config.magnifier, "bicubic")
     samples = {name: views(options.count, name, run.path / "views", run.views) for name in networks}
-    found["the base"] = measure(options.base, run, samples)
+    found["the base"] = measure("embedded", run, samples)
     for name, share in SHARES.items():
         folder = run.path / f"{name.replace(' ', '-')}-{options.steps}"
-        found[name] = measure(reader(options.base, folder, share, options.steps), run, samples)
+        found[name] = measure(str(reader(folder, share, options.steps)), run, samples)
         less = found[name]["all"]["super-resolution less bicubic"]
         print(name, {key: round(less[key], 3) for key in ("difference", "low", "high", "n")}, flush=True)
     write_json(PROJECT / "results" / "readers.json", found)
