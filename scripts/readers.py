@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import Qwen3VLForConditionalGeneration
 
-from mags_kit import QUALITIES, Agent, Magnifier, load_policy, make_scene, open_run, rollout, write_json
+from mags_kit import QUALITIES, Agent, Magnifier, compat, load_policy, make_scene, open_run, rollout, write_json
 from mags_kit.config import model_path
 from mags_kit.data.scenes import FAMILIES, FINE
 from mags_kit.evaluation.statistics import accuracy, paired_difference
@@ -32,7 +31,8 @@ def reader(folder: Path, enlarged: float, steps: int) -> Path:
     """The shipped base after `steps` more of `look`."""
     if not folder.joinpath("model.safetensors").exists():
         if not folder.joinpath("checkpoint.pt").exists():
-            model = Qwen3VLForConditionalGeneration.from_pretrained(model_path("embedded"), dtype=torch.float32)
+            kind = compat.transformers().Qwen3VLForConditionalGeneration
+            model = kind.from_pretrained(model_path("embedded"), dtype=torch.float32)
             heads = vision.build_heads(model.config.text_config.hidden_size)
             state = {"model": model.state_dict(), "heads": heads.state_dict(), "done": {}, "log": []}
             torch.save(state, saved := io.BytesIO())
