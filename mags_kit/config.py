@@ -107,7 +107,7 @@ class Config:
     orders: tuple[str, ...] = CURRICULA  # compared with `curriculum`
     look_costs: tuple[float, ...] = (0.0, 0.1, 0.3, 0.4)  # of a look, beside 0.2, in notebook 07
     # the embedded base model, trained from scratch by notebook 00
-    base_steps: tuple[int, ...] = (1000, 500, 700, 700, 900)  # steps of its phases, see tiny_base.lessons.PHASES
+    base_steps: tuple[int, ...] = (1000, 1200, 700, 700, 900)  # steps of its phases, see tiny_base.lessons.PHASES
     # evaluation, and all
     grid: str = "short"  # conditions to measure: the main ones, or `full` (see evaluation.conditions)
     pass_k: int = 0  # sampled answers to a question for pass@k, by base and trained policy; 0: not measured

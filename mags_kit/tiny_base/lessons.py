@@ -43,7 +43,9 @@ SHARES = {  # of the strategies that are demonstrated under a prompt
 }
 BATCH = 44
 POINTINGS, LOOKS = 64, (40, 28, 24)  # questions a step: in `point`; in `look`: close up, at once, pointing
-FIRST, SEEN_AGAIN = 10_000_000, 960  # first seed of a lesson's scene; number of seeds in `point`
+FIRST = 10_000_000  # first seed of a lesson's scene
+ALL = 2**40 - FIRST  # number of seeds
+BEGIN, SEEN_AGAIN = 0.4, 960  # share of `point` in which this many scenes come back
 UNREAD = "too small"  # said of a view in which nothing can be read
 
 
@@ -61,9 +63,10 @@ class Lessons:
         if self.phase == "see":
             return vision.lesson(rng, _scene, self.processor)
         if self.phase == "point":
-            # One or two cards teach what a box is, many cards teach their names. Scenes come back: with new ones only,
-            # or few cards for longer, it did not learn in time which card is meant.
-            return encode(self.processor, _pointings(rng, POINTINGS, 1 if step < self.steps // 6 else 0.3, SEEN_AGAIN))
+            # One or two cards teach what a box is, many cards teach their names. At first scenes come back: with new
+            # ones only, it did not learn in time which card is meant; with these alone, it learned them by heart.
+            few, among = 1 if step < self.steps // 15 else 0.3, SEEN_AGAIN if step < BEGIN * self.steps else ALL
+            return encode(self.processor, _pointings(rng, POINTINGS, few, among))
         if self.phase == "look":
             close, at_once, pointings = LOOKS
             talks = [_reading(rng, *each, i < self.enlarged * close) for i, each in enumerate(_cards(rng, close))]
@@ -152,7 +155,7 @@ def _names(cards) -> str:
     return " and ".join(f"the {card.name}" for card in cards)
 
 
-def _scene(rng, least: int = 0, most: int = 0, among: int = 2**40 - FIRST):
+def _scene(rng, least: int = 0, most: int = 0, among: int = ALL):
     """A scene of the train split, one of `among`, with `least` to `most` cards; 0: as many as its seed says."""
     seed = int(rng.integers(FIRST, FIRST + among))
     return scenes.make_scene(seed, "train", count=least + seed % (most - least + 1) if most else 0)
@@ -171,7 +174,7 @@ def _more_numbers(rng, scene) -> list:
     return [card for card in scene.cards if card.family == scenes.COUNT or rng.uniform() < 0.5]
 
 
-def _pointings(rng, count: int, few: float, among: int = 2**40 - FIRST) -> list:
+def _pointings(rng, count: int, few: float, among: int = ALL) -> list:
     """`count` questions for one card each, up to four to a scene; a share `few` of the scenes has one or two cards."""
     talks = []
     while len(talks) < count:

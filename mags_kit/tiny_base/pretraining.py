@@ -13,12 +13,9 @@ from mags_kit.method.protocol import ANSWER, DRAFT, STRATEGIES, TAGS, THINK, VER
 from mags_kit.records import write_bytes
 from mags_kit.run import mend_modes
 from mags_kit.tiny_base import vision
-from mags_kit.tiny_base.lessons import PHASES, UNREAD, Lessons
+from mags_kit.tiny_base.lessons import BEGIN, PHASES, UNREAD, Lessons
 from mags_kit.tiny_base.model import build_model, build_processor
 
-# In this share of `point` a box's second number weighs no more than other tokens. Else the model learns it from the
-# first number (the card with this left edge) before it has learned which card is meant, and then never learns that.
-WHICH = 0.6
 MUON = 6
 
 
@@ -68,7 +65,9 @@ def train(folder, steps: dict[str, int], seed: int = 0, every: int = 100, enlarg
             if sees:
                 loss, scores = vision.loss_and_scores(model, heads, batch)
             else:
-                light = ("top edge",) if phase == "point" and step < WHICH * length else ()
+                # At first a box's second number weighs no more than other tokens. Else the model learns it from the
+                # first one (the card with this left edge) before it knows which card is meant, and never learns that.
+                light = ("top edge",) if phase == "point" and step < BEGIN * length else ()
                 with torch.autocast(device, torch.bfloat16):
                     loss, scores = words_loss(model, processor.tokenizer, batch, PHASES[phase].weight, light)
             for each in optimizers:
