@@ -150,9 +150,9 @@ ORDERS = {"sees first": {}, "chooses first": {"free": CHOOSE_FIRST}}  # of a rat
 def arms(config: Config) -> dict[str, dict]:
     """What notebook 07 trains, name -> settings changed: rewards for answer and form less the cost of a look, unscaled
     or scaled by group, where the policy says what it sees and then how it looks, and the other way round; the first of
-    these with other costs, too. ValueError for a model that is not the embedded one."""
-    if config.model != "embedded":
-        raise ValueError(f"model={config.model!r}; expected `embedded`, whose lessons have words for ways of looking")
+    these with other costs, too. ValueError for a model that has no words for ways of looking."""
+    if config.prompt_style != "compact":
+        raise ValueError(f"model={config.model!r}; expected `embedded`, or another model of `make base`")
 
     def settings(cost: float = LOOK_COST, **changes) -> dict:
         paid = dict.fromkeys(WEIGHTS, 0.0) | {"answer": 1.0, "format": 0.2, "look_cost": cost}

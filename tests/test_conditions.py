@@ -60,7 +60,7 @@ def test_the_grid_leaves_out_what_there_are_no_words_for_and_says_so():
     assert conditions.left_out(PROFILES["cpu"]) == {DIRECT: wordless} | never
     assert conditions.left_out(replace(PROFILES["cpu"], must_look=False)) == {DIRECT: wordless}
     assert conditions.left_out(compact) == {DIRECT: wordless, BOXES: wordless, "two rounds, compact": same} | never
-    embedded = dict.fromkeys(CONSTANT.values(), "its words are the embedded model's")
+    embedded = dict.fromkeys(CONSTANT.values(), "its words are the tiny models'")
     assert conditions.left_out(style_full) == embedded | {"two rounds, x4plus": same}
     assert {*conditions.grid(compact), *conditions.left_out(compact)} == set(conditions.ALL)
 

@@ -69,8 +69,8 @@ def left_out(config: Config) -> dict[str, str]:
     for name, condition in (CONDITIONS if config.grid == "short" else ALL).items():
         if condition.prompt and condition.prompt not in words:
             reasons[name] = f"prompt style {config.prompt_style!r} has no words for it"
-        elif condition.how and config.model != "embedded":
-            reasons[name] = "its words are the embedded model's"
+        elif condition.how and config.prompt_style != "compact":
+            reasons[name] = "its words are the tiny models'"
         elif name == CONSTANT[protocol.AT_ONCE] and config.must_look:
             reasons[name] = "the prompt asks for a look"
         elif condition.network == config.magnifier and condition.rounds == 2 and name not in CONDITIONS:
