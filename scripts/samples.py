@@ -16,7 +16,7 @@ from mags_kit.evaluation.tables import points
 from mags_kit.run import PROJECT, branch, branch_name
 
 ARMS = {f"{n}, {scale}": {"curated": n, "scale_rewards": scale} for n in (10, 160) for scale in ("none", "group")}
-ARMS |= {"40, batch": {"scale_rewards": "batch"}, "40, easy first": {"curriculum": "easy_first"}}
+ARMS |= {"40, batch": {"scale_rewards": "batch"}, "40, easy first": {"curriculum": "easy_first", "stage_steps": [20, 40]}}
 SEEDS = range(5)
 COST = experiments.LOOK_COST
 
@@ -26,7 +26,7 @@ def settings(run, arm: str) -> dict:
 
 
 def answers(inside) -> list:
-    policy = load_policy(inside.config, inside.adapter("stage 1"))
+    policy = load_policy(inside.config, inside.adapter(f"stage {len(inside.config.stage_steps)}"))
     return evaluate(inside, policy, read_samples(inside.samples("test")), "last", [MAIN])[MAIN]
 
 
@@ -63,7 +63,8 @@ def report(options) -> None:
             ],
             "reward of the last ten steps": [sum(row["reward"] for row in log[-10:]) / 10 for log in logs],
         }
-        print(f"{arm}: {[round(each, 3) for each in found[arm]['each']]}, {points(found[arm]['less the best constant'])}")
+        each = [round(earned, 3) for earned in found[arm]["each"]]
+        print(f"{arm}: {each}, less the best constant {points(found[arm]['less the best constant'])}")
     write_json(PROJECT / "results" / "samples.json", found)
 
 
