@@ -16,7 +16,8 @@ from mags_kit.evaluation.tables import points
 from mags_kit.run import PROJECT, branch, branch_name
 
 ARMS = {f"{n}, {scale}": {"curated": n, "scale_rewards": scale} for n in (10, 160) for scale in ("none", "group")}
-ARMS |= {"40, batch": {"scale_rewards": "batch"}, "40, easy first": {"curriculum": "easy_first", "stage_steps": [20, 40]}}
+ARMS |= {"40, batch": {"scale_rewards": "batch"}}
+ARMS |= {"40, easy first": {"curriculum": "easy_first", "stage_steps": [20, 40]}}
 SEEDS = range(5)
 COST = experiments.LOOK_COST
 
