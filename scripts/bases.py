@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from mags_kit import evaluate, experiments, load_policy, open_run, prepare, read_samples, reopen, write_json
+from mags_kit import evaluate, experiments, load_policy, open_run, read_samples, reopen, write_json
 from mags_kit.evaluation.conditions import CONSTANT, MAIN, ONE, ORACLE, grid
 from mags_kit.evaluation.statistics import clusters_of, matched, two_way
 from mags_kit.method.metrics import right
@@ -32,8 +32,8 @@ DIFFERENCES = {
 def train(options) -> None:
     settings = {"test": 900, "other_seeds": [1, 2], "model": options.model}
     run = open_run("cpu", options.name, settings)
-    prepare(run)
-    experiments.measure_pool(run)
+    experiments.curate(run)
+    experiments.train(run)
     answers(run)
 
 
