@@ -131,7 +131,7 @@ def alarms(log: list[dict], must_look: bool = True) -> list[dict]:
 
 
 def tool_alarms(rows: list[dict]) -> list[dict]:
-    """The alarm after the last validation: two looks in a row at which the tool gains no more than it harms, after one
+    """The alarm after the last validation: two in a row at which the tool gains no more than it harms, after one
     at which it gained more. On few questions this may be chance, so it only warns.
     """
     net = [row["gain"] - row["harm"] for row in rows]
@@ -142,7 +142,7 @@ def tool_alarms(rows: list[dict]) -> list[dict]:
 
 NO_GAIN = (
     "{accuracy:.0%} of the validation questions are right with the tool and {withheld:.0%} without it, and for two "
-    "looks the tool has gained nothing; questions about smaller details, a smaller first_view_pixels or a larger beta "
+    "validations the tool has gained nothing; questions about smaller details, a smaller first_view_pixels or a larger beta "
     "may help"
 )
 BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
