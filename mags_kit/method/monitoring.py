@@ -142,8 +142,8 @@ def tool_alarms(rows: list[dict]) -> list[dict]:
 
 NO_GAIN = (
     "{accuracy:.0%} of the validation questions are right with the tool and {withheld:.0%} without it, and for two "
-    "validations the tool has gained nothing; questions about smaller details, a smaller first_view_pixels or a larger beta "
-    "may help"
+    "validations the tool has gained nothing; questions about smaller details, a smaller first_view_pixels or a larger "
+    "beta may help"
 )
 BROKEN = "and no later step can mend the adapter: train again with a smaller learning_rate, or with a larger beta"
 # Name; key of the log; over how many steps which mean is wrong; whether to stop; what to say of it. The shipped runs
