@@ -120,7 +120,7 @@ def checkout(tmp_path, monkeypatch):
     folder = tmp_path / "kit"
     for name in filter(lambda name: (ROOT / name).exists(), listed.splitlines()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
+        shutil.copy2(ROOT / name, folder / name)  # with its time, or make would install the copy
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAGS_RUNS", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     return folder
@@ -158,6 +158,7 @@ def test_every_notebook_runs_from_an_empty_environment(checkout, tmp_path):
 @pytest.mark.long
 def test_the_tutorial_runs(checkout):
     (checkout / ".venv").symlink_to(Path(sys.prefix))
+    installed = Path(sys.prefix, ".mags-kit-ready").stat().st_mtime_ns
     text = (ROOT / "docs" / "tutorial.md").read_text()
     for kind, code in re.findall(r"```(python|sh)\n(.*?)```", text, re.DOTALL):
         if kind == "python":
@@ -166,3 +167,4 @@ def test_the_tutorial_runs(checkout):
             done = subprocess.run(["bash", "-euc", code], cwd=checkout, capture_output=True, text=True)
             assert done.returncode == 0, f"{code}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
     assert (checkout / "runs" / "tight" / "report.html").exists() and "A less B" in done.stdout
+    assert Path(sys.prefix, ".mags-kit-ready").stat().st_mtime_ns == installed, "the copy was installed"
