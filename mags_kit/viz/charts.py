@@ -91,7 +91,7 @@ def show_training(log: list[dict], validation: list[dict], boundaries: list[int]
             for number, name in enumerate(curves):  # the user's own rewards are dashed
                 style = "-" if number < len(INKS) else "--"
                 curves[name].plot(ax=axis, marker=".", ls=style, color=INKS[number % len(INKS)])
-            axis.legend()
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
         axis.set(title=title, xlabel="optimisation step")
         axis.locator_params(axis="x", integer=True)
         if "share" in title:
